@@ -1,0 +1,1 @@
+"""Shipped configurations; each first line says hardware, duration and expected result."""

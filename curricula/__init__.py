@@ -1,0 +1,1 @@
+"""Curricula, one a file. Installed under the entry-point group `rltrain.curricula`."""

@@ -1,0 +1,1 @@
+"""Diagnostics, one a file. Installed under the entry-point group `rltrain.diagnostics`."""

@@ -1,0 +1,1 @@
+"""From run files to pictures: figures, the HTML report."""

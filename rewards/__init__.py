@@ -1,0 +1,1 @@
+"""Rewards, one a file. Installed under the entry-point group `rltrain.rewards`."""
