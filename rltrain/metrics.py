@@ -1,0 +1,227 @@
+"""Every metric, declared once: name, unit, meaning, formula, where it comes from.
+
+A metric's full name is its stem, optionally `@` and a source, reward, or class: `reward/mean@chain_sum`.
+Only the stem is declared. `python -m rltrain.metrics` prints `docs/metrics.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """What a curve is, in words a reader can hold against the code."""
+
+    stem: str
+    unit: str
+    meaning: str
+    formula: str
+    source: str  # the part of the program that measures it
+
+
+AREAS: Mapping[str, str] = MappingProxyType({
+    "reward": "What the rewards said about the completions of a step.",
+    "loss": "The optimizer step.",
+    "drift": "How far the policy that sampled is from the policy that is trained.",
+    "entropy": "How undecided the policy is, on planning and on execution tokens.",
+    "plan": "How much the completions plan, and how variedly.",
+    "ppl": "How surprising the sampled tokens are to the policy, relative to the first step.",
+    "format": "In which forms the answers are written.",
+    "length": "How long the completions are.",
+    "curriculum": "Which groups entered the batch.",
+    "prompts": "Prompts that never became tasks.",
+    "eval": "Held-out evaluation.",
+    "throughput": "How fast the run goes.",
+    "tokens": "How much was sampled.",
+    "time": "Where the seconds of a step go.",
+    "pool": "The rollout engines.",
+})  # fmt: skip
+
+# One row is stem, unit, meaning / formula, source. "Trained" completions are those of admitted groups;
+# "scored" ones have a score without an error. A mean is always one sum over one count.
+# fmt: off
+_TABLE = (
+    Metric("reward/mean", "reward", "Mean total reward of the trained completions.",
+           "sum of total / number scored; total = sum over rewards of weight x value", "reward diagnostic"),
+    Metric("reward/outcome", "share", "Mean task result of the trained completions: the figure to judge a run by.",
+           "sum of outcome / number with an outcome", "reward diagnostic"),
+    Metric("reward/outcome_all", "share", "Mean task result of all sampled completions, rejected groups included.",
+           "sum of outcome / number with an outcome", "reward diagnostic"),
+    Metric("reward/std", "reward", "Spread of the reward inside a group: what there is to learn from.",
+           "sqrt(sum of (total - its group's mean)^2 / number scored)", "reward diagnostic"),
+    Metric("reward/value", "reward", "Mean raw value of one reward, before its weight (@ reward).",
+           "sum of value / number of completions it applies to", "reward diagnostic"),
+    Metric("reward/part", "reward", "Mean of one named term inside a reward (@ part).",
+           "sum of part / number of completions that have it", "reward diagnostic"),
+    Metric("reward/errors", "completions", "Completions whose scoring failed; they count in no mean.",
+           "number of scores with an error, rejected groups included", "reward diagnostic"),
+    Metric("reward/error_rate", "share", "Share of completions whose scoring failed.",
+           "reward/errors / number of scores", "reward diagnostic"),
+    Metric("reward/zero_variance", "share", "Trained groups whose outcomes are all equal: no signal from the outcome.",
+           "groups with max outcome = min outcome / groups with two or more outcomes", "reward diagnostic"),
+    Metric("reward/zero_variance_all", "share", "The same over all sampled groups, rejected ones included.",
+           "as reward/zero_variance, over all groups", "reward diagnostic"),
+
+    Metric("loss/total", "loss", "The loss the optimizer minimised. Its level says little; a jump says much.",
+           "TRL's loss of the configured type", "trainer"),
+    Metric("loss/clip_frac", "share", "Tokens whose ratio is clipped; 0 by construction with one update per batch.",
+           "clipped tokens / trained tokens", "trainer"),
+    Metric("loss/grad_norm", "norm", "Global norm of the gradient before clipping.",
+           "sqrt(sum of g^2)", "trainer"),
+    Metric("loss/kl", "nats", "Divergence from the initial policy on the sampled tokens (only with beta > 0).",
+           "mean of exp(d) - d - 1, d = log p_ref - log p", "trainer"),
+    Metric("loss/learning_rate", "1", "Learning rate of the step.",
+           "the schedule's value", "trainer"),
+
+    Metric("drift/kl_sampler_trainer", "nats", "Divergence between sampler and trainer on the sampled tokens.",
+           "mean of r - 1 - log r, r = p_trainer / p_sampler", "trainer"),
+    Metric("drift/ratio_mean", "1", "Mean importance ratio trainer / sampler; about 1 when both compute the same.",
+           "mean of p_trainer / p_sampler, before the cap", "trainer"),
+    Metric("drift/ratio_max", "1", "Largest importance ratio of the step.",
+           "max of p_trainer / p_sampler, before the cap", "trainer"),
+    Metric("drift/ratio_min", "1", "Smallest importance ratio of the step.",
+           "min of p_trainer / p_sampler, before the cap", "trainer"),
+    Metric("drift/ess", "share", "Effective share of the sampled tokens after importance weighting; 1 is on-policy.",
+           "(sum r)^2 / (n x sum r^2)", "trainer"),
+    Metric("drift/truncated_frac", "share", "Tokens whose importance ratio was cut to the cap or masked.",
+           "tokens with r > correction_cap / trained tokens", "trainer"),
+    Metric("drift/parity_gap", "nats", "Gap between the engine's and the trainer's log-probs in the parity check.",
+           "mean |log p_engine - log p_trainer|, same weights, same tokens", "parity gate"),
+    Metric("drift/parity_bound", "nats", "Bound on that gap, from the one measured at the start; above it the run stops.",
+           "set at the first parity check of the run", "parity gate"),
+    Metric("drift/lag", "versions", "How many versions old the weights were that sampled the step.",
+           "mean of (trained version - policy_version)", "loop"),
+
+    Metric("entropy/mean", "nats", "Mean entropy of the policy over the trained tokens.",
+           "sum of H / number of tokens, H = -sum p log p at the sampling temperature", "entropy diagnostic"),
+    Metric("entropy/planning", "nats", "Mean entropy at planning tokens: inside a phrase that makes a high-level move.",
+           "sum of H over planning tokens / entropy/planning_tokens", "entropy diagnostic"),
+    Metric("entropy/execution", "nats", "Mean entropy at all other tokens.",
+           "sum of H over execution tokens / entropy/execution_tokens", "entropy diagnostic"),
+    Metric("entropy/gap", "nats", "How much more undecided the policy is where it plans than where it executes.",
+           "entropy/planning - entropy/execution; absent with too few planning tokens", "entropy diagnostic"),
+    Metric("entropy/gap_low", "nats", "Lower end of the gap's 95% interval.",
+           "2.5th percentile of a bootstrap over completions", "entropy diagnostic"),
+    Metric("entropy/gap_high", "nats", "Upper end of the gap's 95% interval.",
+           "97.5th percentile of a bootstrap over completions", "entropy diagnostic"),
+    Metric("entropy/ratio", "1", "Planning entropy relative to execution entropy.",
+           "entropy/planning / entropy/execution", "entropy diagnostic"),
+    Metric("entropy/planning_tokens", "tokens", "Planning tokens the planning entropy rests on.",
+           "number of trained tokens inside a planning span", "entropy diagnostic"),
+    Metric("entropy/execution_tokens", "tokens", "Execution tokens the execution entropy rests on.",
+           "number of trained tokens outside", "entropy diagnostic"),
+
+    Metric("plan/ratio", "share", "Share of the trained tokens that plan.",
+           "entropy/planning_tokens / trained tokens", "entropy diagnostic"),
+    Metric("plan/semantic_entropy", "nats", "Variety of the planning phrases across the completions of a step.",
+           "-sum q log q, q = share of each phrase cluster", "plan diagnostic"),
+    Metric("ppl/planning_rel", "1", "Perplexity of planning tokens relative to the first step.",
+           "exp(mean -log p) / the same at the first step, planning tokens", "perplexity diagnostic"),
+    Metric("ppl/execution_rel", "1", "Perplexity of execution tokens relative to the first step.",
+           "exp(mean -log p) / the same at the first step, execution tokens", "perplexity diagnostic"),
+
+    Metric("format/share", "share", "Share of the completions written in one form (@ form).",
+           "completions of the form / completions", "format diagnostic"),
+    Metric("format/effective", "formats", "How many forms are in use, as if equally often; 1 is a collapse.",
+           "exp(-sum s log s), s = format/share", "format diagnostic"),
+
+    Metric("length/mean", "tokens", "Mean length of the trained completions.",
+           "trained tokens / trained completions", "entropy diagnostic"),
+    Metric("length/max", "tokens", "Longest trained completion.",
+           "max of tokens", "entropy diagnostic"),
+    Metric("length/truncated_frac", "share", "Completions cut off at the longest allowed length.",
+           "finish_reason = length / trained completions", "entropy diagnostic"),
+
+    Metric("curriculum/kept", "groups", "Groups that entered the batch.",
+           "number admitted", "loop"),
+    Metric("curriculum/rejected", "groups", "Groups that were sampled and not trained (@ reason).",
+           "number not admitted", "loop"),
+    Metric("curriculum/too_hard", "groups", "Groups in which no completion had any success.",
+           "groups with max outcome = 0", "loop"),
+    Metric("prompts/dropped", "prompts", "Prompts over max_prompt_length, dropped so far.",
+           "count since the start", "tasks"),
+
+    Metric("eval/outcome", "share", "Mean held-out task result.",
+           "sum of outcome / number with an outcome, held-out prompts", "evaluation"),
+    Metric("eval/pass_at", "share", "Chance that one of k completions of a held-out prompt succeeds (@ k).",
+           "mean over prompts of 1 - C(n - c, k) / C(n, k)", "evaluation"),
+    Metric("eval/length", "tokens", "Mean length of the held-out completions.",
+           "tokens / completions", "evaluation"),
+
+    Metric("throughput/tokens_per_s", "tokens/s", "Completion tokens that went through a whole step, per second.",
+           "tokens/step / time/step_s", "loop"),
+    Metric("throughput/samples", "completions", "Completions trained in the step.",
+           "admitted groups x completions", "loop"),
+    Metric("tokens/step", "tokens", "Completion tokens trained in the step.",
+           "sum of lengths", "loop"),
+    Metric("tokens/total", "tokens", "Completion tokens trained since the start.",
+           "sum of tokens/step", "loop"),
+
+    Metric("time/step_s", "s", "Wall-clock time of the whole step.",
+           "end of this step - end of the last one", "loop"),
+    Metric("time/rollout_s", "s", "Waiting for completions.",
+           "wall clock", "loop"),
+    Metric("time/score_s", "s", "Rewards.",
+           "wall clock", "loop"),
+    Metric("time/train_s", "s", "Forward, backward and optimizer.",
+           "wall clock", "loop"),
+    Metric("time/publish_s", "s", "Handing the new weights to the engines.",
+           "wall clock", "loop"),
+    Metric("time/eval_s", "s", "Held-out evaluation.",
+           "wall clock", "loop"),
+    Metric("time/parity_s", "s", "Parity check of engine and trainer.",
+           "wall clock", "loop"),
+    Metric("time/diagnostics_s", "s", "Tagging and diagnostics.",
+           "wall clock", "loop"),
+    Metric("time/write_s", "s", "Handing records to the writer and saving checkpoints.",
+           "wall clock", "loop"),
+
+    Metric("pool/restarts", "engines", "Engines replaced since the start.",
+           "count since the start", "rollout pool"),
+    Metric("pool/redone", "groups", "Groups sampled again because their engine was replaced, since the start.",
+           "count since the start", "rollout pool"),
+    Metric("pool/in_flight", "groups", "Groups being sampled when the step began training.",
+           "count", "rollout pool"),
+)
+# fmt: on
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.stem: metric for metric in _TABLE})
+
+
+def stem(name: str) -> str:
+    """The declared part of a metric's name: `reward/mean@chain_sum` -> `reward/mean`."""
+    return name.partition("@")[0]
+
+
+def area(name: str) -> str:
+    """The part before the slash: `reward/mean@chain_sum` -> `reward`."""
+    return name.partition("/")[0]
+
+
+def undeclared(names: Iterable[str]) -> list[str]:
+    """The names whose stem is not in the table, in order and once each; `step` is no metric."""
+    return [name for name in dict.fromkeys(names) if name != "step" and stem(name) not in METRICS]
+
+
+def markdown() -> str:
+    """The page `docs/metrics.md`."""
+    lines = [
+        "# Metrics",
+        "",
+        "Every curve a run writes to `metrics.jsonl`. A name is `area/name`, and `area/name@x` for one source, "
+        "reward or class. This page is generated: `python -m rltrain.metrics > docs/metrics.md`.",
+    ]
+    for name, about in AREAS.items():
+        lines += ["", f"## {name}", "", about, "", "| metric | unit | meaning | formula | measured by |"]
+        lines.append("|---|---|---|---|---|")
+        for metric in METRICS.values():
+            if area(metric.stem) == name:
+                cells = (f"`{metric.stem}`", metric.unit, metric.meaning, metric.formula, metric.source)
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
