@@ -89,8 +89,8 @@ _TABLE = (
            "tokens with r > correction_cap / trained tokens", "trainer"),
     Metric("drift/parity_gap", "nats", "Gap between the engine's and the trainer's log-probs in the parity check.",
            "mean |log p_engine - log p_trainer|, same weights, same tokens", "parity gate"),
-    Metric("drift/parity_bound", "nats", "Bound on that gap, from the one measured at the start; above it the run stops.",
-           "set at the first parity check of the run", "parity gate"),
+    Metric("drift/parity_bound", "nats", "Bound on that gap, set at the start; above it the run stops.",
+           "from the gap measured at the first parity check", "parity gate"),
     Metric("drift/lag", "versions", "How many versions old the weights were that sampled the step.",
            "mean of (trained version - policy_version)", "loop"),
 

@@ -1,0 +1,124 @@
+"""Reads a run directory, also one that is being written or was cut off by a crash."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rltrain.records import jsonl
+from rltrain.types import Event
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKS = ("config.yaml", "manifest.json", "metrics.jsonl")
+"""A directory with any of these is a run."""
+
+
+class RunFiles:
+    """What a run left behind. Each part is read when asked for and kept; a missing file is empty."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = path.resolve().name
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row a step: `step` and a column for each metric, NaN where a step has none."""
+        import pandas as pd
+
+        rows: dict[int, dict[str, Any]] = {}
+        for row in jsonl.read(self.path / "metrics.jsonl"):
+            if isinstance(row.get("step"), int):  # lines of the same step complete each other
+                rows.setdefault(row["step"], {}).update(row)
+        frame = pd.DataFrame([rows[step] for step in sorted(rows)])
+        if frame.empty:
+            return pd.DataFrame({"step": pd.Series(dtype="int64")})
+        return frame.apply(pd.to_numeric, errors="coerce").astype({"step": "int64"})
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """The run's events, in the order they were written."""
+        return [
+            Event(
+                step=int(row["step"]),
+                name=str(row["name"]),
+                severity=row["severity"] if row.get("severity") in ("info", "warning", "error") else "info",
+                evidence=row["evidence"] if isinstance(row.get("evidence"), dict) else {},
+                advice=str(row.get("advice", "")),
+            )
+            for row in jsonl.read(self.path / "events.jsonl")
+            if isinstance(row.get("step"), int) and "name" in row
+        ]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config as plain values."""
+        path = self.path / "config.yaml"
+        try:
+            return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except FileNotFoundError:
+            return {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not valid YAML ({error}); restore it or read the run's other files") from None
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, seeds, hardware, digests."""
+        path = self.path / "manifest.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ValueError(f"{path}: not valid JSON ({error}); restore it or delete it") from None
+
+    def rollouts(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
+        """One row a completion of the given steps (default: all), in the rollout schema."""
+        from rltrain.records.table import COLUMNS
+
+        frame = self._tables("rollouts", steps)
+        return frame.reindex(columns=list(COLUMNS)) if frame.empty else frame
+
+    def curriculum(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
+        """One row a decision of the curriculum in the given steps (default: all)."""
+        return self._tables("curriculum", steps)
+
+    def _tables(self, folder: str, steps: Iterable[int] | None) -> pd.DataFrame:
+        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        wanted = None if steps is None else set(steps)
+        frames = []
+        for step, path in step_files(self.path / folder):
+            if wanted is None or step in wanted:
+                try:
+                    frames.append(parquet.read_table(path).to_pandas())
+                except (pa.ArrowInvalid, OSError) as error:
+                    warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def step_files(folder: Path) -> list[tuple[int, Path]]:
+    """(step, path) of the files `step_00012.parquet` of a folder, by step."""
+    found = [(path.stem.removeprefix("step_"), path) for path in folder.glob("step_*.parquet")]
+    return sorted((int(number), path) for number, path in found if number.isdigit())
+
+
+def load_run(path: str | Path) -> RunFiles:
+    """The files of the run at `path`. ValueError if there is no run."""
+    path = Path(path)
+    if not path.is_dir():
+        raise ValueError(f"run {str(path)!r}: no such directory; give the directory of a run, for example runs/NAME")
+    if not any((path / mark).is_file() for mark in MARKS):
+        runs = [child.name for child in sorted(path.iterdir()) if any((child / mark).is_file() for mark in MARKS)]
+        hint = f"; runs in it: {', '.join(runs[:5])}" if runs else ""
+        raise ValueError(f"run {str(path)!r}: not a run, it has none of {', '.join(MARKS)}{hint}")
+    return RunFiles(path)
