@@ -1,0 +1,121 @@
+"""What the rewards said: means, spread, zero-variance groups and failures, in total and per source."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rltrain.types import Event, Group, Panel, Score, StepRecord
+
+
+class RewardDiagnostic:
+    """Computes `reward/*`. Every mean is one sum over one count; a failed score counts only as an error."""
+
+    panels: Sequence[Panel] = (
+        Panel(
+            "Reward and outcome",
+            ("reward/mean", "reward/outcome", "reward/outcome_all"),
+            "line",
+            "Outcome is the task result, reward adds the shaping. Both should rise together: a reward that rises "
+            "while the outcome does not is being gamed. Outcome over all samples lies below the outcome of the "
+            "trained ones when groups are filtered.",
+        ),
+        Panel(
+            "Single rewards",
+            ("reward/value", "reward/part"),
+            "line",
+            "The raw value of each reward and its named parts, before weights. One part that carries the whole "
+            "rise, often a form or a length, says what is really being learned.",
+        ),
+        Panel(
+            "Signal",
+            ("reward/std", "reward/zero_variance", "reward/zero_variance_all"),
+            "line",
+            "Groups whose completions all fare alike teach nothing. A share near 1 means tasks that are too easy "
+            "or too hard for this policy; a spread near 0 means the gradient is noise.",
+        ),
+        Panel(
+            "Failed scores",
+            ("reward/errors", "reward/error_rate"),
+            "line",
+            "Scores that raised, timed out or left their range. Anything but 0 deserves a look at the `error` "
+            "column of the rollouts.",
+        ),
+    )
+
+    def observe(self, record: StepRecord) -> dict[str, float]:
+        """`reward/*` of a step; an admitted group counts as trained."""
+        by_source: dict[str, list[Group]] = defaultdict(list)
+        for group in record.groups:
+            by_source[group.task.source].append(group)
+        metrics = _of_groups(record.groups) | _by_name(record.groups)
+        for source, groups in sorted(by_source.items()):
+            metrics |= {f"{name}@{source}": value for name, value in _of_groups(groups).items()}
+        return metrics
+
+    def events(self) -> list[Event]:
+        """None: what fails is reported by the scoring itself."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: every step stands alone."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _of_groups(groups: Sequence[Group]) -> dict[str, float]:
+    """The metrics that exist in total and per source; what has nothing to rest on is absent."""
+    trained = [group for group in groups if group.admitted]
+    totals = [[score.total for score in group.scores if score.error is None] for group in trained]
+    squares = sum((total - sum(row) / len(row)) ** 2 for row in totals for total in row)
+    count = sum(map(len, totals))
+    scores = [score for group in groups for score in group.scores]
+    errors = sum(score.error is not None for score in scores)
+    metrics = {
+        "reward/mean": _ratio(sum(map(sum, totals)), count),
+        "reward/std": _root(_ratio(squares, count)),
+        "reward/outcome": _outcome(trained),
+        "reward/outcome_all": _outcome(groups),
+        "reward/zero_variance": _zero_variance(trained),
+        "reward/zero_variance_all": _zero_variance(groups),
+        "reward/errors": float(errors),
+        "reward/error_rate": _ratio(errors, len(scores)),
+    }
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _by_name(groups: Iterable[Group]) -> dict[str, float]:
+    """`reward/value@<reward>` and `reward/part@<part>` of the trained completions."""
+    scores = [score for group in groups if group.admitted for score in group.scores if score.error is None]
+    return _means("reward/value", scores, "values") | _means("reward/part", scores, "parts")
+
+
+def _means(stem: str, scores: Iterable[Score], field: str) -> dict[str, float]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for score in scores:
+        for name, value in getattr(score, field).items():
+            if value is not None:
+                found[name].append(value)
+    return {f"{stem}@{name}": sum(values) / len(values) for name, values in sorted(found.items())}
+
+
+def _outcome(groups: Iterable[Group]) -> float | None:
+    outcomes = [outcome for group in groups for outcome in group.outcomes]
+    return _ratio(sum(outcomes), len(outcomes))
+
+
+def _zero_variance(groups: Iterable[Group]) -> float | None:
+    """Share of equal outcomes among the groups with at least two."""
+    known = [outcomes for group in groups if len(outcomes := group.outcomes) > 1]
+    return _ratio(sum(max(outcomes) == min(outcomes) for outcomes in known), len(known))
+
+
+def _ratio(total: float, count: int) -> float | None:
+    return total / count if count else None
+
+
+def _root(value: float | None) -> float | None:
+    return None if value is None else value**0.5

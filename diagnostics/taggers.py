@@ -1,0 +1,86 @@
+"""Finds planning phrases by a lexicon: fast, repeatable, and open to anyone who can edit a text file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+LEXICON = Path(__file__).with_name("lexicon.txt")
+BETWEEN = r"[\W_]{1,4}"  # what may stand between two words: spaces, commas, emphasis marks
+APOSTROPHE = "['\u2019\u02bc]?"
+
+
+class LexiconTagger:
+    """Marks the phrases of a lexicon file: one phrase of 2 to 8 words a line, `#` starts a comment."""
+
+    def __init__(self, path: str | Path | None = None):
+        phrases = read_lexicon(Path(path) if path else LEXICON)
+        self.hash = hashlib.sha256("\n".join(phrases).encode()).hexdigest()[:12]
+        self._pattern = compile_phrases(phrases)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) of the planning phrases in characters, in order, merged where they overlap or touch."""
+        found: list[tuple[int, int]] = []
+        for match in self._pattern.finditer(_lower(text)):
+            start, end = match.span(1)
+            if found and start <= found[-1][1]:
+                found[-1] = (found[-1][0], max(end, found[-1][1]))
+            else:
+                found.append((start, end))
+        return found
+
+
+def read_lexicon(path: Path) -> list[str]:
+    """The phrases of a file: lower case, single spaces, sorted, each once. ValueError names a bad line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ValueError(f"lexicon {str(path)!r}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"lexicon {str(path)!r}: expected UTF-8 text") from None
+    phrases = set()
+    for number, line in enumerate(lines, 1):
+        words = _lower(line.partition("#")[0].replace("\u2019", "'")).split()
+        if not words:
+            continue
+        if not 2 <= len(words) <= 8 or not all(re.search(r"\w", word) for word in words):
+            raise ValueError(f"{path}, line {number}: expected 2 to 8 words, got {line.strip()!r}")
+        phrases.add(" ".join(words))
+    if not phrases:
+        raise ValueError(f"lexicon {str(path)!r}: it has no phrase")
+    return sorted(phrases)
+
+
+def compile_phrases(phrases: Sequence[str]) -> re.Pattern[str]:
+    """One pattern for lower-case text, whose group 1 is the longest phrase that starts at a word.
+
+    Phrases are a tree of words, so that a word that starts none is left after one comparison. The look-ahead
+    lets phrases overlap: "now we need to find" is both "now we need to" and "we need to find".
+    """
+    tree: dict = {}
+    for phrase in phrases:
+        node = tree
+        for word in [*re.findall(r"[^\W_]+(?:'[^\W_]+)*", phrase), ""]:
+            node = node.setdefault(word, {})
+    return re.compile(rf"(?=(?<![^\W_])({_branches(tree)}))")
+
+
+def _branches(tree: dict) -> str:
+    """The pattern of a tree of words; longer phrases are tried before shorter ones."""
+    options = []
+    for word, rest in sorted(tree.items(), reverse=True):
+        longer = {next_word: node for next_word, node in rest.items() if next_word}
+        then = [BETWEEN + _branches(longer)] if longer else []
+        then += [r"(?![^\W_])"] if "" in rest else []
+        options.append(re.escape(word).replace("'", APOSTROPHE) + f"(?:{'|'.join(then)})")
+    return f"(?:{'|'.join(options)})"
+
+
+def _lower(text: str) -> str:
+    """Lower case without moving a character: the few letters whose lower case is longer stay."""
+    lower = text.lower()
+    if len(lower) != len(text):
+        lower = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+    return lower
