@@ -1,0 +1,100 @@
+"""From scores to advantages. Pure functions over the scores of whole groups.
+
+Shapes: a group has G completions; a reward's values are a list of G floats, None where it does not
+apply. A completion whose score failed carries advantage 0: it is neither praised nor blamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from rltrain.types import Advantage, Group, Score
+
+EPSILON = 1e-4  # added to a standard deviation, as in TRL's GRPOTrainer
+
+
+def assign(
+    groups: Sequence[Group],
+    weights: Mapping[str, float],
+    *,
+    scale: Literal["none", "group", "batch"],
+    combine: Literal["sum_then_normalize", "normalize_then_sum"],
+) -> list[Group]:
+    """The groups with one Advantage per completion.
+
+    `scale`: divide by nothing (Dr. GRPO), by the group's standard deviation (GRPO) or by the batch's.
+    `combine`: normalise the weighted sum, or normalise each reward inside its group and then sum (GDPO).
+    """
+    if combine == "normalize_then_sum":
+        return [_with(group, _per_reward(group.scores, weights, scale)) for group in groups]
+    rewards = [totals(group.scores) for group in groups]
+    spread = batch_std(rewards) if scale == "batch" else None
+    return [_with(group, normalize(row, scale, spread)) for group, row in zip(groups, rewards, strict=True)]
+
+
+def totals(scores: Sequence[Score]) -> np.ndarray:
+    """(G,) float64 totals, NaN where the score failed."""
+    return np.array([math.nan if score.error else score.total for score in scores])
+
+
+def batch_std(rewards: Sequence[np.ndarray]) -> float:
+    """Standard deviation (with Bessel's correction, as torch has it) over all known rewards of the batch."""
+    known = np.concatenate(list(rewards))
+    known = known[~np.isnan(known)]
+    return float(known.std(ddof=1)) if len(known) > 1 else 0.0
+
+
+def normalize(rewards_G: np.ndarray, scale: str, spread: float | None = None) -> list[Advantage]:
+    """(reward - mean of the group) / scale, for each completion of one group."""
+    known = rewards_G[~np.isnan(rewards_G)]
+    baseline = float(known.mean()) if len(known) else 0.0
+    if scale == "none":
+        divisor = 1.0
+    elif scale == "batch":
+        divisor = (spread or 0.0) + EPSILON
+    else:
+        divisor = (float(known.std(ddof=1)) if len(known) > 1 else 0.0) + EPSILON
+    return [
+        Advantage(0.0 if math.isnan(reward) else (reward - baseline) / divisor, baseline, divisor)
+        for reward in rewards_G.tolist()
+    ]
+
+
+def _per_reward(scores: Sequence[Score], weights: Mapping[str, float], scale: str) -> list[Advantage]:
+    """Each reward normalised over the completions it applies to, then summed by weight."""
+    advantage = np.zeros(len(scores))
+    baseline = 0.0
+    for name in sorted({name for score in scores for name in score.values}):
+        values = np.array(
+            [math.nan if s.error or s.values.get(name) is None else s.values[name] for s in scores], dtype=float
+        )
+        terms = normalize(values, "group" if scale == "batch" else scale)
+        advantage += weights.get(name, 1.0) * np.array([term.value for term in terms])
+        baseline += weights.get(name, 1.0) * terms[0].baseline
+    return [Advantage(float(value), baseline, 1.0) for value in advantage]
+
+
+def _with(group: Group, advantages: Sequence[Advantage]) -> Group:
+    return dataclasses.replace(group, advantages=tuple(advantages))
+
+
+def zero_variance(group: Group) -> bool:
+    """Whether all known outcomes are equal: such a group says nothing about better and worse.
+
+    Looks at the outcome, never at the shaped total: two wrong answers of different length differ in
+    reward and not in worth.
+    """
+    outcomes = group.outcomes
+    return bool(outcomes) and max(outcomes) == min(outcomes)
+
+
+def token_advantages(group: Group, sample: int) -> np.ndarray:
+    """(T,) float32: the completion's advantage on every token, plus token-level credit where it was given."""
+    length = len(group.completions[sample].token_ids)
+    row = np.full(length, group.advantages[sample].value, dtype=np.float32)
+    return row + group.planning_bonus[sample] if group.planning_bonus else row

@@ -1,0 +1,95 @@
+"""Groups to padded tensors: micro-batches cut from the length-sorted batch.
+
+The same number of rows in every micro-batch and the same number of micro-batches in every step: some
+of TRL's losses weigh micro-batches equally, and all ranks must enter every collective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from rltrain.advantages import token_advantages
+from rltrain.types import Group
+
+PAD = 0  # any id: padded positions are masked everywhere
+
+
+class Row(NamedTuple):
+    """One completion on its way into the trainer."""
+
+    key: tuple[int, int]  # (ticket, sample); (-1, -1) for a filler that keeps the shape
+    prompt_ids: np.ndarray  # (P,)
+    completion_ids: np.ndarray  # (T,)
+    logprobs: np.ndarray  # (T,) the sampler's
+    advantages: np.ndarray  # (T,)
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+def rows(groups: Sequence[Group]) -> list[Row]:
+    """The admitted groups' completions."""
+    return [
+        Row((group.ticket, i), group.prompt_ids, c.token_ids, c.logprobs, token_advantages(group, i))
+        for group in groups
+        if group.admitted
+        for i, c in enumerate(group.completions)
+    ]
+
+
+def cut(batch: Sequence[Row], micro_batches: int, size: int, processes: int = 1) -> list[list[list[Row]]]:
+    """[micro-batch][process][row]: sorted by length, so that neighbours pad each other little.
+
+    A batch that is short of `micro_batches x processes x size` rows (prompts ran out) is filled with
+    rows that have no completion token and weigh nothing. Longest first: what does not fit in memory
+    fails at once, not after minutes.
+    """
+    want = micro_batches * size * processes
+    assert 0 < len(batch) <= want, f"{len(batch)} rows for {micro_batches} x {processes} x {size}"
+    shortest = min(batch, key=lambda row: row.length)
+    filler = Row((-1, -1), shortest.prompt_ids, shortest.completion_ids[:1], shortest.logprobs[:1], np.zeros(1, "f4"))
+    ordered = sorted(batch, key=lambda row: (-row.length, row.key)) + [filler] * (want - len(batch))
+    micro = [ordered[i : i + size * processes] for i in range(0, want, size * processes)]
+    # neighbours in length go to different ranks, so that no rank waits for a longer one
+    return [[chunk[rank::processes] for rank in range(processes)] for chunk in micro]
+
+
+def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
+    """A micro-batch as TRL's loss reads it.
+
+    Prompts are padded on the left, completions on the right, each only to this micro-batch's longest.
+    Returns prompt_ids, prompt_mask (B, P); completion_ids, completion_mask, advantages,
+    sampling_per_token_logps (B, T); num_items_in_batch: completion tokens of the whole step, all ranks.
+    """
+    width_p = max(len(row.prompt_ids) for row in batch)
+    width_t = max(1, max(len(row.completion_ids) for row in batch))
+    B = len(batch)
+    prompt = np.full((B, width_p), PAD, dtype=np.int64)
+    prompt_mask = np.zeros((B, width_p), dtype=np.int64)
+    ids = np.full((B, width_t), PAD, dtype=np.int64)
+    mask = np.zeros((B, width_t), dtype=np.int64)
+    advantages = np.zeros((B, width_t), dtype=np.float32)
+    logprobs = np.zeros((B, width_t), dtype=np.float32)
+    for i, row in enumerate(batch):
+        p, t = len(row.prompt_ids), len(row.completion_ids)
+        prompt[i, width_p - p :] = row.prompt_ids
+        prompt_mask[i, width_p - p :] = 1
+        ids[i, :t] = row.completion_ids
+        mask[i, :t] = row.key[0] >= 0
+        advantages[i, :t] = row.advantages
+        logprobs[i, :t] = row.logprobs
+    return {
+        "prompt_ids": torch.from_numpy(prompt),
+        "prompt_mask": torch.from_numpy(prompt_mask),
+        "completion_ids": torch.from_numpy(ids),
+        "completion_mask": torch.from_numpy(mask),
+        "advantages": torch.from_numpy(advantages),
+        "sampling_per_token_logps": torch.from_numpy(logprobs),
+        "num_items_in_batch": torch.tensor(num_items),
+    }

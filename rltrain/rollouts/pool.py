@@ -1,0 +1,327 @@
+"""The rollout pool: engines in Ray actors, fed group by group, replaced when they fail.
+
+A thread of the driver collects finished groups, hands out tickets, checks the version and digest of
+every completion, and replaces an engine that died, hung or served other weights. The groups of a lost
+engine are done again; a group is delivered exactly once. One lock guards the state; nobody waits for
+an engine while holding it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rltrain.rollouts.server import EngineServer, Report
+from rltrain.rollouts.spec import EngineSpec
+from rltrain.rollouts.weights import Packed
+from rltrain.types import Completion, Ticket
+
+START_DEADLINE_S = 900.0  # loading a large model and warming it up
+POLL_S = 0.5  # how long an engine may hold back an answer when it has no news
+LOST = 3  # replacements of one engine in a row, without a group between them, after which the run stops
+
+
+class PoolError(RuntimeError):
+    """The pool cannot go on; the message names the engine and the first cause."""
+
+
+class EngineLost(NamedTuple):
+    """One replacement, as the loop reports it."""
+
+    engine: str
+    cause: str  # "died", "hung", "stale", "bad weights", "failed"
+    detail: str
+    redone: int  # groups that are done again
+
+
+class Version(NamedTuple):
+    """A published set of weights."""
+
+    ref: Any  # ObjectRef of a Packed
+    digest: str
+
+
+@dataclasses.dataclass
+class Slot:
+    """One engine's place in the pool and what is known of its present tenant."""
+
+    spec: EngineSpec
+    actor: Any = None
+    placement: Any = None
+    asked: Any = None  # the outstanding collect call
+    asked_at: float = 0.0
+    ready: bool = False
+    version: int = -1  # the newest load that was sent
+    loaded: int = -1  # the newest load that was acknowledged
+    running: dict[int, Ticket] = dataclasses.field(default_factory=dict)
+    losses: int = 0  # in a row
+    served: int = 0  # groups
+
+
+class RolloutPool:
+    """`publish` weights, `submit` tickets, `wait` for groups. Thread-safe; made by the launcher."""
+
+    def __init__(self, specs: Sequence[EngineSpec], *, deadline_s: float) -> None:
+        self._slots = [Slot(spec) for spec in specs]
+        self._deadline_s = deadline_s
+        self._versions: dict[int, Version] = {}
+        self._pending: collections.deque[Ticket] = collections.deque()
+        self._done: queue.SimpleQueue[tuple[Ticket, tuple[Completion, ...]] | BaseException] = queue.SimpleQueue()
+        self._lost: queue.SimpleQueue[EngineLost] = queue.SimpleQueue()
+        self._load_times: collections.deque[float] = collections.deque(maxlen=len(specs))
+        self._restarts = self._redone = 0
+        self._closing = threading.Event()
+        self._lock = threading.RLock()
+        for slot in self._slots:
+            self._start(slot)
+        self._thread = threading.Thread(target=self._run, name="rollout-pool", daemon=True)
+        self._thread.start()
+
+    # --- what the loop calls ---------------------------------------------------------------------
+
+    def publish(self, version: int, packed: Packed, digest: str) -> None:
+        """Make a version the one that new tickets may ask for. The weights are stored once, in Ray."""
+        weights = Version(ray.put(packed), digest)
+        with self._lock:
+            self._versions[version] = weights
+            if not self._pending:  # nothing waits for an older version: refit now, each engine when it is free
+                for slot in self._slots:
+                    self._refit(slot, version)
+            self._assign()
+
+    def submit(self, tickets: Sequence[Ticket]) -> None:
+        """Queue groups, each to be sampled under the version its ticket names."""
+        with self._lock:
+            self._pending.extend(tickets)
+            self._assign()
+
+    def wait(self, timeout_s: float) -> list[tuple[Ticket, tuple[Completion, ...]]]:
+        """The groups that finished, in order of arrival; empty after `timeout_s`. PoolError when it is over."""
+        found = []
+        try:
+            while True:
+                item = self._done.get(timeout=0 if found else timeout_s)
+                if isinstance(item, BaseException):
+                    raise item
+                found.append(item)
+        except queue.Empty:
+            return found
+
+    def losses(self) -> list[EngineLost]:
+        """Replacements since the last call."""
+        return _drain(self._lost)
+
+    def metrics(self) -> dict[str, float]:
+        """Counts of the run so far."""
+        in_flight = sum(len(slot.running) for slot in self._slots) + len(self._pending)
+        return {
+            "pool/restarts": float(self._restarts),
+            "pool/redone": float(self._redone),
+            "pool/in_flight": float(in_flight),
+        }
+
+    def load_seconds(self) -> float:
+        """Longest of the engines' newest loads."""
+        return max(self._load_times, default=0.0)
+
+    def settle(self, version: int, timeout_s: float) -> None:
+        """Block until every engine has acknowledged this version. PoolError after `timeout_s`."""
+        limit = time.monotonic() + timeout_s
+        while not all(slot.loaded >= version for slot in self._slots):
+            if not self._thread.is_alive():
+                self.wait(0.0)
+            if time.monotonic() > limit:
+                late = ", ".join(slot.spec.name for slot in self._slots if slot.loaded < version)
+                raise PoolError(f"{late} did not load version {version} within {timeout_s:.0f} s")
+            time.sleep(0.005)
+
+    def inject(self, fault: str, engine: int = 0) -> None:
+        """Break an engine on purpose."""
+        with self._lock:
+            self._slots[engine].actor.inject.remote(fault)
+
+    def call(self, method: str, *args: Any) -> None:
+        """Call a method of every engine, in the order of its commands."""
+        with self._lock:
+            for slot in self._slots:
+                slot.actor.call.remote(method, *args)
+
+    def close(self) -> None:
+        """End the engines."""
+        self._closing.set()
+        self._thread.join(timeout=30)
+
+    # --- the pool's thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._turn()
+        except BaseException as error:  # re-raised in `wait`, in the thread that can act on it
+            self._done.put(error)
+        finally:
+            for slot in self._slots:
+                _end(slot)
+
+    def _turn(self) -> None:
+        asked = {slot.asked: slot for slot in self._slots}
+        ready, rest = ray.wait(list(asked), num_returns=1, timeout=POLL_S)
+        if ready and rest:  # take all that is there: one wake-up for many engines
+            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        reports = [(asked[ref], _answer(ref)) for ref in ready]
+        now = time.monotonic()
+        with self._lock:
+            for slot, report in reports:
+                self._hear(slot, report)
+            for slot in self._slots:
+                limit = (self._deadline_s if slot.ready else START_DEADLINE_S) + POLL_S
+                if now - slot.asked_at > limit:
+                    self._replace(slot, "hung", f"no answer for {now - slot.asked_at:.1f} s")
+            self._assign()
+
+    def _hear(self, slot: Slot, report: Report | ray.exceptions.RayError) -> None:
+        if isinstance(report, ray.exceptions.RayError):
+            return self._replace(slot, "died", str(report).strip().splitlines()[0])
+        if report.error:
+            return self._replace(slot, "failed", report.error)
+        limit = self._deadline_s if report.ready else START_DEADLINE_S
+        if report.stalled_s > limit:
+            return self._replace(slot, "hung", f"no progress for {report.stalled_s:.1f} s with work at hand")
+        slot.ready = report.ready
+        for version, consumed, seconds in report.loaded:
+            expected = self._versions[version].digest if version in self._versions else consumed
+            if consumed != expected:
+                return self._replace(slot, "bad weights", f"version {version}: loaded {consumed}, sent {expected}")
+            slot.loaded = version
+            self._load_times.append(seconds)
+        for finished in report.finished:
+            ticket = slot.running[finished.ticket_id]
+            if fault := _wrong(ticket, finished.completions, self._versions):
+                return self._replace(slot, "stale", fault)
+            del slot.running[finished.ticket_id]
+            slot.losses, slot.served = 0, slot.served + 1
+            self._done.put((ticket, finished.completions))
+        self._ask(slot)
+        self._forget()
+
+    def _refit(self, slot: Slot, version: int) -> None:
+        if slot.version != version:
+            slot.version = version
+            slot.actor.load.remote(version, self._versions[version].ref)
+
+    def _assign(self) -> None:
+        """Hand pending tickets, oldest first, to the engines with the most room."""
+        batches: dict[int, list[Ticket]] = collections.defaultdict(list)
+        while self._pending:
+            ticket = self._pending[0]
+            if ticket.version not in self._versions:
+                break
+            index = min(range(len(self._slots)), key=lambda i: self._load_of(self._slots[i]))
+            slot = self._slots[index]
+            if self._load_of(slot) + ticket.num_samples > 2 * max(slot.spec.slots, ticket.num_samples):
+                break
+            if slot.version != ticket.version:
+                if batches[index]:
+                    slot.actor.submit.remote(batches.pop(index))
+                self._refit(slot, ticket.version)
+            self._pending.popleft()
+            slot.running[ticket.id] = ticket
+            batches[index].append(ticket)
+        for index, tickets in batches.items():
+            if tickets:
+                self._slots[index].actor.submit.remote(tickets)
+
+    @staticmethod
+    def _load_of(slot: Slot) -> int:
+        return sum(ticket.num_samples for ticket in slot.running.values())
+
+    def _forget(self) -> None:
+        """Drop weights that no ticket can ask for any more."""
+        if len(self._versions) > 1:
+            wanted = {t.version for slot in self._slots for t in slot.running.values()}
+            wanted |= {t.version for t in self._pending} | {slot.version for slot in self._slots}
+            oldest = min(wanted | {max(self._versions)})
+            for version in [v for v in self._versions if v < oldest]:
+                del self._versions[version]
+
+    def _start(self, slot: Slot) -> None:
+        options: dict[str, Any] = {
+            "num_cpus": 0,
+            "max_concurrency": 4,  # collect waits for news while submit and load come in
+            "runtime_env": {"env_vars": slot.spec.environment()},
+        }
+        if slot.spec.gpus:
+            if slot.placement is None:
+                slot.placement = placement_group([{"GPU": slot.spec.gpus}])  # one node: all GPUs of one engine
+            options |= {
+                "num_gpus": slot.spec.gpus,
+                "scheduling_strategy": PlacementGroupSchedulingStrategy(slot.placement),
+            }
+        slot.actor = ray.remote(EngineServer).options(**options).remote(slot.spec)
+        slot.ready, slot.version, slot.loaded = False, -1, -1
+        self._ask(slot)
+        if self._versions:
+            self._refit(slot, max(self._versions))
+
+    def _ask(self, slot: Slot) -> None:
+        slot.asked, slot.asked_at = slot.actor.collect.remote(POLL_S), time.monotonic()
+
+    def _replace(self, slot: Slot, cause: str, detail: str) -> None:
+        """A new engine in this place; it refits before it serves, and the lost groups come first."""
+        slot.losses += 1
+        again = sorted(slot.running.values(), key=lambda ticket: ticket.id)
+        self._lost.put(EngineLost(slot.spec.name, cause, detail, len(again)))
+        if slot.losses >= LOST:
+            raise PoolError(
+                f"{slot.spec.name} was lost {slot.losses} times in a row without finishing a group; last: {cause}: {detail}"
+            )
+        self._restarts += 1
+        self._redone += len(again)
+        slot.running.clear()
+        self._pending.extendleft(reversed(again))
+        ray.kill(slot.actor)
+        self._start(slot)
+
+
+def _wrong(ticket: Ticket, completions: Sequence[Completion], versions: Mapping[int, Version]) -> str | None:
+    """Why these completions are not what the ticket asked for, if they are not."""
+    if len(completions) != ticket.num_samples:
+        return f"{len(completions)} completions for a request of {ticket.num_samples}"
+    expected = versions[ticket.version].digest
+    for completion in completions:
+        if completion.policy_version != ticket.version or completion.weight_digest != expected:
+            return (
+                f"sampled under version {completion.policy_version} ({completion.weight_digest[:8]}), "
+                f"asked for {ticket.version} ({expected[:8]})"
+            )
+    return None
+
+
+def _answer(ref: Any) -> Report | ray.exceptions.RayError:
+    try:
+        return ray.get(ref)
+    except ray.exceptions.RayError as error:  # the engine's process is gone; the caller replaces it
+        return error
+
+
+def _end(slot: Slot) -> None:
+    if slot.actor is not None:
+        ray.kill(slot.actor)
+    if slot.placement is not None:
+        remove_placement_group(slot.placement)
+
+
+def _drain(source: queue.SimpleQueue) -> list:
+    items = []
+    while not source.empty():
+        items.append(source.get())
+    return items

@@ -1,0 +1,146 @@
+"""Drives one engine on a thread of its own, so that every question to it is answered at once.
+
+Commands are served in order: a `load` waits until the groups before it are finished, so a completion
+is sampled under one version of the weights from its first token to its last.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from rltrain.rollouts.spec import EngineSpec
+from rltrain.rollouts.weights import Packed, digest, unpack
+from rltrain.types import Engine, Finished, Ticket
+
+
+@dataclass
+class Report:
+    """What happened in an engine since it was last asked."""
+
+    finished: list[Finished] = field(default_factory=list)
+    loaded: list[tuple[int, str, float]] = field(default_factory=list)  # (version, digest, seconds)
+    stalled_s: float = 0.0  # since the engine last made progress while it had work
+    error: str | None = None  # traceback of what ended the engine's thread
+    ready: bool = False
+
+
+class EngineServer:
+    """The body of an engine actor: a queue of commands in, reports out."""
+
+    def __init__(self, spec: EngineSpec, fault: str | None = None) -> None:
+        self._spec = spec
+        self._fault = fault
+        self._commands: collections.deque[tuple[str, Any]] = collections.deque()
+        self._news = threading.Condition()
+        self._report = Report()
+        self._working_since: float | None = time.monotonic()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"{spec.name}-loop", daemon=True)
+        self._thread.start()
+
+    def submit(self, tickets: list[Ticket]) -> None:
+        """Queue groups."""
+        self._enqueue(("submit", ticket) for ticket in tickets)
+
+    def load(self, version: int, packed: Packed) -> None:
+        """Queue a change of weights; the report will say when it is done and what was consumed."""
+        self._enqueue([("load", (version, packed))])
+
+    def call(self, name: str, *args: Any) -> None:
+        """Queue a method of the engine itself (sleep, wake, a weight-transfer step)."""
+        self._enqueue([("call", (name, args))])
+
+    def inject(self, fault: str) -> None:
+        """Break on purpose: `kill`, `hang`, `slow` or `stale` (tests and `--fault`)."""
+        self._enqueue([("fault", fault)])
+
+    def collect(self, wait_s: float) -> Report:
+        """Wait for news at most `wait_s` seconds and take what there is."""
+        with self._news:
+            self._news.wait_for(lambda: self._has_news(), timeout=wait_s)
+            report, self._report = self._report, Report(ready=self._report.ready)
+            if self._working_since is not None:
+                report.stalled_s = time.monotonic() - self._working_since
+            return report
+
+    def _has_news(self) -> bool:
+        r = self._report
+        return bool(r.finished or r.loaded or r.error)
+
+    def _enqueue(self, commands: Any) -> None:
+        with self._news:
+            self._commands.extend(commands)
+            self._news.notify_all()
+
+    def _run(self) -> None:
+        try:
+            engine = self._spec.build()
+            with self._news:
+                self._report.ready = True
+                self._working_since = None
+            while True:
+                self._take_commands(engine)
+                if engine.unfinished():
+                    finished = engine.poll()
+                    self._progress(engine, finished)
+        except BaseException:  # the thread's last word; the pool reads it from the report and replaces the engine
+            with self._news:
+                self._report.error = traceback.format_exc()
+                self._news.notify_all()
+
+    def _progress(self, engine: Engine, finished: list[Finished]) -> None:
+        if self._fault == "slow":
+            time.sleep(0.2)
+        with self._news:
+            self._report.finished.extend(finished)
+            self._working_since = time.monotonic() if engine.unfinished() or self._commands else None
+            if finished:
+                self._news.notify_all()
+
+    def _take_commands(self, engine: Engine) -> None:
+        """Run the commands whose turn has come; sleep when there is nothing at all to do."""
+        while True:
+            with self._news:
+                if not self._commands and not engine.unfinished():
+                    self._working_since = None
+                    self._news.wait_for(lambda: bool(self._commands))
+                if self._working_since is None:
+                    self._working_since = time.monotonic()
+                if not self._commands or (self._commands[0][0] != "submit" and engine.unfinished()):
+                    return
+                kind, argument = self._commands.popleft()
+            if kind == "submit":
+                engine.submit(argument)
+            elif kind == "load":
+                self._load(engine, *argument)
+            elif kind == "call":
+                getattr(engine, argument[0])(*argument[1])
+            else:
+                self._break(argument)
+
+    def _load(self, engine: Engine, version: int, packed: Packed) -> None:
+        begun = time.monotonic()
+        # A stale engine acknowledges the new weights and serves the old ones: its completions give it away.
+        stale = self._fault == "stale"
+        consumed = digest(unpack(packed)) if stale else engine.load(version, unpack(packed))
+        self._loaded(version, consumed, begun)
+
+    def _loaded(self, version: int, consumed: str, begun: float) -> None:
+        with self._news:
+            self._report.loaded.append((version, consumed, time.monotonic() - begun))
+            self._news.notify_all()
+
+    def _break(self, fault: str) -> None:
+        self._fault = fault
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "hang":
+            while True:
+                time.sleep(3600)

@@ -1,0 +1,114 @@
+"""vLLM behind the engine protocol. The only file that imports vllm."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from rltrain.rollouts.spec import EngineSpec
+from rltrain.rollouts.weights import Digest
+from rltrain.types import Completion, Finished, NamedWeights, Ticket
+
+
+class VLLMEngine:
+    """One vLLM engine in this process, stepped by hand so that groups enter and leave one by one."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        from vllm import LLM
+
+        from rltrain.models import TokenText, load_tokenizer
+
+        arguments: dict[str, Any] = {
+            "enforce_eager": spec.gpus == 0,  # compiling takes 90 s on a CPU and gains nothing there
+            "max_model_len": spec.max_model_len,
+            "max_num_seqs": spec.slots,
+            "tensor_parallel_size": spec.tensor_parallel,
+            "enable_sleep_mode": spec.sleeps,
+            "disable_log_stats": True,
+            "seed": spec.seed,
+        }
+        if spec.gpus:
+            arguments["gpu_memory_utilization"] = spec.memory
+            arguments["weight_transfer_config"] = {"backend": spec.transport}
+        # processed_logprobs: of the distribution sampled from, temperature and truncation included
+        self._llm = LLM(
+            spec.model, dtype=spec.dtype, logprobs_mode="processed_logprobs", **{**arguments, **dict(spec.args)}
+        )
+        self._engine = self._llm.llm_engine
+        self._text = TokenText(load_tokenizer(spec.model))
+        self._name = spec.name
+        self._version, self._digest = -1, ""
+        self._running: dict[str, Ticket] = {}
+        self._names = itertools.count()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Queue a group; its prompt crosses as token ids and its samples share the prefix."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        s = ticket.sampling
+        params = SamplingParams(
+            n=ticket.num_samples,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            top_k=s.top_k,
+            max_tokens=s.max_tokens,
+            stop=list(s.stop) or None,
+            include_stop_str_in_output=True,
+            logprobs=0,
+            seed=ticket.seed,
+            detokenize=bool(s.stop),  # text is made from the ids; vLLM needs its own only to look for stop strings
+            skip_special_tokens=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        # A redone ticket is a new request: vLLM refuses an id it has seen.
+        request = f"{ticket.id}-{next(self._names)}"
+        self._running[request] = ticket
+        self._engine.add_request(request, {"prompt_token_ids": ticket.prompt_ids.tolist()}, params)
+
+    def poll(self) -> list[Finished]:
+        """One engine step; the groups that ended with it."""
+        finished = []
+        for output in self._engine.step():
+            if output.finished:
+                ticket = self._running.pop(output.request_id)
+                ordered = sorted(output.outputs, key=lambda sample: sample.index)
+                finished.append(Finished(ticket.id, tuple(self._completion(sample) for sample in ordered)))
+        return finished
+
+    def _completion(self, sample: Any) -> Completion:
+        ids = np.asarray(sample.token_ids, dtype=np.int32)
+        chosen = (position[token].logprob for position, token in zip(sample.logprobs, sample.token_ids, strict=True))
+        logprobs = np.fromiter(chosen, dtype=np.float32, count=len(ids))
+        text, offsets = self._text(ids)
+        reason = "length" if sample.finish_reason == "length" else "stop"
+        return Completion(ids, logprobs, offsets, text, reason, self._version, self._digest, self._name)
+
+    def unfinished(self) -> int:
+        """Groups not yet finished."""
+        return len(self._running)
+
+    def load(self, version: int, weights: NamedWeights) -> str:
+        """Load full weights in checkpoint format through vLLM's own loader; the digest of what it consumed."""
+        assert not self._running, f"{len(self._running)} groups in flight while loading version {version}"
+        running = Digest()
+        self._llm.collective_rpc(
+            "reload_weights", kwargs={"weights_iterator": running.watch(weights), "is_checkpoint_format": True}
+        )
+        self._llm.reset_prefix_cache()  # cached keys and values belong to the old weights
+        self._version, self._digest = version, running.hex()
+        return self._digest
+
+    def sleep(self) -> None:
+        """Give the GPU's memory to the trainer (weights are kept on the host)."""
+        self._llm.sleep(level=1)
+
+    def wake(self) -> None:
+        """Take the memory back."""
+        self._llm.wake_up()
+
+    def health(self) -> dict[str, float]:
+        """Groups running."""
+        return {"running": float(len(self._running))}

@@ -1,0 +1,327 @@
+"""TRL's GRPOTrainer, fed from outside. The only file that imports trl.
+
+TRL owns optimisation: loss variants, PEFT, accelerate, schedules, optimizer and checkpoint files. This
+subclass replaces where its data come from (a stream of ready micro-batches) and reads along where it
+computes log-probs, so that the importance correction and the per-token records cost no second
+forward. Every overridden hook is pinned by a test that fails by name when TRL moves it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from rltrain.batch import Row, collate
+from rltrain.config import Config
+from rltrain.correction import Drift, drift, importance_ratio, log_ratio
+
+# GRPOConfig arguments that are set from our sections (or mean nothing here), and where to set them.
+OWNED = {
+    "per_device_train_batch_size": "training.micro_batch_size",
+    "gradient_accumulation_steps": "training.prompts_per_step and micro_batch_size",
+    "steps_per_generation": "training.updates_per_rollout",
+    "generation_batch_size": "training.prompts_per_step",
+    "num_iterations": "training.updates_per_rollout",
+    "num_generations": "sampling.num_generations",
+    "max_completion_length": "sampling.max_completion_length",
+    "temperature": "sampling.temperature",
+    "top_p": "sampling.top_p",
+    "top_k": "sampling.top_k",
+    "learning_rate": "training.learning_rate",
+    "loss_type": "training.loss",
+    "beta": "training.beta",
+    "max_steps": "training.steps",
+    "optim": "training.optimizer",
+    "seed": "run.seed",
+    "output_dir": "run.dir",
+    "scale_rewards": "advantages.scale",
+    "multi_objective_aggregation": "advantages.combine",
+    "reward_weights": "rewards",
+    "bf16": "model.dtype",
+    "fp16": "model.dtype",
+    "gradient_checkpointing": "model.gradient_checkpointing",
+    "use_vllm": "rollouts.engine",
+    "vllm_importance_sampling_correction": "training.correction",
+    "vllm_importance_sampling_mode": "training.correction",
+    "vllm_importance_sampling_clip_max": "training.correction_cap",
+    "save_strategy": "checkpoints.every",
+    "save_steps": "checkpoints.every",
+    "eval_strategy": "evaluation.every",
+    "report_to": "run.wandb",
+    "mask_truncated_completions": "a shaping reward",
+    "deepspeed": "distributed.deepspeed",
+    "fsdp": "distributed.strategy",
+}
+
+
+class NonFinite(RuntimeError):
+    """Gradients are NaN or infinite; raised before the optimizer step, so the weights are still good."""
+
+
+class Trained(NamedTuple):
+    """What the training forward saw of one row. Arrays are (T,)."""
+
+    key: tuple[int, int]
+    train_logprob: np.ndarray
+    entropy: np.ndarray
+    ratio: np.ndarray
+    token_advantage: np.ndarray
+
+
+def grpo_config(config: Config, output_dir: Path) -> GRPOConfig:
+    """TRL's arguments for this run; ValueError on a `trl:` key that is unknown or set elsewhere."""
+    import difflib
+
+    extra = dict(config.training.trl)
+    for key in extra:
+        if key in OWNED:
+            raise ValueError(f"training.trl.{key}: is set by {OWNED[key]}")
+        if key not in GRPOConfig.__dataclass_fields__:
+            near = difflib.get_close_matches(key, GRPOConfig.__dataclass_fields__, n=1)
+            raise ValueError(f"training.trl.{key}: no argument of TRL's GRPOConfig" + (f"; did you mean {near[0]!r}?" if near else ""))
+    training, cpu = config.training, not config.distributed.gpus
+    arguments: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "per_device_train_batch_size": training.micro_batch_size,
+        "gradient_accumulation_steps": config.micro_batches,
+        "steps_per_generation": config.micro_batches,
+        "num_generations": config.sampling.num_generations,
+        "max_completion_length": config.sampling.max_completion_length,
+        "temperature": config.sampling.temperature,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": "constant",
+        "loss_type": training.loss,
+        "beta": training.beta,
+        "max_steps": training.steps,
+        "optim": training.optimizer,
+        "seed": config.run.seed,
+        "bf16": config.model.dtype == "bfloat16",
+        "use_cpu": cpu,
+        "gradient_checkpointing": config.model.gradient_checkpointing,
+        "disable_dropout": config.model.lora is None or config.model.lora.dropout == 0,
+        "ignore_data_skip": True,  # our stream starts where it stopped
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # the loop saves, on a line of its own
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": not cpu,
+    }
+    if config.distributed.strategy == "fsdp2":
+        arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
+    if config.distributed.deepspeed:
+        arguments["deepspeed"] = str(config.distributed.deepspeed)
+    return GRPOConfig(**{**arguments, **extra})
+
+
+class RLTrainer(GRPOTrainer):
+    """One optimizer step per `gradient_accumulation_steps` micro-batches pulled from `stream`."""
+
+    def __init__(
+        self, config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output_dir: Path
+    ) -> None:
+        super().__init__(
+            model=model,
+            reward_funcs=_rewarded_elsewhere,
+            args=grpo_config(config, output_dir),
+            train_dataset=_Placeholder(),
+            processing_class=tokenizer,
+            peft_config=_peft(config),
+        )
+        self.remove_callback(PrinterCallback)
+        # Set after construction, so that TRL builds no engine and yet multiplies our correction into the loss.
+        self.use_vllm = config.training.correction != "none"
+        self.vllm_importance_sampling_correction = self.use_vllm
+        self._correction, self._cap = config.training.correction, config.training.correction_cap
+        self._old_is_sampler = not config.aligned and config.training.old_logprobs == "sampler"
+        self._stream: Iterator[list[Row]] = iter(())
+        self._num_items = 1
+        self._inputs: dict[str, Any] | None = None
+        self._trained: list[Trained] = []
+        self._drifts: list[Drift] = []
+        self.step_logs: dict[str, float] = {}
+
+    # --- what the loop calls ---------------------------------------------------------------------
+
+    def run(self, stream: Iterator[dict[str, Any]], resume_from: Path | None = None) -> None:
+        """Train on the stream, and let it run its last lines: TRL stops pulling after the last step."""
+        self._stream = stream
+        self.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+        assert next(stream, None) is None, "the stream has more micro-batches than the trainer has steps"
+
+    def prepared(self, batch: list[Row], num_items: int, old: list[np.ndarray] | None = None) -> dict[str, Any]:
+        """A micro-batch of this rank as the stream yields it. `num_items`: completion tokens of the step."""
+        inputs: dict[str, Any] = collate(batch, num_items)
+        if self._old_is_sampler:
+            inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
+        elif old is not None:
+            padded = torch.zeros_like(inputs["sampling_per_token_logps"])
+            for i, row in enumerate(old):
+                padded[i, : len(row)] = torch.from_numpy(row)
+            inputs["old_per_token_logps"] = padded
+        inputs["keys"] = [row.key for row in batch]
+        return inputs
+
+    def take_step(self) -> tuple[list[Trained], list[Drift], dict[str, float]]:
+        """What this rank computed since the last call: rows, drift, TRL's own logs."""
+        taken = self._trained, self._drifts, self.step_logs
+        self._trained, self._drifts, self.step_logs = [], [], {}
+        return taken
+
+    @torch.no_grad()
+    def logprobs(self, batch: list[Row], temperature: float | None = None) -> list[np.ndarray]:
+        """(T,) log-probs of each row's completion under the current weights, in rows of a micro-batch."""
+        inputs = self._prepare_inputs(collate(batch, 1))
+        with self._at_temperature(temperature):
+            logps, _, _ = self._forward(self.model, inputs)
+        return [logps[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
+
+    def save(self, path: Path) -> None:
+        """Everything TRL needs to go on from here: weights, optimizer, schedule, RNG. Entered by all ranks."""
+        self.args.output_dir = str(path.parent)
+        self._save_checkpoint(self.model, trial=None)
+        if self.accelerator.is_main_process:
+            (path.parent / f"checkpoint-{self.state.global_step}").rename(path)
+            (path.parent / "README.md").unlink(missing_ok=True)  # TRL's model card
+        self.accelerator.wait_for_everyone()
+
+    # --- hooks of TRL, each pinned in tests/test_trl_contract.py -----------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The stream as it is: accelerate's wrapper refuses batches of different sizes."""
+        return DataLoader(_Stream(self._stream), batch_size=None)
+
+    def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
+        device = self.accelerator.device
+        return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in generation_batch.items()}
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        if self.beta != 0.0 and "ref_per_token_logps" not in inputs:
+            inputs["ref_per_token_logps"] = self._reference(inputs)
+        self._inputs = inputs  # the forward below writes the correction into it
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._inputs = None
+
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kwargs
+    ):
+        if input_ids.device.type == "cpu":  # TRL's fused head scores prompts too there, and takes over twice as long
+            out = self._plain_head(model, input_ids, attention_mask, logits_to_keep, compute_entropy)
+        else:
+            out = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+            )
+        if self._inputs is not None:
+            self._read_along(self._inputs, out[0].detach(), out[1])
+        return out
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        value = float(norm)
+        if not np.isfinite(value):  # the same on every rank, after the gradients were reduced
+            raise NonFinite(f"gradient norm is {value} in step {self.state.global_step + 1}; no weight was changed")
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Keep TRL's numbers of this step for the loop, which logs once."""
+        super().log(logs, start_time)
+        self.step_logs |= {key: value for key, value in logs.items() if isinstance(value, int | float)}
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _plain_head(self, model, input_ids, attention_mask, T: int, compute_entropy: bool):
+        """Log-probs and entropies (B, T) from logits of the completion positions alone."""
+        with self.accelerator.autocast():
+            logits = model(
+                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=T + 1, use_cache=False
+            ).logits[:, :-1]
+        logp = (logits.float() / self.temperature).log_softmax(-1)
+        mask = attention_mask[:, -T:] == 0
+        chosen = logp.gather(-1, input_ids[:, -T:].unsqueeze(-1)).squeeze(-1).masked_fill(mask, 0.0)
+        entropy = None
+        if compute_entropy:
+            with contextlib.nullcontext() if self._entropy_bonus_enabled else torch.no_grad():
+                entropy = -(logp.exp() * logp).sum(-1).masked_fill(mask, 0.0)
+        return chosen, entropy, None
+
+    def _forward(self, model: torch.nn.Module, inputs: dict[str, Any]):
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        return self._get_per_token_logps_and_entropies(model, ids, mask, inputs["completion_ids"].size(1))
+
+    @torch.no_grad()
+    def _reference(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """(B, T) log-probs under the initial policy: a model of its own, or the adapter switched off."""
+        if self.ref_model is not None:
+            return self._forward(self.ref_model, inputs)[0]
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._forward(self.model, inputs)[0]
+
+    def _read_along(self, inputs: dict[str, Any], logps: torch.Tensor, entropy: torch.Tensor) -> None:
+        """Write the correction for the loss, and keep what the records need."""
+        mask = inputs["completion_mask"]
+        sampler = inputs["sampling_per_token_logps"]
+        old = inputs.get("old_per_token_logps", logps)
+        diff = log_ratio(old, sampler, mask)
+        if self.use_vllm:
+            inputs["importance_sampling_ratio"] = importance_ratio(diff, self._correction, self._cap)
+        seen = log_ratio(logps, sampler, mask)  # of the policy as it is now, whatever the loss calls old
+        self._drifts.append(drift(seen, mask, self._cap))
+        arrays = [t.detach().float().cpu().numpy() for t in (logps, entropy, seen.exp(), inputs["advantages"])]
+        lengths = mask.sum(-1).tolist()
+        for i, (key, length) in enumerate(zip(inputs["keys"], lengths, strict=True)):
+            if key[0] >= 0:
+                self._trained.append(Trained(key, *(a[i, :length].copy() for a in arrays)))
+
+    @contextlib.contextmanager
+    def _at_temperature(self, temperature: float | None):
+        before, self.temperature = self.temperature, temperature or self.temperature
+        yield
+        self.temperature = before
+
+
+def _rewarded_elsewhere(completions: list, **columns: Any) -> list[float]:
+    """TRL wants a reward function; rewards are given before its part begins."""
+    return [0.0] * len(completions)
+
+
+def _peft(config: Config):
+    if config.model.lora is None:
+        return None
+    from peft import LoraConfig
+
+    lora = config.model.lora
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+class _Placeholder(IterableDataset):
+    """TRL's constructor wants a data set; the stream takes its place."""
+
+    def __iter__(self):
+        return iter(())
+
+
+class _Stream(IterableDataset):
+    def __init__(self, stream: Iterator[dict[str, Any]]) -> None:
+        self._stream = stream
+
+    def __iter__(self):
+        return self._stream
