@@ -40,6 +40,7 @@ _FRAME = re.compile(
     r"(?:answer|result|solution|ans)\b\s*(?:is|=|:)*\s*",
     re.I,
 )
+_GAP = re.compile(r"\S {2,}\S")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _THREE_WORDS = re.compile(r"\b[^\W\d_]++(?:[ ,'\u2019\"()*`$-]++[^\W_]++){2}")
 _FULL_STOP = re.compile(r"[.!?\u2026](?=\W|$)")
@@ -167,8 +168,8 @@ def _table_rows(lines: list[str]) -> int:
     splits: tuple[Callable[[str], int], ...] = (
         lambda line: line.count("|") + line.count("\u2502") if "|" in line.strip()[1:] or "\u2502" in line else 0,
         lambda line: line.strip().count("\t"),
-        lambda line: line.count(",") if not _sentence(line) and ", " not in line else 0,
-        lambda line: len(re.findall(r"\S {2,}\S", line.strip())),
+        lambda line: line.count(",") if ", " not in line and not _sentence(line) else 0,
+        lambda line: len(_GAP.findall(line.strip())) if "  " in line else 0,
     )
     best = 0
     for cells in splits:
@@ -241,7 +242,7 @@ def _is_prose(lines: list[str]) -> bool:
 
 def _sentence(line: str) -> bool:
     """Whether three words in a row come before a full stop."""
-    return any(_THREE_WORDS.search(part) for part in _FULL_STOP.split(line)[:-1])
+    return " " in line and any(_THREE_WORDS.search(part) for part in _FULL_STOP.split(line)[:-1])
 
 
 def _wordy(line: str) -> bool:
