@@ -1,0 +1,91 @@
+"""Small pictures for a terminal, shared by the live console and `rltrain status`. Text in, text out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+STAGES = ("rollout", "score", "train", "publish", "eval", "parity", "diagnostics", "write")
+"""The parts of a step, in the order they happen; `time/<stage>_s` is the metric of each."""
+
+
+def printable(text: object, width: int | None = None) -> str:
+    """Text that cannot steer a terminal: control, format and surrogate characters become spaces or U+FFFD."""
+    safe = "".join(_safe(letter) for letter in str(text))
+    return safe if width is None or len(safe) <= width else safe[: width - 1] + "\u2026"
+
+
+def _safe(letter: str) -> str:
+    if letter in "\n\r\t":
+        return " "
+    return "\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else letter
+
+
+def sparkline(values: Iterable[float | None], width: int = 30) -> str:
+    """The last values as blocks from lowest to highest, pooled down to `width`; a gap is a space."""
+    known = [math.nan if value is None else float(value) for value in values]
+    if len(known) > width:
+        edges = [round(i * len(known) / width) for i in range(width + 1)]
+        known = [_mean(known[a:b]) for a, b in itertools.pairwise(edges)]
+    finite = [value for value in known if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    span = high - low
+    return "".join(
+        " " if not math.isfinite(v) else BLOCKS[int((v - low) / span * 7.999)] if span else BLOCKS[3] for v in known
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, whole thousands in full: 0.123, 4.56, 7,890."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if abs(value) >= 1000 or (value == int(value) and abs(value) >= 10):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """42 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def stage_seconds(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds of each stage over some steps, and `other` for what no stage claims; empty stages are left out."""
+    rows = list(rows)
+    seconds = {stage: sum(_seconds(row.get(f"time/{stage}_s")) for row in rows) for stage in STAGES}
+    whole = sum(_seconds(row.get("time/step_s")) for row in rows)
+    seconds["other"] = max(0.0, whole - sum(seconds.values()))
+    return {stage: spent for stage, spent in seconds.items() if spent > 0.005 * max(whole, 1e-9)}
+
+
+def _seconds(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else 0.0
+
+
+def shares(seconds: Mapping[str, float], width: int) -> dict[str, int]:
+    """Cells of a bar of `width` for each stage: largest remainders, so that they fill it exactly."""
+    whole = sum(seconds.values())
+    if not whole:
+        return {}
+    exact = {stage: width * spent / whole for stage, spent in seconds.items()}
+    cells = {stage: int(value) for stage, value in exact.items()}
+    for stage in sorted(exact, key=lambda s: cells[s] - exact[s])[: width - sum(cells.values())]:
+        cells[stage] += 1
+    return cells
