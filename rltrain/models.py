@@ -1,0 +1,192 @@
+"""The policy by name: where it is, how big it is, how its prompts are written, and loading it.
+
+A name is a short name (`smollm2-135m`, `tiny`, `tiny-untied`), a local directory or a hub id.
+Nothing here imports torch or transformers before it needs them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rltrain.builtin_models import MARKER, SHORT_NAMES, SMOLLM2, build, cache_root, no_progress_bars, smollm2_facts
+from rltrain.types import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+HUB_TIMEOUT_S = 10.0  # for asking whether a model exists; the hub's own client retries for a minute
+
+
+def locate(path: str) -> Path | str:
+    """The directory of a short name or local model, or the hub id as it was given.
+
+    A short name is built on first use. ValueError when a directory is missing or is no model, or when
+    the name cannot be a hub id either.
+    """
+    if path in SHORT_NAMES:
+        return build(path)
+    directory = Path(path).expanduser()
+    if path and directory.is_dir():
+        _expect_model(directory)
+        return directory.resolve()
+    if re.fullmatch(r"(?!\.|.*(--|\.\.))[\w.-]+(/[\w.-]+)?", path):
+        return path
+    raise ValueError(f"model {path!r}: no such directory, and not a hub id (owner/name). {_names(path)}")
+
+
+def load_model(path: str, dtype: str = "float32") -> PreTrainedModel:
+    """The causal language model with its weights in `dtype`. ValueError when it cannot be had."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with no_progress_bars():
+        return AutoModelForCausalLM.from_pretrained(_reachable(path), dtype=getattr(torch, dtype))
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer; the padding token is the end-of-sequence token where it has none of its own."""
+    from transformers import AutoTokenizer
+
+    place = _reachable(path)
+    if isinstance(place, Path) and not any(place.glob("tokenizer*")):
+        raise ValueError(f"model {path!r}: {place} holds no tokenizer (tokenizer.json); copy the base model's there")
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def memory_facts(path: str) -> dict[str, Any]:
+    """Sizes without loading weights: parameters, hidden, layers, vocab, tied, and `reason`.
+
+    `reason` is None, or says why some of the others are None (a hub id that was never downloaded, ...).
+    """
+    if path == SMOLLM2 and not (cache_root() / SMOLLM2 / MARKER).is_file():
+        return smollm2_facts() | {"reason": None}
+    place = locate(path)
+    if isinstance(place, str):
+        place = _downloaded(place)
+    if place is None:
+        unknown = dict.fromkeys(("parameters", "hidden", "layers", "vocab", "tied"))
+        return unknown | {"reason": f"{path} is not downloaded yet"}
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config") or config  # models that also see keep the language part's sizes apart
+    parameters = _count_parameters(place)
+    return {
+        "parameters": parameters,
+        "hidden": text.get("hidden_size"),
+        "layers": text.get("num_hidden_layers"),
+        "vocab": text.get("vocab_size"),
+        "tied": config.get("tie_word_embeddings", text.get("tie_word_embeddings")),
+        "reason": None if parameters is not None else f"{place} holds no safetensors files to count",
+    }
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    system: str | None = None,
+    template: str | None = None,
+) -> list[int]:
+    """Prompt token ids, up to where the answer begins: the one rendering that engine and trainer share.
+
+    With `template` (base models) its `{prompt}` and `{system}` are filled in; without, the tokenizer's
+    chat template is applied. A system message of the task's own comes before `system`.
+    """
+    messages = [dict(message) for message in messages]
+    if system is not None and not any(message["role"] == "system" for message in messages):
+        messages.insert(0, {"role": "system", "content": system})
+    if template is not None:
+        return tokenizer(fill(template, messages))["input_ids"]
+    if not tokenizer.chat_template:
+        raise ValueError(
+            "model: its tokenizer has no chat template, so a prompt cannot be written; it seems to be a base model: "
+            'set model.prompt_template, for example "Question: {prompt}\\nAnswer:"'
+        )
+    from jinja2 import TemplateError
+
+    try:
+        return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+    except TemplateError as error:
+        raise ValueError(
+            f"model: its chat template refuses roles {[m['role'] for m in messages]}: {error}; "
+            "change the prompt or model.system, or set model.prompt_template"
+        ) from error
+
+
+def fill(template: str, messages: Sequence[Message]) -> str:
+    """A prompt template with `{prompt}` (the messages, a blank line between) and `{system}` replaced, once."""
+    system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
+    prompt = "\n\n".join(m["content"] for m in messages if m["role"] != "system")
+    if "{prompt}" not in template:
+        raise ValueError(f"model.prompt_template: {template!r} has no {{prompt}}, so every prompt would be the same")
+    if system and "{system}" not in template:
+        raise ValueError(f"model.prompt_template: {template!r} has no {{system}}, but there is a system message")
+    return re.sub(r"\{(prompt|system)\}", lambda hit: prompt if hit[1] == "prompt" else system, template)
+
+
+# --- where a model is ----------------------------------------------------------------------------
+
+
+def _expect_model(directory: Path) -> None:
+    """ValueError unless the directory holds a model; points to the model that was probably meant."""
+    if (directory / "config.json").is_file():
+        return
+    if (directory / "model" / "config.json").is_file():
+        hint = f"it looks like a run, whose model is {directory / 'model'}"
+    elif (directory / "adapter_config.json").is_file():
+        hint = "it is an adapter; give the merged model, or the base model and train another adapter"
+    else:
+        hint = "expected a directory written by save_pretrained (config.json, *.safetensors, tokenizer.json)"
+    raise ValueError(f"model {str(directory)!r}: no config.json in it; {hint}")
+
+
+def _reachable(path: str) -> Path | str:
+    """`locate`, and for a hub id that is not downloaded one quick question to the hub whether it can be."""
+    place = locate(path)
+    if isinstance(place, Path) or _downloaded(place):
+        return place
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError  # its HTTP client's error, whichever that is
+
+    try:
+        HfApi().model_info(place, timeout=HUB_TIMEOUT_S)
+    except (HTTPError, OSError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"model {path!r}: no local directory, and it could not be fetched from the Hugging Face hub ({cause}). "
+            + _names(path)
+        ) from error
+    return place
+
+
+def _downloaded(hub_id: str) -> Path | None:
+    """The hub cache's directory of a model, if its config is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(hub_id, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _names(path: str) -> str:
+    near = difflib.get_close_matches(Path(path).name.lower(), SHORT_NAMES, n=1, cutoff=0.5)
+    return (f"Did you mean {near[0]!r}? " if near else "") + f"Names that need no download: {', '.join(SHORT_NAMES)}"
+
+
+def _count_parameters(directory: Path) -> int | None:
+    """Elements of all tensors, from the safetensors headers (8 bytes of length, then JSON)."""
+    count = 0
+    for file in (files := sorted(directory.glob("*.safetensors"))):
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        count += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return count if files else None
