@@ -18,8 +18,8 @@ class RewardDiagnostic:
             ("reward/mean", "reward/outcome", "reward/outcome_all"),
             "line",
             "Outcome is the task result, reward adds the shaping. Both should rise together: a reward that rises "
-            "while the outcome does not is being gamed. Outcome over all samples lies below the outcome of the "
-            "trained ones when groups are filtered.",
+            "while the outcome does not is being gamed. Outcome over all samples parts from the outcome of the "
+            "trained ones where groups are filtered.",
         ),
         Panel(
             "Single rewards",

@@ -1,0 +1,203 @@
+"""The report: one file, every declared curve, true sentences, and text that stays text."""
+
+import json
+import re
+from html.parser import HTMLParser
+from importlib.metadata import entry_points
+
+import pytest
+from synthetic import run
+
+from diagnostics.report.figures import figures
+from diagnostics.report.html import write_report
+from diagnostics.report.panels import by_area, panels_of
+from diagnostics.report.series import LIMIT, curves, stems_of
+from diagnostics.report.summary import evaluations, sentences
+from rltrain.metrics import METRICS, stem
+from rltrain.records import RunDir, load_run
+from rltrain.types import Event, Panel
+
+CONFIG = "training: {steps: 12}\ndiagnostics: [{use: reward}, {use: entropy}]\n"
+
+
+class Page(HTMLParser):
+    """Elements, links and drawn figures of a report."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.links, self.plots, self.text, self.handlers = set(), [], [], "", []
+        self.feed(text[: text.index('<script type="application/json"')])
+        self.figures = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.S)[1])
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.add(tag)
+        self.links += [found[name] for name in ("href", "src") if name in found]
+        self.handlers += [name for name in found if name.startswith("on")]
+        if "data-figure" in found:
+            self.plots.append(int(found["data-figure"]))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def report(tmp_path, *runs, **options) -> Page:
+    out = write_report([made.path for made in runs], tmp_path / "report.html", **options)
+    return Page(out.read_text(encoding="utf-8"))
+
+
+def titles(page: Page) -> list[str]:
+    return [figure["layout"]["title"]["text"] for figure in page.figures]
+
+
+# --- the whole file ------------------------------------------------------------------------------
+
+
+def test_every_declared_metric_of_the_run_is_drawn_and_explained(tmp_path):
+    made = run(tmp_path / "quick-001", config=CONFIG)
+    made.log_metrics(13, {"mine/secret": 1.0})
+    page = report(tmp_path, made)
+    assert page.plots == list(range(len(page.figures)))
+    named = " ".join(trace.get("name") or "" for figure in page.figures for trace in figure["data"]) + " ".join(
+        titles(page)
+    )
+    for metric in {stem(name) for name in load_run(made.path).metrics.columns} & set(METRICS):
+        assert metric in named or metric.endswith(("_low", "_high")), metric
+        assert METRICS[metric].meaning in page.text, metric
+    assert "mine/secret" not in named
+    assert titles(page)[:3] == ["reward/mean", "reward/outcome", "reward/mean by source"]
+
+
+def test_the_file_stands_alone(tmp_path):
+    page = report(tmp_path, run(tmp_path / "a", config=CONFIG))
+    assert all(link.startswith("#") for link in page.links)
+    text = (tmp_path / "report.html").read_text()
+    assert "default-src 'none'" in text and "Plotly" in text and not list(tmp_path.glob(".*.tmp"))
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_text_of_a_run_stays_text(tmp_path):
+    bad = "</script><img src=x onerror=alert(1)>"
+    made = run(tmp_path / "a$title <b>", 3, config=f"name: '{bad}'\n")
+    made.log_metrics(4, {f"reward/mean@{bad}": 0.5, "reward/mean@\ud800": 0.1})
+    made.log_event(Event(4, bad, "error", {bad: bad}, bad))
+    page = report(tmp_path, made)
+    assert "img" not in page.tags and "b" not in page.tags and page.handlers == []
+    assert bad in page.text and "a$title <b>" in page.text
+    assert any("&lt;img" in trace.get("name", "") for figure in page.figures for trace in figure["data"])
+
+
+def test_several_runs_share_their_figures(tmp_path):
+    runs = [run(tmp_path / name, config=CONFIG, seed=i) for i, name in enumerate("ab")]
+    page = report(tmp_path, *runs)
+    reward = page.figures[titles(page).index("reward/mean")]
+    assert [trace["name"] for trace in reward["data"]] == ["a · reward/mean", "b · reward/mean"]
+    assert len({trace["line"]["color"] for trace in reward["data"]}) == 2
+
+
+def test_a_run_without_a_step_has_a_report(tmp_path):
+    page = report(tmp_path, RunDir.create(tmp_path / "a", CONFIG, {}))
+    assert page.figures == [] and "No step has been written yet." in page.text
+
+
+def test_no_run_no_report(tmp_path):
+    with pytest.raises(ValueError, match="no run given"):
+        write_report([], tmp_path / "x.html")
+    with pytest.raises(ValueError, match="no such directory"):
+        write_report([tmp_path / "none"], tmp_path / "x.html")
+
+
+def test_it_is_installed_as_the_html_report():
+    (point,) = entry_points(group="rltrain.reports", name="html")
+    assert point.load() is write_report
+
+
+# --- panels --------------------------------------------------------------------------------------
+
+
+def test_panels_come_from_the_diagnostics_of_the_config():
+    panels, notes = panels_of(["entropy", "diagnostics.reward:RewardDiagnostic", "entropy", "nope", "no.such:thing"])
+    names = [panel.title for panel in panels]
+    assert names[0] == "Planning and execution entropy" and "Reward and outcome" in names
+    assert len(names) == len(set(names)) and len(notes) == 2 and "nope" in notes[0]
+
+
+def test_what_no_panel_drew_is_drawn_by_area():
+    panels = by_area(["loss/total", "reward/mean", "time/step_s", "mine/x"], ["reward/mean"])
+    assert [(panel.title, panel.metrics) for panel in panels] == [("Loss", ("loss/total",)), ("Time", ("time/step_s",))]
+
+
+@pytest.mark.parametrize("kind", ["line", "area", "heat"])
+def test_classes_are_traces_of_one_figure(tmp_path, kind):
+    files = load_run(run(tmp_path / "a").path)
+    (figure,) = figures(Panel("Forms", ("format/share",), kind, ""), [files])
+    if kind == "heat":
+        assert list(figure.data[0].y) == ["answer_only", "prose"] and len(figure.data[0].x) == 12
+    else:
+        assert [trace.name for trace in figure.data] == ["answer_only", "prose"]
+        assert all((trace.stackgroup is not None) == (kind == "area") for trace in figure.data)
+
+
+def test_an_interval_is_a_band(tmp_path):
+    files = load_run(run(tmp_path / "a").path)
+    (figure,) = figures(Panel("Gap", ("entropy/gap", "entropy/gap_low", "entropy/gap_high"), "line", ""), [files])
+    low, high, gap = figure.data
+    assert high.fill == "tonexty" and not low.showlegend and gap.name == "entropy/gap"
+    assert all(a <= b <= c for a, b, c in zip(low.y, gap.y, high.y, strict=True))
+
+
+def test_events_are_marks(tmp_path):
+    made = run(tmp_path / "a")
+    for step in range(100):
+        made.log_event(Event(step, "tick", "info", {}, ""))
+    (figure,) = figures(Panel("Loss", ("loss/total",), "line", ""), [load_run(made.path)])
+    assert len(figure.layout.shapes) == 40
+    assert any("engine_restarted" in note.hovertext for note in figure.layout.annotations)
+
+
+# --- curves --------------------------------------------------------------------------------------
+
+
+def test_gaps_are_seen_and_seldom_points_are_joined(tmp_path):
+    made = RunDir.create(tmp_path / "a", "", {})
+    for step in range(1, 10):
+        made.log_metrics(
+            step, {"loss/total": None if step == 5 else 1.0, "eval/outcome": 0.5 if step in (1, 9) else None}
+        )
+    frame = load_run(made.path).metrics
+    (loss,), (outcome,) = curves(frame, "loss/total"), curves(frame, "eval/outcome")
+    assert loss.values[4] is None and len(loss.values) == 9
+    assert outcome.steps == [1, 9] and outcome.values == [0.5, 0.5]
+    assert stems_of(frame) == ["loss/total", "eval/outcome"]
+
+
+def test_long_curves_are_thinned_by_means(tmp_path):
+    made = RunDir.create(tmp_path / "a", "", {})
+    steps = range(2 * LIMIT)
+    (made.path / "metrics.jsonl").write_text("".join(f'{{"step": {s}, "loss/total": {s % 2}}}\n' for s in steps))
+    (curve,) = curves(load_run(made.path).metrics, "loss/total")
+    assert len(curve.steps) == LIMIT and curve.pooled == 2 and set(curve.values) == {0.5}
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def test_the_sentences_say_what_the_files_hold(tmp_path):
+    told = sentences(load_run(run(tmp_path / "a", config=CONFIG).path))
+    assert told[0] == "12 optimizer steps, 7,680 completion tokens trained, 48 s in the steps."
+    assert told[1] == "Held-out outcome rose from 0.1 at step 0 to 0.6 at step 12 (+0.5)."
+    assert "Planning minus execution entropy at step 12: 0.8 nats, 95% interval 0.7 to 0.95, above 0." in told
+    assert "Where the time went: train 50%, rollout 38%, publish 10%." in told
+    assert told[-1] == "1 warning; the last one at step 5: engine_restarted."
+
+
+def test_one_evaluation_makes_no_change(tmp_path):
+    made = RunDir.create(tmp_path / "a", "training: {steps: 5}\n", {})
+    made.log_metrics(0, {"eval/outcome": 0.25, "plan/ratio": 0.0})
+    told = sentences(load_run(made.path))
+    assert told[0] == "0 optimizer steps of 5."
+    assert told[1] == "Held-out outcome at step 0: 0.25; there is no second evaluation yet."
+    assert any("too few planning tokens" in sentence for sentence in told) and told[-1] == "No warnings."
+    (change,) = evaluations(load_run(made.path).metrics)
+    assert (change.first, change.last_step) == (0.25, 0)
+    assert "-" in report(tmp_path, made).text
