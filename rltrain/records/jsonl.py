@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -55,9 +56,8 @@ def append(path: Path, value: Any) -> None:
             if file.read(1) != b"\n":
                 line = b"\n" + line
         try:
-            written = file.write(line)
-            if written != len(line):
-                raise OSError(f"{path}: only {written} of {len(line)} bytes written; the disk is full")
+            if file.write(line) != len(line):  # a disk that fills up takes a part and reports nothing
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.truncate(path, size)
             raise
@@ -81,11 +81,15 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 def replace(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old or the new content and never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:

@@ -83,9 +83,9 @@ def write_table(path: Path, make: Callable[[], pa.Table]) -> None:
 
 def failed(path: Path, error: OSError) -> OSError:
     """The error of a file that could not be written, in words."""
+    cause = os.strerror(error.errno) if error.errno else str(error)
     told = OSError(
-        f"{path}: cannot be written ({error.strerror or error}); free space or set run.dir to another disk, "
-        "then go on with --resume"
+        f"{path}: cannot be written ({cause}); free space or set run.dir to another disk, then go on with --resume"
     )
     told.errno = error.errno
     return told
