@@ -63,6 +63,7 @@ class WordConstraints(Sequence):
             "answer": _reference(words, low),
             "level": float(len(words)),
             "words": words,
+            "sentences": 1,
             "min_words": low,
             "max_words": high,
         }

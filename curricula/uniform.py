@@ -1,0 +1,109 @@
+"""Every prompt as often as every other: shuffled passes, without choosing."""
+
+from __future__ import annotations
+
+import difflib
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rltrain.types import Group, Task, TaskTable
+
+ALL = "all"  # the pool of all sources, where no weights are given
+
+
+class Uniform:
+    """Shuffled passes over all prompts; admits everything and learns nothing.
+
+    `weights` ({source: weight}) passes over each source by itself instead, and draws from the sources in
+    these proportions, each always the one that is furthest behind its share. Sources not named have
+    weight 1, and weight 0 leaves one out. The state is one count a source; orders come from the seed.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskTable,
+        *,
+        seed: int,
+        inner: Callable[..., Any] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ):
+        if inner is not None:
+            raise ValueError("uniform: takes no inner curriculum, it is the innermost one")
+        if not len(tasks):
+            raise ValueError("uniform: there are no tasks")
+        self._tasks, self._seed = tasks, seed
+        self._pools = _pools(tasks, weights)
+        self._shares = _shares(self._pools, weights or {})
+        self._drawn = dict.fromkeys(self._pools, 0)
+        self._orders: dict[str, tuple[int, np.ndarray]] = {}  # pool -> (pass, its order); made when needed
+
+    def sample(self, n: int) -> list[Task]:
+        """The next n tasks."""
+        return [self._tasks[self._next()] for _ in range(n)]
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """Results change nothing here."""
+
+    def admit(self, group: Group) -> str | None:
+        """Every group."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often each pool was drawn from, and its size."""
+        return {"seed": self._seed, "drawn": dict(self._drawn), "sizes": self._sizes()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the state was taken; ValueError if it is that of other tasks."""
+        if state["sizes"] != self._sizes():
+            raise ValueError(
+                f"uniform: the state is that of other tasks: prompts {dict(state['sizes'])}, expected {self._sizes()}"
+            )
+        self._seed, self._drawn = state["seed"], dict(state["drawn"])
+        self._orders = {}
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing to report."""
+        return {}
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: len(indices) for name, indices in self._pools.items()}
+
+    def _next(self) -> int:
+        """Index of the next task: of the pool that is furthest behind its share, the next in its pass."""
+        total = sum(self._drawn.values()) + 1
+        name = max(self._shares, key=lambda pool: self._shares[pool] * total - self._drawn[pool])
+        indices = self._pools[name]
+        turn, position = divmod(self._drawn[name], len(indices))
+        self._drawn[name] += 1
+        if name not in self._orders or self._orders[name][0] != turn:
+            rng = np.random.default_rng([self._seed, zlib.crc32(name.encode()), turn])
+            self._orders[name] = turn, rng.permutation(len(indices))
+        return int(indices[self._orders[name][1][position]])
+
+
+def _pools(tasks: TaskTable, weights: Mapping[str, float] | None) -> dict[str, np.ndarray]:
+    """Indices (n,) of each pool: one of all tasks, or one a source where they are weighted."""
+    if weights is None:
+        return {ALL: np.arange(len(tasks))}
+    names = np.unique(tasks.sources).tolist()
+    for name in weights:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"uniform: weights name source {name!r}{advice} Sources: {', '.join(names)}")
+    return {name: np.flatnonzero(tasks.sources == name) for name in names}
+
+
+def _shares(pools: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights made to sum to 1; pools of weight 0 are left out."""
+    for name, weight in weights.items():
+        if not (isinstance(weight, int | float) and 0 <= weight < float("inf")):
+            raise ValueError(f"uniform: weight of {name!r}: expected a number of at least 0, got {weight!r}")
+    given = {name: float(weights.get(name, 1.0)) for name in pools}
+    total = sum(given.values())
+    if not total:
+        raise ValueError(f"uniform: all weights are 0: {dict(weights)}")
+    return {name: weight / total for name, weight in given.items() if weight}

@@ -1,0 +1,65 @@
+"""Finding the answer in a completion; shared by the rewards."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+Extract = Literal["whole", "last_line", "answer", "after_answer", "boxed", "tags"]
+
+_MARK = r"answer(?:\*\*|__)?[ \t]{0,3}[:=][ \t]{0,3}(?:\*\*|__)?"
+_ANSWER = re.compile(rf"{_MARK}[ \t]*\n?[ \t]*([^\n]+)", re.IGNORECASE)
+_AFTER = re.compile(_MARK, re.IGNORECASE)
+_TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
+
+
+def extract_answer(text: str, extract: str) -> str | None:
+    """The part of a completion that is its answer, or None where there is none.
+
+    `whole` all of it; `last_line` the last that is not blank; `answer` what follows the last "Answer:" in its
+    line (or in the next, if there is nothing); `after_answer` all that follows it; `boxed` the last
+    \\boxed{...}; `tags` the last <answer>...</answer>.
+
+    >>> extract_answer("I add them up. Answer: 12", "answer")
+    '12'
+    >>> extract_answer("So it is \\boxed{\\frac{1}{2}}", "boxed")
+    '\\frac{1}{2}'
+    """
+    if extract == "whole":
+        found = [text]
+    elif extract == "last_line":
+        found = text.strip().rsplit("\n", 1)[-1:]
+    elif extract == "answer":
+        found = _ANSWER.findall(text)
+    elif extract == "after_answer":
+        found = _AFTER.split(text)[1:]
+    elif extract == "boxed":
+        found = boxed(text)
+    elif extract == "tags":
+        found = _TAGS.findall(text)
+    else:
+        raise ValueError(f"extract: expected one of {', '.join(get_args(Extract))}, got {extract!r}")
+    return found[-1].strip() or None if found else None
+
+
+def boxed(text: str) -> list[str]:
+    """The contents of each \\boxed{...}, inner braces included; an unclosed one is left out."""
+    contents = []
+    for start in re.finditer(r"\\boxed\s*\{", text):
+        depth = 1
+        for end in range(start.end(), len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if not depth:
+                contents.append(text[start.end() : end])
+                break
+    return contents
+
+
+def undressed(answer: str) -> str:
+    """An answer without what Markdown and prose put around it: emphasis, back-ticks, `$`, a final full stop.
+
+    >>> undressed("**42**.")
+    '42'
+    """
+    answer = answer.strip().strip("*_`").strip()
+    return answer.removesuffix(".").strip("*_`$ ")
