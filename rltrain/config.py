@@ -326,6 +326,31 @@ class Config(Section):
         return self.sequences_per_step // (self.training.micro_batch_size * self.distributed.processes)
 
     @property
+    def groups_per_rollout(self) -> int:
+        """Groups in one rollout batch."""
+        return self.training.prompts_per_step * self.training.updates_per_rollout
+
+    @property
+    def rollout_batches(self) -> int:
+        """Rollout batches of the whole run."""
+        return self.training.steps // self.training.updates_per_rollout
+
+    @property
+    def engine_dtype(self) -> str:
+        """Precision of the engines."""
+        return self.rollouts.dtype or self.model.dtype
+
+    @property
+    def rounded(self) -> bool:
+        """Whether engine or trainer computes in bfloat16."""
+        return "bfloat16" in (self.engine_dtype, self.model.dtype)
+
+    @property
+    def shared_gpu(self) -> bool:
+        """Whether an engine and the trainer take turns on one GPU."""
+        return 0 < self.rollouts.gpus < 1
+
+    @property
     def aligned(self) -> bool:
         """One update per rollout batch and no run-ahead: one forward and one backward per token."""
         return self.training.updates_per_rollout == 1 and self.rollouts.max_lag == 0
@@ -369,7 +394,7 @@ class Config(Section):
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 numbers (`1e-5` is a float) and no duplicate keys."""
 
-    def construct_mapping(self, node, deep=False):  # noqa: D102
+    def construct_mapping(self, node, deep=False):
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.value in seen:
@@ -387,7 +412,7 @@ for _first in "-+.0123456789":
 def read_yaml(text: str, origin: str) -> Any:
     """Parse YAML; a ValueError names the file and the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

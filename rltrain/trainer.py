@@ -9,16 +9,22 @@ forward. Every overridden hook is pinned by a test that fails by name when TRL m
 from __future__ import annotations
 
 import contextlib
+import difflib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from datasets import IterableDataset as Examples
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+
+with warnings.catch_warnings():  # TRL warns about vLLM versions that concern only its own vLLM modes
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+    from trl import GRPOConfig, GRPOTrainer
 
 from rltrain.batch import Row, collate
 from rltrain.config import Config
@@ -79,15 +85,16 @@ class Trained(NamedTuple):
 
 def grpo_config(config: Config, output_dir: Path) -> GRPOConfig:
     """TRL's arguments for this run; ValueError on a `trl:` key that is unknown or set elsewhere."""
-    import difflib
-
     extra = dict(config.training.trl)
     for key in extra:
         if key in OWNED:
             raise ValueError(f"training.trl.{key}: is set by {OWNED[key]}")
         if key not in GRPOConfig.__dataclass_fields__:
             near = difflib.get_close_matches(key, GRPOConfig.__dataclass_fields__, n=1)
-            raise ValueError(f"training.trl.{key}: no argument of TRL's GRPOConfig" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(
+                f"training.trl.{key}: no argument of TRL's GRPOConfig"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
     training, cpu = config.training, not config.distributed.gpus
     arguments: dict[str, Any] = {
         "output_dir": str(output_dir),
@@ -134,7 +141,7 @@ class RLTrainer(GRPOTrainer):
             model=model,
             reward_funcs=_rewarded_elsewhere,
             args=grpo_config(config, output_dir),
-            train_dataset=_Placeholder(),
+            train_dataset=Examples.from_generator(_no_examples),
             processing_class=tokenizer,
             peft_config=_peft(config),
         )
@@ -145,7 +152,7 @@ class RLTrainer(GRPOTrainer):
         self._correction, self._cap = config.training.correction, config.training.correction_cap
         self._old_is_sampler = not config.aligned and config.training.old_logprobs == "sampler"
         self._stream: Iterator[list[Row]] = iter(())
-        self._num_items = 1
+        self._old: dict[tuple[int, int], np.ndarray] = {}
         self._inputs: dict[str, Any] | None = None
         self._trained: list[Trained] = []
         self._drifts: list[Drift] = []
@@ -159,18 +166,25 @@ class RLTrainer(GRPOTrainer):
         self.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         assert next(stream, None) is None, "the stream has more micro-batches than the trainer has steps"
 
-    def prepared(self, batch: list[Row], num_items: int, old: list[np.ndarray] | None = None) -> dict[str, Any]:
-        """A micro-batch of this rank as the stream yields it. `num_items`: completion tokens of the step."""
+    def prepared(self, batch: list[Row], num_items: int) -> dict[str, Any]:
+        """A micro-batch of this rank as the stream yields it. `num_items`: completion tokens of the step, all ranks."""
         inputs: dict[str, Any] = collate(batch, num_items)
+        inputs["keys"] = [row.key for row in batch]
         if self._old_is_sampler:
             inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
-        elif old is not None:
-            padded = torch.zeros_like(inputs["sampling_per_token_logps"])
-            for i, row in enumerate(old):
-                padded[i, : len(row)] = torch.from_numpy(row)
-            inputs["old_per_token_logps"] = padded
-        inputs["keys"] = [row.key for row in batch]
+        elif self._old:
+            old = torch.zeros_like(inputs["sampling_per_token_logps"])
+            for i, row in enumerate(batch):
+                old[i, : len(row.completion_ids)] = torch.from_numpy(self._old[row.key])
+            inputs["old_per_token_logps"] = old
         return inputs
+
+    def remember_old(self, batch: list[Row] | None) -> None:
+        """Take the log-probs of these rows now, as the old ones of the coming updates; None forgets all."""
+        if batch is None:
+            self._old.clear()
+        else:
+            self._old |= {row.key: logp for row, logp in zip(batch, self.logprobs(batch), strict=True)}
 
     def take_step(self) -> tuple[list[Trained], list[Drift], dict[str, float]]:
         """What this rank computed since the last call: rows, drift, TRL's own logs."""
@@ -179,12 +193,18 @@ class RLTrainer(GRPOTrainer):
         return taken
 
     @torch.no_grad()
-    def logprobs(self, batch: list[Row], temperature: float | None = None) -> list[np.ndarray]:
-        """(T,) log-probs of each row's completion under the current weights, in rows of a micro-batch."""
-        inputs = self._prepare_inputs(collate(batch, 1))
-        with self._at_temperature(temperature):
-            logps, _, _ = self._forward(self.model, inputs)
-        return [logps[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
+    def logprobs(self, batch: list[Row], precision: str | None = None) -> list[np.ndarray]:
+        """(T,) log-probs of each row's completion under the current weights; `precision` overrides the run's."""
+        logp, _, _ = self._plain_head(self.model, *self._joined(batch), compute_entropy=False, precision=precision)
+        return [logp[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
+
+    @torch.no_grad()
+    def logits(self, batch: list[Row]) -> list[np.ndarray]:
+        """(T, V) raw logits at each row's completion tokens. Large: for a handful of rows."""
+        ids, mask, T = self._joined(batch)
+        with self._autocast(None):
+            out = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=T + 1, use_cache=False).logits[:, :-1]
+        return [out[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
 
     def save(self, path: Path) -> None:
         """Everything TRL needs to go on from here: weights, optimizer, schedule, RNG. Entered by all ranks."""
@@ -199,7 +219,7 @@ class RLTrainer(GRPOTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The stream as it is: accelerate's wrapper refuses batches of different sizes."""
-        return DataLoader(_Stream(self._stream), batch_size=None)
+        return DataLoader(_Stream(self._stream), batch_size=None, collate_fn=_as_it_is)
 
     def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
         device = self.accelerator.device
@@ -218,7 +238,7 @@ class RLTrainer(GRPOTrainer):
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kwargs
     ):
         if input_ids.device.type == "cpu":  # TRL's fused head scores prompts too there, and takes over twice as long
-            out = self._plain_head(model, input_ids, attention_mask, logits_to_keep, compute_entropy)
+            out = self._plain_head(model, input_ids, attention_mask, logits_to_keep, compute_entropy=compute_entropy)
         else:
             out = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
@@ -241,33 +261,43 @@ class RLTrainer(GRPOTrainer):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _plain_head(self, model, input_ids, attention_mask, T: int, compute_entropy: bool):
+    def _plain_head(self, model, input_ids, attention_mask, T: int, *, compute_entropy: bool, precision=None):
         """Log-probs and entropies (B, T) from logits of the completion positions alone."""
-        with self.accelerator.autocast():
+        with self._autocast(precision):
             logits = model(
                 input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=T + 1, use_cache=False
             ).logits[:, :-1]
         logp = (logits.float() / self.temperature).log_softmax(-1)
-        mask = attention_mask[:, -T:] == 0
-        chosen = logp.gather(-1, input_ids[:, -T:].unsqueeze(-1)).squeeze(-1).masked_fill(mask, 0.0)
+        padding = attention_mask[:, -T:] == 0
+        chosen = logp.gather(-1, input_ids[:, -T:].unsqueeze(-1)).squeeze(-1).masked_fill(padding, 0.0)
         entropy = None
         if compute_entropy:
             with contextlib.nullcontext() if self._entropy_bonus_enabled else torch.no_grad():
-                entropy = -(logp.exp() * logp).sum(-1).masked_fill(mask, 0.0)
+                entropy = -(logp.exp() * logp).sum(-1).masked_fill(padding, 0.0)
         return chosen, entropy, None
 
-    def _forward(self, model: torch.nn.Module, inputs: dict[str, Any]):
+    def _autocast(self, precision: str | None):
+        if precision is None:
+            return self.accelerator.autocast()
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+    def _joined(self, batch: list[Row]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Token ids and mask (B, P + T) of rows, and T."""
+        inputs = self._prepare_inputs(collate(batch, 1))
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-        return self._get_per_token_logps_and_entropies(model, ids, mask, inputs["completion_ids"].size(1))
+        return ids, mask, inputs["completion_ids"].size(1)
 
     @torch.no_grad()
     def _reference(self, inputs: dict[str, Any]) -> torch.Tensor:
         """(B, T) log-probs under the initial policy: a model of its own, or the adapter switched off."""
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        T = inputs["completion_ids"].size(1)
         if self.ref_model is not None:
-            return self._forward(self.ref_model, inputs)[0]
+            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, T)[0]
         with self.accelerator.unwrap_model(self.model).disable_adapter():
-            return self._forward(self.model, inputs)[0]
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, T)[0]
 
     def _read_along(self, inputs: dict[str, Any], logps: torch.Tensor, entropy: torch.Tensor) -> None:
         """Write the correction for the loss, and keep what the records need."""
@@ -284,12 +314,6 @@ class RLTrainer(GRPOTrainer):
         for i, (key, length) in enumerate(zip(inputs["keys"], lengths, strict=True)):
             if key[0] >= 0:
                 self._trained.append(Trained(key, *(a[i, :length].copy() for a in arrays)))
-
-    @contextlib.contextmanager
-    def _at_temperature(self, temperature: float | None):
-        before, self.temperature = self.temperature, temperature or self.temperature
-        yield
-        self.temperature = before
 
 
 def _rewarded_elsewhere(completions: list, **columns: Any) -> list[float]:
@@ -312,11 +336,13 @@ def _peft(config: Config):
     )
 
 
-class _Placeholder(IterableDataset):
+def _no_examples():
     """TRL's constructor wants a data set; the stream takes its place."""
+    yield from ()
 
-    def __iter__(self):
-        return iter(())
+
+def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    return batch
 
 
 class _Stream(IterableDataset):

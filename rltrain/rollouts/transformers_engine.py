@@ -17,10 +17,11 @@ class TransformersEngine:
     """Generates groups in batches of up to `slots` sequences; a batch is one call and one poll."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        from rltrain.models import TokenText, load_model, load_tokenizer
+        from rltrain.models import load_model, load_tokenizer
+        from rltrain.tokenizers import TokenText
 
         torch.set_num_threads(spec.threads)
-        self._model = load_model(spec.model, getattr(torch, spec.dtype)).eval()
+        self._model = load_model(spec.model, spec.dtype).eval()
         if spec.gpus:
             self._model.to("cuda")
         tokenizer = load_tokenizer(spec.model)

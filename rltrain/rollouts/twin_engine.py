@@ -33,10 +33,11 @@ class TwinEngine:
     """One group per poll."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        from rltrain.models import TokenText, load_model, load_tokenizer
+        from rltrain.models import load_model, load_tokenizer
+        from rltrain.tokenizers import TokenText
 
         torch.set_num_threads(1)  # bit-equal whatever the machine, and fast enough for a tiny model
-        self._model = load_model(spec.model, torch.float32).eval()
+        self._model = load_model(spec.model, "float32").eval()
         self._tokenizer = load_tokenizer(spec.model)
         self._text = TokenText(self._tokenizer)
         self._name = spec.name

@@ -18,7 +18,8 @@ class VLLMEngine:
     def __init__(self, spec: EngineSpec) -> None:
         from vllm import LLM
 
-        from rltrain.models import TokenText, load_tokenizer
+        from rltrain.models import load_tokenizer
+        from rltrain.tokenizers import TokenText
 
         arguments: dict[str, Any] = {
             "enforce_eager": spec.gpus == 0,  # compiling takes 90 s on a CPU and gains nothing there

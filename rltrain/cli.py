@@ -1,0 +1,133 @@
+"""The command line. Imports what a command needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except ValueError as error:
+        return _say(error, 2, arguments.verbose)
+    except KeyboardInterrupt as error:
+        return _say(error, 130, arguments.verbose)
+    except Exception as error:  # the last stop: one line for the person, the traceback with -v
+        return _say(error, 1, arguments.verbose)
+
+
+def _say(error: BaseException, status: int, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exception(error)
+    text = str(error) or type(error).__name__
+    lead = "error" if status == 2 else "failed"
+    print(f"rltrain: {lead}: {text}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rltrain", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.description = "RL post-training that can tell which phase of learning a run is in."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = add("train", _train, "run a config to its end")
+    _config_arguments(sub)
+    sub.add_argument("--resume", nargs="?", const="", metavar="RUN", help="go on with RUN, or this config's newest run")
+    sub.add_argument("--twin", action="store_true", help="the same run on a CPU in under a minute, with a tiny model")
+    sub.add_argument("--fault", action="append", default=[], metavar="KIND@STEP", help="break something on purpose")
+
+    sub = add("check", _check, "everything that can be known without a GPU or a download")
+    _config_arguments(sub)
+
+    sub = add("eval", _eval, "held-out evaluation: pass@k of a run and its base on the same prompts")
+    sub.add_argument("run", help="a run directory or name, or a model")
+    sub.add_argument("--config", help="tasks and rewards for a model that is no run")
+    sub.add_argument("--prompts", type=int, help="held-out prompts (default: the config's)")
+    sub.add_argument("--num-generations", type=int, default=8, help="completions per prompt (default 8)")
+
+    sub = add("report", _report, "one self-contained HTML file")
+    sub.add_argument("runs", nargs="+", help="run directories or names")
+    sub.add_argument("--out", type=Path, help="the file (default: report.html in the first run)")
+
+    sub = add("status", _status, "one screen for a terminal")
+    sub.add_argument("run", help="a run directory or name")
+
+    sub = add("plugins", _plugins, "what is installed and where it comes from")
+    sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
+    return parser
+
+
+def _config_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("config", help="a YAML file, or the name of a shipped config")
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help="for example training.steps=20")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from rltrain import config, launch
+
+    loaded = config.load(arguments.config, arguments.overrides)
+    stem = config.find(arguments.config).stem
+    launch.train(loaded, stem, resume=arguments.resume, twin=arguments.twin, faults=arguments.fault)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rltrain import check, config
+
+    return check.main(config.load(arguments.config, arguments.overrides))
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from rltrain import compare
+
+    compare.main(_run(arguments.run), arguments.config, arguments.prompts, arguments.num_generations)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    runs = [_run(name) for name in arguments.runs]
+    write = plugins.resolve("html", "rltrain.reports")
+    print(write(runs, arguments.out or runs[0] / "report.html"))
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from rltrain.records import load_run
+    from rltrain.status import render
+
+    Console().print(render(load_run(_run(arguments.run))))
+    return 0
+
+
+def _plugins(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    kinds = ("rewards", "curricula", "diagnostics", "tasks", "taggers", "formats", "reports")
+    if arguments.kind not in (None, *kinds):
+        raise ValueError(f"plugins {arguments.kind!r}: expected one of {', '.join(kinds)}")
+    for kind in [arguments.kind] if arguments.kind else kinds:
+        for found in plugins.installed(f"rltrain.{kind}"):
+            print(f"{kind:12} {found.name:18} {found.target:44} {found.file}")
+    return 0
+
+
+def _run(name: str) -> Path:
+    """A run directory by path, or by its name under runs/."""
+    return Path(name) if Path(name).exists() else Path("runs") / name

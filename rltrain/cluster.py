@@ -1,0 +1,59 @@
+"""Ray, started and ended so that nothing of a run outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+MARK = "RLTRAIN_SESSION"  # in the environment of every process of a run; its reaper knows them by it
+
+
+@contextlib.contextmanager
+def session(address: str | None = None) -> Iterator[None]:
+    """Ray, our own or a running cluster's; our own is gone with everything it started when this ends.
+
+    A reaper process watches this one: when it dies without a word (kill -9), the reaper ends what is
+    left of the run and removes its temporary folder.
+    """
+    import ray
+
+    if ray.is_initialized():  # a test's, or a notebook's: whoever started it ends it
+        yield
+        return
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Unix sockets allow 107 characters: a short path, whatever TMPDIR is.
+    folder = tempfile.mkdtemp(prefix="rlt-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    os.environ[MARK] = folder
+    reaper = subprocess.Popen(
+        [sys.executable, "-m", "rltrain.reaper", folder, MARK],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # survives a Ctrl-C in the terminal, to clean up after it
+        env={k: v for k, v in os.environ.items() if k != MARK},
+    )
+    try:
+        ray.init(
+            num_cpus=max(4, os.cpu_count() or 1),  # actors ask for none; Ray Train's workers do
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _temp_dir=folder,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        assert reaper.stdin is not None
+        reaper.stdin.close()
+        reaper.wait(timeout=60)
+        os.environ.pop(MARK, None)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""Tickets in, scored groups out, in ticket order.
+
+Groups are scored as they arrive, while others are still being sampled; they are handed on in the order
+they were asked for, so that neither the number of engines nor their speed changes what is learned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rltrain.types import Completion, FormatClassifier, Group, Tagger, Ticket
+
+WAIT_S = 0.5
+
+
+class Pool(Protocol):
+    """What the collector needs of the rollout pool."""
+
+    def submit(self, tickets: Sequence[Ticket]) -> None: ...
+    def wait(self, timeout_s: float) -> list[tuple[Ticket, tuple[Completion, ...]]]: ...
+
+
+class Scoring(Protocol):
+    """What the collector needs of the scoring pool."""
+
+    def submit(self, group: Group) -> None: ...
+    def ready(self, timeout_s: float) -> list[Group]: ...
+
+
+class Collector:
+    """Owns every group between the request and the batch."""
+
+    def __init__(self, pool: Pool, scoring: Scoring, tagger: Tagger, formats: FormatClassifier) -> None:
+        self._pool, self._scoring = pool, scoring
+        self._tagger, self._formats = tagger, formats
+        self._sampled: dict[int, tuple[Ticket, tuple[Completion, ...]]] = {}
+        self._scoring_now: set[int] = set()
+        self._finished: dict[int, Group] = {}
+
+    def request(self, tickets: Sequence[Ticket]) -> None:
+        """Have these groups sampled and scored."""
+        self._pool.submit(tickets)
+
+    def gather(self, tickets: Sequence[Ticket]) -> list[Group]:
+        """Wait for these groups; they come in the order of their tickets and stay until released."""
+        wanted = [ticket.id for ticket in tickets]
+        while missing := [i for i in wanted if i not in self._finished]:
+            self._advance(block_on_scores=all(i in self._scoring_now for i in missing))
+        return [self._finished[i] for i in wanted]
+
+    def release(self, tickets: Sequence[Ticket]) -> None:
+        """Forget groups that were used."""
+        for ticket in tickets:
+            del self._sampled[ticket.id], self._finished[ticket.id]
+
+    def settle(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, tuple[Completion, ...]]]:
+        """Wait until these groups are sampled and return them as they are; they stay in the collector."""
+        wanted = [ticket.id for ticket in tickets]
+        while any(i not in self._sampled for i in wanted):
+            self._advance(block_on_scores=False)
+        return [self._sampled[i] for i in wanted]
+
+    def restore(self, sampled: Iterable[tuple[Ticket, tuple[Completion, ...]]]) -> None:
+        """Take up groups that were sampled before a checkpoint."""
+        for ticket, completions in sampled:
+            self._receive(ticket, completions)
+
+    def _advance(self, *, block_on_scores: bool) -> None:
+        for ticket, completions in self._pool.wait(0.0 if block_on_scores else WAIT_S):
+            self._receive(ticket, completions)
+        if self._scoring_now:
+            for group in self._scoring.ready(WAIT_S if block_on_scores else 0.0):
+                self._scoring_now.discard(group.ticket)
+                self._finished[group.ticket] = group
+
+    def _receive(self, ticket: Ticket, completions: tuple[Completion, ...]) -> None:
+        assert ticket.id not in self._sampled, f"group {ticket.id} was delivered twice"
+        self._sampled[ticket.id] = ticket, completions
+        self._scoring_now.add(ticket.id)
+        self._scoring.submit(tag(ticket, completions, self._tagger, self._formats))
+
+
+def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, formats: FormatClassifier) -> Group:
+    """The group with its planning masks and format names; each completion is read once."""
+    return Group(
+        ticket.id,
+        ticket.task,
+        ticket.prompt_ids,
+        completions,
+        planning=tuple(planning_mask(c, tagger.spans(c.text)) for c in completions),
+        formats=tuple(formats.format(c.text) for c in completions),
+    )
+
+
+def planning_mask(completion: Completion, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(T,) bool: tokens that share at least one character with a span."""
+    mask = np.zeros(len(completion.token_ids), dtype=bool)
+    ends = completion.offsets
+    for start, end in spans:
+        # the first token that ends after the span starts, up to the first that ends at or after its end
+        mask[np.searchsorted(ends, start, side="right") : np.searchsorted(ends, end, side="left") + 1] = True
+    return mask & (np.diff(ends, prepend=0) > 0)
+
+
+def admit(group: Group, reason: str | None) -> Group:
+    """The group with the curriculum's verdict on it."""
+    return group if reason is None else dataclasses.replace(group, admitted=False, reject_reason=reason)
+
+
+def errors(groups: Iterable[Group]) -> Mapping[str, Any]:
+    """Share of failed scores and the first failure's text."""
+    scores = [score for group in groups for score in group.scores]
+    failed = [score.error for score in scores if score.error]
+    return {"rate": len(failed) / max(1, len(scores)), "first": failed[0] if failed else None}

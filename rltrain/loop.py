@@ -1,0 +1,83 @@
+"""The algorithm. A generator that TRL's trainer pulls micro-batches from.
+
+What stands before a `yield` happens before an optimizer step, what stands after it, after that step.
+Only two things flow back: `curriculum.observe` and `publish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rltrain import advantages, batch, steps
+from rltrain.run import Run
+from rltrain.types import Group
+
+
+def train(run: Run) -> Iterator[dict[str, Any]]:
+    """All optimizer steps of a run, from where `run.progress` stands."""
+    config, progress = run.config, run.progress
+    steps.begin(run)
+    for rollout in range(progress.rollouts, config.rollout_batches):
+        step = rollout * config.training.updates_per_rollout
+        steps.check_parity(run, step)
+        while len(progress.requested) <= config.rollouts.max_lag and progress.requests_left(config):
+            progress.requested.append(steps.request(run, config.groups_per_rollout, version=step))
+        run.faults.strike(step + 1, run.pool)
+        groups = collect(run, version=step)
+        groups = advantages.assign(groups, run.weights, **config.advantages.model_dump())
+        for update in steps.updates(groups, config.training.updates_per_rollout):
+            step += 1
+            rows = run.faults.corrupt(step, batch.rows(update))
+            with run.stages("train"):
+                yield from steps.micro_batches(run, rows)
+            if step % config.training.updates_per_rollout == 0:
+                steps.publish(run, version=step)
+            steps.record(run, step, update, evaluation=steps.evaluate(run, step))
+        progress.rollouts = rollout + 1
+        steps.save(run, step)
+    run.channel.announce("stop")
+
+
+def collect(run: Run, version: int) -> list[Group]:
+    """The oldest requested groups, judged by the curriculum, with others in place of those not admitted."""
+    config, wanted = run.config, run.config.groups_per_rollout
+    groups: list[Group] = []
+    tickets = run.progress.requested[0]
+    while True:
+        with run.stages("rollout"):
+            found = run.collector.gather(tickets)
+        steps.check_errors(run, found)
+        if not groups:
+            run.progress.requested.popleft()
+        run.collector.release(tickets)
+        run.curriculum.observe(found)
+        groups += [steps.admitted(run, group) for group in found]
+        missing = wanted - sum(group.admitted for group in groups)
+        room = int(config.admission.max_factor * wanted) - len(groups)
+        if missing <= 0 or room <= 0:
+            run.rest()
+            return steps.enough(run, groups, version)
+        tickets = steps.request(run, min(missing, room), version)
+
+
+def follow(run: Run) -> Iterator[dict[str, Any]]:
+    """The other trainer processes: do what the leader announces, train on the rows it scatters."""
+    for kind, argument in run.channel.listen():
+        if kind == "batch":
+            yield run.trainer.prepared(*argument)
+        elif kind == "step":
+            run.channel.gather(run.trainer.take_step())
+        elif kind == "old":
+            run.trainer.remember_old(argument and argument[run.channel.rank])
+        elif kind == "probe":
+            rows, precision = argument
+            run.trainer.logprobs(rows, precision)
+        elif kind == "logits":
+            run.trainer.logits(argument)
+        elif kind == "weights":
+            for _ in run.named_weights():
+                pass
+        else:
+            assert kind == "save", kind
+            run.trainer.save(argument)

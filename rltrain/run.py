@@ -1,0 +1,86 @@
+"""A run's parts, and how far it has come. Built by `launch.py`; the loop receives it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rltrain.config import Config
+from rltrain.types import Completion, Curriculum, Diagnostic, Event, Task, Ticket
+
+if TYPE_CHECKING:
+    from rltrain.channel import Channel
+    from rltrain.collect import Collector
+    from rltrain.console import Console
+    from rltrain.faults import Faults
+    from rltrain.records import RunDir
+    from rltrain.rollouts.pool import RolloutPool
+    from rltrain.stages import Stages
+    from rltrain.tickets import Render, TicketOffice
+    from rltrain.tracking import Tracker
+    from rltrain.trainer import RLTrainer
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands: all of it is in the checkpoint."""
+
+    rollouts: int = 0  # rollout batches trained
+    requested: deque[list[Ticket]] = dataclasses.field(default_factory=deque)  # asked for, not yet trained
+    evaluations: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)  # step -> key -> outcomes
+    tokens: int = 0  # completion tokens trained
+    best: tuple[float, int] | None = None  # (held-out outcome, step)
+    bound: float | None = None  # of the parity gate, measured at the start
+
+    def requests_left(self, config: Config) -> bool:
+        """Whether rollout batches remain that were not asked for."""
+        return self.rollouts + len(self.requested) < config.rollout_batches
+
+
+@dataclasses.dataclass
+class Run:
+    """Everything the loop works with."""
+
+    config: Config
+    directory: RunDir
+    fingerprint: Mapping[str, Any]  # what a checkpoint must agree with
+    trainer: RLTrainer
+    channel: Channel
+    stages: Stages
+    pool: RolloutPool
+    collector: Collector
+    office: TicketOffice
+    render: Render  # the trainer's own rendering of a prompt
+    curriculum: Curriculum
+    gates: Sequence[Curriculum]
+    held_out: Sequence[Task]
+    probes: Sequence[Task]  # prompts of the parity gate
+    diagnostics: Sequence[Diagnostic]
+    weights: Mapping[str, float]  # of the rewards, by label
+    faults: Faults
+    console: Console
+    tracker: Tracker
+    named_weights: Callable[[], Iterator[tuple[str, Any]]]
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    restored: Sequence[tuple[Ticket, tuple[Completion, ...]]] = ()  # groups in flight at the checkpoint
+    resumed_from: Path | None = None
+
+    def event(self, event: Event) -> None:
+        """Write an event down and show it."""
+        self.directory.log_event(event)
+        self.console.event(event)
+
+    def rest(self) -> None:
+        """Engines that share the trainer's GPU give it back for the optimizer step."""
+        if self.config.shared_gpu:
+            self.pool.call("sleep")
+
+    def wake(self) -> None:
+        """Engines that share the trainer's GPU take it for sampling."""
+        if self.config.shared_gpu:
+            self.pool.call("wake")

@@ -1,0 +1,295 @@
+"""The stages of a step, called by the loop. Each takes the run and says what it did."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rltrain import advantages, batch, checkpoint, collect
+from rltrain import evaluate as held_out
+from rltrain.batch import Row
+from rltrain.correction import drift_metrics
+from rltrain.rollouts import parity
+from rltrain.rollouts.weights import pack
+from rltrain.run import Run
+from rltrain.types import Event, Group, Sampling, StepRecord, Ticket, TokenArrays
+
+TRL_NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
+    "clip_ratio/region_mean": "loss/clip_frac",
+    "cispo_clip_ratio": "loss/clip_frac",
+    "kl": "loss/kl",
+    "entropy": "entropy/mean",
+}
+PROBE_TOKENS = 64  # longest completion of the parity gate's probes
+
+
+class TooManyErrors(RuntimeError):
+    """More rewards failed than the config allows; a checkpoint was written."""
+
+
+def begin(run: Run) -> None:
+    """Publish the weights as they are, take up what was in flight, and look at the policy once."""
+    step = run.progress.rollouts * run.config.training.updates_per_rollout
+    publish(run, version=step)
+    run.collector.restore(run.restored)
+    if run.resumed_from is None:
+        check_parity(run, 0, always=True)
+        if metrics := evaluate(run, 0):
+            run.directory.log_metrics(0, metrics | run.stages.take())
+            run.tracker.log(0, metrics)
+    else:
+        check_parity(run, step, always=True)
+        run.event(Event(step, "resumed", "info", {"checkpoint": run.resumed_from.name}, "nothing to do"))
+
+
+def publish(run: Run, version: int) -> None:
+    """Send the trainer's weights to the engines under this version."""
+    with run.stages("publish"):
+        run.channel.announce("weights")
+        packed, digest = pack(run.named_weights())
+        run.wake()
+        run.pool.publish(version, packed, digest)
+
+
+def request(run: Run, count: int, version: int) -> list[Ticket]:
+    """Tickets for `count` tasks of the curriculum, on their way to the engines."""
+    tickets: list[Ticket] = []
+    sampling = training_sampling(run)
+    for _ in range(100):
+        tasks = run.curriculum.sample(count - len(tickets))
+        tickets += run.office.issue(
+            tasks, num_samples=run.config.sampling.num_generations, sampling=sampling, version=version
+        )
+        if len(tickets) == count:
+            run.collector.request(tickets)
+            return tickets
+    raise ValueError(
+        f"hardly any prompt fits sampling.max_prompt_length {run.config.sampling.max_prompt_length}: "
+        f"{run.office.dropped} were dropped; raise it"
+    )
+
+
+def training_sampling(run: Run) -> Sampling:
+    """How training completions are sampled."""
+    s = run.config.sampling
+    return Sampling(s.temperature, s.top_p, s.top_k, s.max_completion_length, tuple(s.stop))
+
+
+def admitted(run: Run, group: Group) -> Group:
+    """The group with the verdict of the outcome rule, the curriculum and its gates."""
+    reason = None
+    if group.scores and all(score.error for score in group.scores):
+        reason = "all scores failed"
+    elif run.config.admission.zero_variance == "drop" and advantages.zero_variance(group):
+        reason = "zero variance in outcome"
+    for judge in (run.curriculum, *run.gates):
+        reason = reason or judge.admit(group)
+    return collect.admit(group, reason)
+
+
+def enough(run: Run, groups: list[Group], version: int) -> list[Group]:
+    """At least one group per update is trained; where none was admitted, some are kept, and an event says so."""
+    need = run.config.training.updates_per_rollout
+    have = sum(group.admitted for group in groups)
+    if have < need:
+        run.event(
+            Event(
+                version + 1,
+                "nothing_admitted",
+                "warning",
+                {"sampled": len(groups), "admitted": have},
+                "the step keeps groups without a learning signal; use easier tasks, more generations, "
+                "or admission.zero_variance: keep",
+            )
+        )
+        spare = [i for i, group in enumerate(groups) if not group.admitted][: need - have]
+        for i in spare:
+            groups[i] = dataclasses.replace(groups[i], admitted=True, reject_reason=None)
+    return groups
+
+
+def updates(groups: Sequence[Group], count: int) -> Iterator[list[Group]]:
+    """The groups split over the optimizer steps of one rollout batch; rejected ones go with the first."""
+    kept = [group for group in groups if group.admitted]
+    rejected = [group for group in groups if not group.admitted]
+    for i, part in enumerate(np.array_split(np.arange(len(kept)), count)):
+        yield [kept[j] for j in part] + (rejected if i == 0 else [])
+
+
+def micro_batches(run: Run, rows: list[Row]) -> Iterator[dict[str, Any]]:
+    """The step's rows as micro-batches of this process; the others get theirs."""
+    config = run.config
+    cut = batch.cut(rows, config.micro_batches, config.training.micro_batch_size, config.distributed.processes)
+    if config.training.old_logprobs == "recompute" and config.training.updates_per_rollout > 1:
+        for parts in cut:
+            run.channel.announce("old", parts)
+            run.trainer.remember_old(parts[0])
+    num_items = sum(len(row.completion_ids) for row in rows)
+    for parts in cut:
+        yield run.trainer.prepared(run.channel.scatter(parts, num_items), num_items)
+
+
+def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float]) -> None:
+    """Everything about a finished step: token arrays, metrics, diagnostics, sinks."""
+    run.channel.announce("step")
+    taken = run.channel.gather(run.trainer.take_step())
+    tokens = {
+        row.key: TokenArrays(
+            row.train_logprob, row.entropy, row.ratio, np.ones(len(row.ratio), dtype=bool), row.token_advantage
+        )
+        for rows, _, _ in taken
+        for row in rows
+    }
+    trained = sum(len(arrays.entropy) for arrays in tokens.values())
+    run.progress.tokens += trained
+    logs = taken[0][2]
+    metrics: dict[str, float] = {TRL_NAMES[k]: float(v) for k, v in logs.items() if k in TRL_NAMES}
+    metrics |= drift_metrics([part for _, drifts, _ in taken for part in drifts])
+    metrics |= {
+        "drift/lag": float(step - 1 - min(c.policy_version for g in groups for c in g.completions)),
+        "tokens/step": float(trained),
+        "tokens/total": float(run.progress.tokens),
+        "throughput/samples": float(len(tokens)),
+        "curriculum/kept": float(sum(g.admitted for g in groups)),
+        "curriculum/rejected": float(sum(not g.admitted for g in groups)),
+        "prompts/dropped": float(run.office.dropped),
+    }
+    metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
+    with run.stages("diagnostics"):
+        seen = StepRecord(step, tuple(groups), tokens, metrics)
+        for diagnostic in run.diagnostics:
+            metrics |= diagnostic.observe(seen)
+    _report_losses(run, step)
+    times = run.stages.take()
+    times["time/step_s"] = math.fsum(times.values())
+    metrics |= times | {"throughput/tokens_per_s": trained / max(times["time/step_s"], 1e-9)}
+    begun = time.monotonic()
+    for diagnostic in run.diagnostics:
+        for event in diagnostic.events():
+            run.event(event)
+    run.directory.write_rollouts(StepRecord(step, tuple(groups), tokens, metrics))
+    run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})
+    run.tracker.log(step, metrics)
+    run.console.step(step, metrics)
+
+
+def evaluate(run: Run, step: int) -> dict[str, float]:
+    """eval/* metrics when an evaluation is due at this step, else nothing."""
+    config = run.config.evaluation
+    last = step == run.config.training.steps
+    due = step == 0 or last or (config.every and step % config.every == 0)
+    if not due or not run.held_out or step % run.config.training.updates_per_rollout:
+        return {}
+    with run.stages("eval"):
+        sampling = dataclasses.replace(training_sampling(run), temperature=config.temperature, top_p=1.0, top_k=0)
+        tickets = run.office.issue(
+            run.held_out, num_samples=config.num_generations, sampling=sampling, version=step, salt="eval/"
+        )
+        groups = _once(run, tickets)
+    run.progress.evaluations[step] = held_out.outcomes(groups)
+    metrics = held_out.summarize(groups)
+    value = metrics.get("eval/outcome")
+    if value is not None and (run.progress.best is None or value > run.progress.best[0]):
+        run.progress.best = (value, step)
+    return metrics
+
+
+def check_parity(run: Run, step: int, *, always: bool = False) -> None:
+    """The parity gate: at the start, every `parity_every` steps, after a restart. ParityError stops the run."""
+    every = run.config.rollouts.parity_every
+    restarted = _report_losses(run, step)
+    if not (always or restarted or (every and step and step % every == 0)):
+        return
+    with run.stages("parity"):
+        sampling = training_sampling(run)
+        sampling = dataclasses.replace(sampling, max_tokens=min(sampling.max_tokens, PROBE_TOKENS))
+        tickets = run.office.issue(run.probes, num_samples=2, sampling=sampling, version=step, salt="parity/")
+        groups = _once(run, tickets)
+        parity.prompts_agree(groups, run.render)
+        probe = parity.rows(groups)
+        views = parity.Views(
+            logprobs=partial(_probe, run, None),
+            logprobs_bf16=partial(_probe, run, "bfloat16"),
+            logprobs_fp32=partial(_probe, run, "float32"),
+            logits=partial(_logits, run),
+        )
+        if run.progress.bound is None:
+            run.progress.bound = parity.measure_bound(probe, views, rounded=run.config.rounded)
+        result = parity.check(probe, views, run.progress.bound, sampling.temperature, sampling.top_p)
+    measured = {"gap": result.gap, "bound": result.bound, "tokens": result.tokens}
+    run.event(Event(step, "parity", "info", measured, "nothing to do"))
+
+
+def check_errors(run: Run, groups: Sequence[Group]) -> None:
+    """Stop, with a checkpoint, when more scores failed than allowed."""
+    failed = collect.errors(groups)
+    if failed["rate"] > run.config.admission.max_errors:
+        step = run.progress.rollouts * run.config.training.updates_per_rollout
+        if step:
+            save(run, step, always=True)
+        raise TooManyErrors(
+            f"{failed['rate']:.0%} of the scores of step {step + 1} failed "
+            f"(admission.max_errors {run.config.admission.max_errors:.0%}); first: {failed['first']}"
+        )
+
+
+def save(run: Run, step: int, *, always: bool = False) -> None:
+    """A checkpoint when one is due: groups in flight are awaited and kept with it."""
+    every, last = run.config.checkpoints.every, step == run.config.training.steps
+    root = run.directory.checkpoints
+    path = checkpoint.path_of(root, step)
+    if not (always or last or (every and step % every == 0)) or path.exists():
+        return
+    with run.stages("save"):
+        in_flight = [pair for tickets in run.progress.requested for pair in run.collector.settle(tickets)]
+        run.directory.flush()
+        root.mkdir(exist_ok=True)
+        run.channel.announce("save", path)
+        run.trainer.save(path)
+        state = {
+            "progress": run.progress,
+            "in_flight": in_flight,
+            "office": run.office.state_dict(),
+            "curriculum": run.curriculum.state_dict(),
+            "gates": [gate.state_dict() for gate in run.gates],
+            "diagnostics": [diagnostic.state_dict() for diagnostic in run.diagnostics],
+        }
+        checkpoint.seal(path, state, step=step, fingerprint=run.fingerprint)
+        best = run.progress.best
+        checkpoint.prune(root, keep=run.config.checkpoints.keep, best=best[1] if best else None)
+
+
+def _once(run: Run, tickets: list[Ticket]) -> list[Group]:
+    """Scored groups outside the training stream."""
+    run.wake()
+    run.collector.request(tickets)
+    groups = run.collector.gather(tickets)
+    run.collector.release(tickets)
+    return groups
+
+
+def _probe(run: Run, precision: str | None, rows: Sequence[Row]) -> list[np.ndarray]:
+    run.channel.announce("probe", (rows, precision))
+    return run.trainer.logprobs(list(rows), precision)
+
+
+def _logits(run: Run, rows: Sequence[Row]) -> list[np.ndarray]:
+    run.channel.announce("logits", rows)
+    return run.trainer.logits(list(rows))
+
+
+def _report_losses(run: Run, step: int) -> bool:
+    """Engine replacements since the last call, as events; whether there were any."""
+    losses = run.pool.losses()
+    for loss in losses:
+        evidence = {"engine": loss.engine, "cause": loss.cause, "detail": loss.detail, "groups_redone": loss.redone}
+        run.event(
+            Event(step, "engine_restarted", "warning", evidence, "nothing is lost; look into the cause if it recurs")
+        )
+    return bool(losses)

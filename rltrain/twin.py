@@ -1,0 +1,57 @@
+"""The twin of a config: the same run, end to end on a CPU, in under a minute."""
+
+from __future__ import annotations
+
+from rltrain.config import Config
+
+STEPS = 12
+PROMPTS = 4
+GENERATIONS = 4
+TOKENS = 128
+
+
+def twin(config: Config) -> Config:
+    """The config with a tiny random model, the twin's engine, and sizes cut to what a minute holds.
+
+    What decides the course of a run stays: tasks, rewards, curriculum, loss, lag, updates per rollout,
+    number of engines and processes.
+    """
+    training, sampling = config.training, config.sampling
+    updates = training.updates_per_rollout
+    prompts = min(PROMPTS, training.prompts_per_step)
+    generations = min(GENERATIONS, sampling.num_generations)
+    processes = min(2, config.distributed.processes)
+    rows = prompts * generations
+    size = next(m for m in range(min(8, rows), 0, -1) if rows % (m * processes) == 0)
+    steps = min(training.steps, STEPS)
+    engines = min(2, config.rollouts.engines)
+    section = {
+        "model": config.model.model_copy(update={"path": "tiny", "dtype": "float32", "prompt_template": None}),
+        "sampling": sampling.model_copy(
+            update={
+                "num_generations": generations,
+                "max_completion_length": min(TOKENS, sampling.max_completion_length),
+                "max_prompt_length": 4096,  # bytes are more tokens than words
+                "top_p": 1.0,  # the twin's engine does not truncate
+                "top_k": 0,
+            }
+        ),
+        "rollouts": config.rollouts.model_copy(
+            update={"engine": "twin", "engines": engines, "tensor_parallel": 1, "gpus": 0, "threads": 1, "dtype": None}
+            | {"args": {}, "memory": None}
+        ),
+        "training": training.model_copy(
+            update={"steps": max(updates, steps - steps % updates), "prompts_per_step": prompts}
+            | {"micro_batch_size": size, "optimizer": "adamw_torch", "learning_rate": max(training.learning_rate, 1e-3)}
+        ),
+        "distributed": config.distributed.model_copy(
+            update={"processes": processes, "gpus": 0, "strategy": "ddp", "threads": 1, "nodes": 1, "ray_address": None}
+            | {"deepspeed": None}
+        ),
+        "evaluation": config.evaluation.model_copy(update={"prompts": min(8, config.evaluation.prompts)}),
+        "checkpoints": config.checkpoints.model_copy(
+            update={"every": min(config.checkpoints.every, 4) if config.checkpoints.every else 0}
+        ),
+        "run": config.run.model_copy(update={"wandb": False}),
+    }
+    return Config.model_validate(config.model_copy(update=section).model_dump())
