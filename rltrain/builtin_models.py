@@ -221,3 +221,7 @@ def byte_tokenizer():
         clean_up_tokenization_spaces=False,
         model_max_length=4096,
     )
+
+
+if __name__ == "__main__":
+    print(f"model {SMOLLM2}: ready in {build(SMOLLM2)}")
