@@ -119,7 +119,7 @@ def explain(what: str, output: str) -> str:
     elif any(sign in low for sign in ("name resolution", "name or service", "dns error", "connect", "timed out")):
         cause = "no package index could be reached; check the network, the proxy and `pip config list`"
     elif "no matching distribution" in low or "not found in the package registry" in low:
-        cause = "a pinned package is not on the configured index; check `pip config list`"
+        cause = "a pinned package is not on the configured index, or that cannot be reached; check `pip config list`"
     else:
         cause = "see below"
     return f"{what}: {cause}\n" + "\n".join("  " + line for line in output.strip().splitlines()[-12:])
