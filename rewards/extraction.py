@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Literal, get_args
 
 Extract = Literal["whole", "last_line", "answer", "after_answer", "boxed", "tags"]
@@ -10,7 +11,8 @@ Extract = Literal["whole", "last_line", "answer", "after_answer", "boxed", "tags
 _MARK = r"answer(?:\*\*|__)?[ \t]{0,3}[:=][ \t]{0,3}(?:\*\*|__)?"
 _ANSWER = re.compile(rf"{_MARK}[ \t]*\n?[ \t]*([^\n]+)", re.IGNORECASE)
 _AFTER = re.compile(_MARK, re.IGNORECASE)
-_TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_BRACE = re.compile(r"\\boxed\s{0,3}\{|[{}]")
 
 
 def extract_answer(text: str, extract: str) -> str | None:
@@ -36,7 +38,7 @@ def extract_answer(text: str, extract: str) -> str | None:
     elif extract == "boxed":
         found = boxed(text)
     elif extract == "tags":
-        found = _TAGS.findall(text)
+        found = _tagged(text)
     else:
         raise ValueError(f"extract: expected one of {', '.join(get_args(Extract))}, got {extract!r}")
     return found[-1].strip() or None if found else None
@@ -44,15 +46,19 @@ def extract_answer(text: str, extract: str) -> str | None:
 
 def boxed(text: str) -> list[str]:
     """The contents of each \\boxed{...}, inner braces included; an unclosed one is left out."""
-    contents = []
-    for start in re.finditer(r"\\boxed\s*\{", text):
-        depth = 1
-        for end in range(start.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if not depth:
-                contents.append(text[start.end() : end])
-                break
+    contents, opened = [], []
+    for brace in _BRACE.finditer(text):
+        if brace[0] != "}":
+            opened.append(brace)
+        elif opened and len((begin := opened.pop())[0]) > 1:
+            contents.append(text[begin.end() : brace.start()])
     return contents
+
+
+def _tagged(text: str) -> list[str]:
+    """What is between each <answer> and the </answer> next to it."""
+    tags = list(_TAG.finditer(text))
+    return [text[one.end() : two.start()] for one, two in pairwise(tags) if two[1] and not one[1]]
 
 
 def undressed(answer: str) -> str:

@@ -14,11 +14,11 @@ _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>[-+\u2212]?)\s?[$\u20ac\u00a3]?"
     r"(?:\\[dt]?frac\{(?P<top>-?\d+)\}\{(?P<bottom>\d+)\}"
     rf"|(?P<whole>\d+)\s+(?P<mixed_top>\d+)/(?P<mixed_bottom>\d+)"
-    rf"|(?P<value>{_DIGITS})(?:e(?P<exponent>[-+]?\d{{1,2}})(?!\d))?(?:\s?/\s?(?P<over>\d+(?:\.\d+)?))?)"
+    rf"|(?P<value>{_DIGITS})(?:e(?P<exponent>[-+]?\d+))?(?:\s?/\s?(?P<over>\d+(?:\.\d+)?))?)"
     r"(?P<percent>\s?\\?%)?",
     re.IGNORECASE,
 )
-LONGEST = 100  # characters of a number; longer ones are no answers, and cost time
+LONGEST = 100  # characters of a number; longer ones, and exponents over two digits, are no answers and cost time
 
 
 def numeric(
@@ -58,7 +58,7 @@ def _numbers(text: str) -> list[tuple[Fraction, ...]]:
 
 
 def _values(match: re.Match[str]) -> tuple[Fraction, ...]:
-    if len(match[0]) > LONGEST:
+    if len(match[0]) > LONGEST or len(match["exponent"] or "") > 3:
         return ()
     if match["top"]:
         parts = Fraction(match["top"]), Fraction(match["bottom"])

@@ -1,7 +1,7 @@
 """Where tasks come from: generators, files, Hugging Face datasets, Python callables.
 
 A source is a sequence of rows. A row is a mapping with `prompt` (a string or chat messages) and, where
-known, `answer`, `level` and `id`; whatever else it holds becomes the task's `meta`. A plain list of rows
+known, `answer`, `level`, `id` and `meta`; whatever else it holds is added to the meta. A plain list of rows
 is a source; beyond that a source may have a `name`, and `declared()`: a row of the columns it promises,
 made without reading or downloading anything.
 """

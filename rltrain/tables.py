@@ -13,7 +13,7 @@ import numpy as np
 from rltrain.plugins import suggest
 
 Row = Mapping[str, Any]
-"""`prompt` (string or chat messages), `answer`, `level`, `id`; anything else becomes the task's `meta`."""
+"""`prompt` (string or chat messages), `answer`, `level`, `id`, `meta`; anything else is added to the `meta`."""
 
 
 class Unreachable(ValueError):
@@ -55,8 +55,8 @@ class Columns:
         """A task row of a record."""
         self.check(record, "record")
         used = self.named
-        row = {name: value for name, value in record.items() if name not in used.values()}
-        row |= {role: record[column] for role, column in used.items()}
+        row = {role: record[column] for role, column in used.items()}
+        row["meta"] = {name: value for name, value in record.items() if name not in used.values()}
         if self.after and row["answer"] is not None:
             row["answer"] = str(row["answer"]).rpartition(self.after)[2].strip().replace(",", "")
         row["prompt"] = extend(row["prompt"], self.suffix)

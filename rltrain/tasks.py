@@ -21,6 +21,7 @@ from rltrain.types import Kind, Message, Task
 
 TWIN_ROWS = 256  # what a twin takes of a source, at most
 DECLARED_ROWS = 64  # rows a twin makes of a source that cannot be reached
+OWN = ("prompt", "answer", "level", "id", "meta")  # keys of a row with a meaning
 
 
 class Table:
@@ -220,7 +221,7 @@ def _task(row: Row, source: str, kind: Kind, where: str) -> Task:
         prompt=prompt,
         answer=None if answer is None else str(answer),
         level=None if level is None else float(level),
-        meta={name: value for name, value in row.items() if name not in ("prompt", "answer", "level", "id")},
+        meta={name: value for name, value in row.items() if name not in OWN} | dict(row.get("meta") or {}),
     )
 
 
