@@ -12,7 +12,12 @@ from pathlib import Path
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 the run failed, 2 the input is wrong."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse ends a list of positionals at the first option; overrides may stand on both sides of one
+    if stray := [item for item in rest if item.startswith("-") or not hasattr(arguments, "overrides")]:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        arguments.overrides += rest
     try:
         return arguments.command(arguments) or 0
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Ends what a run left behind. Started beside each run; `python -m rltrain.reaper FOLDER MARK`.
 
-Its standard input is a pipe from the run: the kernel closes it when the run dies, however it dies.
-Then every process that carries the run's mark in its environment is ended, and the folder removed.
+Its standard input is a pipe from the run: the run writes `done` when it ends in order, and the kernel
+closes it when the run dies, however it dies. Then every process that carries the run's mark in its
+environment is ended, and the folder removed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def marked(mark: str, value: str) -> list[psutil.Process]:
 
 def main(folder: str, mark: str) -> None:
     """Wait for the run's end, then clean up."""
-    sys.stdin.buffer.read()
+    if sys.stdin.buffer.read() == b"done":
+        return
     deadline = time.monotonic() + GRACE_S
     while (left := marked(mark, folder)) and time.monotonic() < deadline:
         time.sleep(0.25)

@@ -9,7 +9,6 @@ forward. Every overridden hook is pinned by a test that fails by name when TRL m
 from __future__ import annotations
 
 import contextlib
-import difflib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,44 +28,7 @@ with warnings.catch_warnings():  # TRL warns about vLLM versions that concern on
 from rltrain.batch import Row, collate
 from rltrain.config import Config
 from rltrain.correction import Drift, drift, importance_ratio, log_ratio
-
-# GRPOConfig arguments that are set from our sections (or mean nothing here), and where to set them.
-OWNED = {
-    "per_device_train_batch_size": "training.micro_batch_size",
-    "gradient_accumulation_steps": "training.prompts_per_step and micro_batch_size",
-    "steps_per_generation": "training.updates_per_rollout",
-    "generation_batch_size": "training.prompts_per_step",
-    "num_iterations": "training.updates_per_rollout",
-    "num_generations": "sampling.num_generations",
-    "max_completion_length": "sampling.max_completion_length",
-    "temperature": "sampling.temperature",
-    "top_p": "sampling.top_p",
-    "top_k": "sampling.top_k",
-    "learning_rate": "training.learning_rate",
-    "loss_type": "training.loss",
-    "beta": "training.beta",
-    "max_steps": "training.steps",
-    "optim": "training.optimizer",
-    "seed": "run.seed",
-    "output_dir": "run.dir",
-    "scale_rewards": "advantages.scale",
-    "multi_objective_aggregation": "advantages.combine",
-    "reward_weights": "rewards",
-    "bf16": "model.dtype",
-    "fp16": "model.dtype",
-    "gradient_checkpointing": "model.gradient_checkpointing",
-    "use_vllm": "rollouts.engine",
-    "vllm_importance_sampling_correction": "training.correction",
-    "vllm_importance_sampling_mode": "training.correction",
-    "vllm_importance_sampling_clip_max": "training.correction_cap",
-    "save_strategy": "checkpoints.every",
-    "save_steps": "checkpoints.every",
-    "eval_strategy": "evaluation.every",
-    "report_to": "run.wandb",
-    "mask_truncated_completions": "a shaping reward",
-    "deepspeed": "distributed.deepspeed",
-    "fsdp": "distributed.strategy",
-}
+from rltrain.trl_arguments import trl_arguments
 
 
 class NonFinite(RuntimeError):
@@ -83,54 +45,6 @@ class Trained(NamedTuple):
     token_advantage: np.ndarray
 
 
-def grpo_config(config: Config, output_dir: Path) -> GRPOConfig:
-    """TRL's arguments for this run; ValueError on a `trl:` key that is unknown or set elsewhere."""
-    extra = dict(config.training.trl)
-    for key in extra:
-        if key in OWNED:
-            raise ValueError(f"training.trl.{key}: is set by {OWNED[key]}")
-        if key not in GRPOConfig.__dataclass_fields__:
-            near = difflib.get_close_matches(key, GRPOConfig.__dataclass_fields__, n=1)
-            raise ValueError(
-                f"training.trl.{key}: no argument of TRL's GRPOConfig"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-    training, cpu = config.training, not config.distributed.gpus
-    arguments: dict[str, Any] = {
-        "output_dir": str(output_dir),
-        "per_device_train_batch_size": training.micro_batch_size,
-        "gradient_accumulation_steps": config.micro_batches,
-        "steps_per_generation": config.micro_batches,
-        "num_generations": config.sampling.num_generations,
-        "max_completion_length": config.sampling.max_completion_length,
-        "temperature": config.sampling.temperature,
-        "learning_rate": training.learning_rate,
-        "lr_scheduler_type": "constant",
-        "loss_type": training.loss,
-        "beta": training.beta,
-        "max_steps": training.steps,
-        "optim": training.optimizer,
-        "seed": config.run.seed,
-        "bf16": config.model.dtype == "bfloat16",
-        "use_cpu": cpu,
-        "gradient_checkpointing": config.model.gradient_checkpointing,
-        "disable_dropout": config.model.lora is None or config.model.lora.dropout == 0,
-        "ignore_data_skip": True,  # our stream starts where it stopped
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",  # the loop saves, on a line of its own
-        "report_to": [],
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "dataloader_pin_memory": not cpu,
-    }
-    if config.distributed.strategy == "fsdp2":
-        arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
-    if config.distributed.deepspeed:
-        arguments["deepspeed"] = str(config.distributed.deepspeed)
-    return GRPOConfig(**{**arguments, **extra})
-
-
 class RLTrainer(GRPOTrainer):
     """One optimizer step per `gradient_accumulation_steps` micro-batches pulled from `stream`."""
 
@@ -140,7 +54,7 @@ class RLTrainer(GRPOTrainer):
         super().__init__(
             model=model,
             reward_funcs=_rewarded_elsewhere,
-            args=grpo_config(config, output_dir),
+            args=GRPOConfig(**trl_arguments(config, output_dir, GRPOConfig.__dataclass_fields__)),
             train_dataset=Examples.from_generator(_no_examples),
             processing_class=tokenizer,
             peft_config=_peft(config),
@@ -201,9 +115,7 @@ class RLTrainer(GRPOTrainer):
     @torch.no_grad()
     def logits(self, batch: list[Row]) -> list[np.ndarray]:
         """(T, V) raw logits at each row's completion tokens. Large: for a handful of rows."""
-        ids, mask, T = self._joined(batch)
-        with self._autocast(None):
-            out = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=T + 1, use_cache=False).logits[:, :-1]
+        out = self._logits(self.model, *self._joined(batch), precision=None)
         return [out[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
 
     def save(self, path: Path) -> None:
@@ -263,10 +175,7 @@ class RLTrainer(GRPOTrainer):
 
     def _plain_head(self, model, input_ids, attention_mask, T: int, *, compute_entropy: bool, precision=None):
         """Log-probs and entropies (B, T) from logits of the completion positions alone."""
-        with self._autocast(precision):
-            logits = model(
-                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=T + 1, use_cache=False
-            ).logits[:, :-1]
+        logits = self._logits(model, input_ids, attention_mask, T, precision)
         logp = (logits.float() / self.temperature).log_softmax(-1)
         padding = attention_mask[:, -T:] == 0
         chosen = logp.gather(-1, input_ids[:, -T:].unsqueeze(-1)).squeeze(-1).masked_fill(padding, 0.0)
@@ -276,10 +185,16 @@ class RLTrainer(GRPOTrainer):
                 entropy = -(logp.exp() * logp).sum(-1).masked_fill(padding, 0.0)
         return chosen, entropy, None
 
-    def _autocast(self, precision: str | None):
+    def _logits(self, model, input_ids, attention_mask, T: int, precision: str | None):
+        """(B, T, V) logits at the completion tokens, in the run's precision or another."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "logits_to_keep": T + 1, "use_cache": False}
         if precision is None:
-            return self.accelerator.autocast()
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+            with self.accelerator.autocast():
+                return model(**inputs).logits[:, :-1]
+        # accelerate puts its own autocast into `forward` and keeps the model's under another name
+        forward = getattr(model, "_original_forward", model)
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return forward(**inputs).logits[:, :-1]
 
     def _joined(self, batch: list[Row]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Token ids and mask (B, P + T) of rows, and T."""

@@ -9,18 +9,18 @@ an engine while holding it.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rltrain.rollouts.server import EngineServer, Report
+from rltrain.rollouts.slot import EngineLost, PoolError, Slot, Version, wrong
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Packed
 from rltrain.types import Completion, Ticket
@@ -28,43 +28,6 @@ from rltrain.types import Completion, Ticket
 START_DEADLINE_S = 900.0  # loading a large model and warming it up
 POLL_S = 0.5  # how long an engine may hold back an answer when it has no news
 LOST = 3  # replacements of one engine in a row, without a group between them, after which the run stops
-
-
-class PoolError(RuntimeError):
-    """The pool cannot go on; the message names the engine and the first cause."""
-
-
-class EngineLost(NamedTuple):
-    """One replacement, as the loop reports it."""
-
-    engine: str
-    cause: str  # "died", "hung", "stale", "bad weights", "failed"
-    detail: str
-    redone: int  # groups that are done again
-
-
-class Version(NamedTuple):
-    """A published set of weights."""
-
-    ref: Any  # ObjectRef of a Packed
-    digest: str
-
-
-@dataclasses.dataclass
-class Slot:
-    """One engine's place in the pool and what is known of its present tenant."""
-
-    spec: EngineSpec
-    actor: Any = None
-    placement: Any = None
-    asked: Any = None  # the outstanding collect call
-    asked_at: float = 0.0
-    ready: bool = False
-    version: int = -1  # the newest load that was sent
-    loaded: int = -1  # the newest load that was acknowledged
-    running: dict[int, Ticket] = dataclasses.field(default_factory=dict)
-    losses: int = 0  # in a row
-    served: int = 0  # groups
 
 
 class RolloutPool:
@@ -147,13 +110,13 @@ class RolloutPool:
     def inject(self, fault: str, engine: int = 0) -> None:
         """Break an engine on purpose."""
         with self._lock:
-            self._slots[engine].actor.inject.remote(fault)
+            self._slots[engine].tell("inject", fault)
 
     def call(self, method: str, *args: Any) -> None:
         """Call a method of every engine, in the order of its commands."""
         with self._lock:
             for slot in self._slots:
-                slot.actor.call.remote(method, *args)
+                slot.tell("call", method, *args)
 
     def close(self) -> None:
         """End the engines."""
@@ -205,10 +168,10 @@ class RolloutPool:
             self._load_times.append(seconds)
         for finished in report.finished:
             ticket = slot.running[finished.ticket_id]
-            if fault := _wrong(ticket, finished.completions, self._versions):
+            if fault := wrong(ticket, finished.completions, self._versions):
                 return self._replace(slot, "stale", fault)
             del slot.running[finished.ticket_id]
-            slot.losses, slot.served = 0, slot.served + 1
+            slot.losses = 0
             self._done.put((ticket, finished.completions))
         self._ask(slot)
         self._forget()
@@ -216,7 +179,7 @@ class RolloutPool:
     def _refit(self, slot: Slot, version: int) -> None:
         if slot.version != version:
             slot.version = version
-            slot.actor.load.remote(version, self._versions[version].ref)
+            slot.tell("load", version, self._versions[version].ref)
 
     def _assign(self) -> None:
         """Hand pending tickets, oldest first, to the engines with the most room."""
@@ -231,14 +194,14 @@ class RolloutPool:
                 break
             if slot.version != ticket.version:
                 if batches[index]:
-                    slot.actor.submit.remote(batches.pop(index))
+                    slot.tell("submit", batches.pop(index))
                 self._refit(slot, ticket.version)
             self._pending.popleft()
             slot.running[ticket.id] = ticket
             batches[index].append(ticket)
         for index, tickets in batches.items():
             if tickets:
-                self._slots[index].actor.submit.remote(tickets)
+                self._slots[index].tell("submit", tickets)
 
     @staticmethod
     def _load_of(slot: Slot) -> int:
@@ -267,7 +230,7 @@ class RolloutPool:
                 "scheduling_strategy": PlacementGroupSchedulingStrategy(slot.placement),
             }
         slot.actor = ray.remote(EngineServer).options(**options).remote(slot.spec)
-        slot.ready, slot.version, slot.loaded = False, -1, -1
+        slot.ready, slot.version, slot.loaded, slot.commands = False, -1, -1, 0
         self._ask(slot)
         if self._versions:
             self._refit(slot, max(self._versions))
@@ -282,7 +245,8 @@ class RolloutPool:
         self._lost.put(EngineLost(slot.spec.name, cause, detail, len(again)))
         if slot.losses >= LOST:
             raise PoolError(
-                f"{slot.spec.name} was lost {slot.losses} times in a row without finishing a group; last: {cause}: {detail}"
+                f"{slot.spec.name} was lost {slot.losses} times in a row without finishing a group; "
+                f"last: {cause}: {detail}"
             )
         self._restarts += 1
         self._redone += len(again)
@@ -290,20 +254,6 @@ class RolloutPool:
         self._pending.extendleft(reversed(again))
         ray.kill(slot.actor)
         self._start(slot)
-
-
-def _wrong(ticket: Ticket, completions: Sequence[Completion], versions: Mapping[int, Version]) -> str | None:
-    """Why these completions are not what the ticket asked for, if they are not."""
-    if len(completions) != ticket.num_samples:
-        return f"{len(completions)} completions for a request of {ticket.num_samples}"
-    expected = versions[ticket.version].digest
-    for completion in completions:
-        if completion.policy_version != ticket.version or completion.weight_digest != expected:
-            return (
-                f"sampled under version {completion.policy_version} ({completion.weight_digest[:8]}), "
-                f"asked for {ticket.version} ({expected[:8]})"
-            )
-    return None
 
 
 def _answer(ref: Any) -> Report | ray.exceptions.RayError:

@@ -34,10 +34,12 @@ class Report:
 class EngineServer:
     """The body of an engine actor: a queue of commands in, reports out."""
 
-    def __init__(self, spec: EngineSpec, fault: str | None = None) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
-        self._fault = fault
+        self._fault: str | None = None
         self._commands: collections.deque[tuple[str, Any]] = collections.deque()
+        self._early: dict[int, list[tuple[str, Any]]] = {}  # came before their turn
+        self._next = 0
         self._news = threading.Condition()
         self._report = Report()
         self._working_since: float | None = time.monotonic()
@@ -45,21 +47,21 @@ class EngineServer:
         self._thread = threading.Thread(target=self._run, name=f"{spec.name}-loop", daemon=True)
         self._thread.start()
 
-    def submit(self, tickets: list[Ticket]) -> None:
-        """Queue groups."""
-        self._enqueue(("submit", ticket) for ticket in tickets)
+    def submit(self, number: int, tickets: list[Ticket]) -> None:
+        """Queue groups. `number` counts this engine's commands: Ray may deliver them in another order."""
+        self._enqueue(number, [("submit", ticket) for ticket in tickets])
 
-    def load(self, version: int, packed: Packed) -> None:
+    def load(self, number: int, version: int, packed: Packed) -> None:
         """Queue a change of weights; the report will say when it is done and what was consumed."""
-        self._enqueue([("load", (version, packed))])
+        self._enqueue(number, [("load", (version, packed))])
 
-    def call(self, name: str, *args: Any) -> None:
+    def call(self, number: int, name: str, *args: Any) -> None:
         """Queue a method of the engine itself (sleep, wake, a weight-transfer step)."""
-        self._enqueue([("call", (name, args))])
+        self._enqueue(number, [("call", (name, args))])
 
-    def inject(self, fault: str) -> None:
+    def inject(self, number: int, fault: str) -> None:
         """Break on purpose: `kill`, `hang`, `slow` or `stale` (tests and `--fault`)."""
-        self._enqueue([("fault", fault)])
+        self._enqueue(number, [("fault", fault)])
 
     def collect(self, wait_s: float) -> Report:
         """Wait for news at most `wait_s` seconds and take what there is."""
@@ -74,9 +76,12 @@ class EngineServer:
         r = self._report
         return bool(r.finished or r.loaded or r.error)
 
-    def _enqueue(self, commands: Any) -> None:
+    def _enqueue(self, number: int, commands: list[tuple[str, Any]]) -> None:
         with self._news:
-            self._commands.extend(commands)
+            self._early[number] = commands
+            while self._next in self._early:
+                self._commands.extend(self._early.pop(self._next))
+                self._next += 1
             self._news.notify_all()
 
     def _run(self) -> None:

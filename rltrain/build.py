@@ -1,0 +1,198 @@
+"""A run's parts, built from its config. With `launch.py` the only place that constructs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import types
+from collections import deque
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rltrain import checkpoint, plugins
+from rltrain.config import Config, CurriculumSpec
+from rltrain.console import Console
+from rltrain.order import Order, fingerprint
+from rltrain.records import RunDir
+from rltrain.run import Progress, Run
+from rltrain.types import Curriculum, Event, Task, TaskTable
+
+
+def leader(order: Order, channel: Any, directory: RunDir, console: Console, closers: list[Any]) -> Run:
+    from rltrain import scoring, tasks
+    from rltrain.collect import Collector
+    from rltrain.faults import Faults
+    from rltrain.models import load_tokenizer
+    from rltrain.rollouts.pool import RolloutPool
+    from rltrain.scoring_pool import ScoringPool
+    from rltrain.stages import Stages
+    from rltrain.tickets import TicketOffice
+    from rltrain.tracking import Tracker
+
+    config = order.config
+    console.start(order.directory.name, config.training.steps, _header(config))
+    sets = tasks.build(config.tasks, seed=config.run.seed, twin=order.twin)
+    for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards), sets.kinds)]:
+        console.note(note)
+    pool = RolloutPool(engine_specs(config), deadline_s=config.rollouts.deadline_s)
+    closers.append(pool.close)
+    judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
+    closers.append(judges.close)
+    trainer = _trainer(order)
+    tracker = Tracker.open(
+        config.run.wandb, order.directory, order.directory.name, config.model_dump(mode="json"), note=console.note
+    )
+    closers.append(tracker.close)
+    tokenizer = load_tokenizer(config.model.path)
+    stages = Stages(config.rollouts.deadline_s * 2, partial(_stuck, directory, console))
+    closers.append(stages.close)
+    curriculum, gates = build_curriculum(config.curriculum, sets.train, config.run.seed)
+    held_out = spread(sets.held_out, config.evaluation.prompts)
+    run = Run(
+        config=config,
+        directory=directory,
+        fingerprint=fingerprint(config),
+        trainer=trainer,
+        channel=channel,
+        stages=stages,
+        pool=pool,
+        collector=Collector(
+            pool,
+            judges,
+            _built(config.tagger.use, "rltrain.taggers", config.tagger.args),
+            _built(config.formats.use, "rltrain.formats", config.formats.args),
+        ),
+        office=TicketOffice(
+            render=_render(config, tokenizer),
+            seed=config.run.seed,
+            max_prompt=config.sampling.max_prompt_length,
+            long_prompts=config.sampling.long_prompts,
+        ),
+        render=_render(config, trainer.processing_class),
+        curriculum=curriculum,
+        gates=gates,
+        held_out=held_out,
+        probes=spread(sets.train, 2 * config.rollouts.engines + 2),
+        diagnostics=[_built(spec.use, "rltrain.diagnostics", spec.args) for spec in config.diagnostics],
+        weights={spec.label: spec.weight for spec in config.rewards},
+        faults=Faults(order.faults),
+        console=console,
+        tracker=tracker,
+        named_weights=_named_weights(config, trainer),
+    )
+    return _restored(run, order.resume) if order.resume else run
+
+
+def follower(order: Order, channel: Any) -> Any:
+    """What `loop.follow` needs: a trainer, a channel, and the weights' iterator."""
+    trainer = _trainer(order)
+    return types.SimpleNamespace(trainer=trainer, channel=channel, named_weights=_named_weights(order.config, trainer))
+
+
+def _trainer(order: Order) -> Any:
+    import torch
+
+    from rltrain.models import load_model, load_tokenizer
+    from rltrain.trainer import RLTrainer
+
+    config = order.config
+    torch.set_num_threads(config.distributed.threads)
+    model = load_model(config.model.path, "float32")
+    return RLTrainer(config, model, load_tokenizer(config.model.path), order.directory / "checkpoints")
+
+
+def _named_weights(config: Config, trainer: Any) -> Any:
+    import torch
+
+    from rltrain.rollouts.weights import named_weights
+
+    return lambda: named_weights(trainer.model, getattr(torch, config.engine_dtype))
+
+
+def _render(config: Config, tokenizer: Any) -> Any:
+    from rltrain.models import render
+
+    return partial(render, tokenizer, system=config.model.system, template=config.model.prompt_template)
+
+
+def engine_specs(config: Config) -> list[Any]:
+    """One spec per engine; CPU engines get cores of their own as far as there are any."""
+    from rltrain.models import locate
+    from rltrain.rollouts.spec import EngineSpec
+
+    r = config.rollouts
+    default = 1.0 if not r.gpus else (0.4 if config.shared_gpu else 0.9)
+    return [
+        EngineSpec(
+            use=r.engine,
+            model=str(locate(config.model.path)),
+            dtype=config.engine_dtype,
+            max_model_len=config.sampling.max_prompt_length + config.sampling.max_completion_length,
+            slots=r.slots,
+            threads=r.threads,
+            first_core=i * r.threads,
+            tensor_parallel=r.tensor_parallel,
+            gpus=r.gpus,
+            memory=r.memory or default,
+            sleeps=config.shared_gpu,
+            seed=config.run.seed,
+            name=f"engine-{i}",
+            args=r.args,
+        )
+        for i in range(r.engines)
+    ]
+
+
+def build_curriculum(spec: CurriculumSpec, table: TaskTable, seed: int) -> tuple[Curriculum, list[Curriculum]]:
+    """The curriculum with what it nests, and its gates."""
+    factory = plugins.resolve(spec.use, "rltrain.curricula")
+    plugins.bind(factory, spec.args, given=("tasks", "seed", "inner"))
+    inner = build_curriculum(spec.inner, table, seed)[0] if spec.inner else None
+    gates = [build_curriculum(gate, table, seed)[0] for gate in spec.gates]
+    return factory(table, seed=seed, inner=inner, **spec.args), gates
+
+
+def spread(table: TaskTable, count: int) -> list[Task]:
+    """The first tasks of every source in turn, `count` in all or as many as there are."""
+    by_source = [np.flatnonzero(table.sources == name) for name in dict.fromkeys(table.sources.tolist())]
+    turns = [i for turn in itertools.zip_longest(*by_source) for i in turn if i is not None]
+    return [table[int(i)] for i in turns[:count]]
+
+
+def _built(spec: str, group: str, args: dict[str, Any]) -> Any:
+    factory = plugins.resolve(spec, group)
+    plugins.bind(factory, args)
+    return factory(**args)
+
+
+def _restored(run: Run, saved: checkpoint.Checkpoint) -> Run:
+    """The run with the checkpoint's state in all its parts."""
+    state = checkpoint.load(saved, run.fingerprint)
+    run.office.load_state_dict(state["office"])
+    run.curriculum.load_state_dict(state["curriculum"])
+    for gate, kept in zip(run.gates, state["gates"], strict=True):
+        gate.load_state_dict(kept)
+    for diagnostic, kept in zip(run.diagnostics, state["diagnostics"], strict=True):
+        diagnostic.load_state_dict(kept)
+    progress: Progress = state["progress"]
+    progress.requested = deque(progress.requested)
+    return dataclasses.replace(run, progress=progress, restored=state["in_flight"], resumed_from=saved.path)
+
+
+def _stuck(directory: RunDir, console: Console, stage: str, seconds: float, stacks: str) -> None:
+    event = Event(
+        0, "stuck", "warning", {"stage": stage, "seconds": round(seconds), "stacks": stacks}, "see the stacks"
+    )
+    directory.log_event(event)
+    console.note(f"nothing has moved in stage {stage!r} for {seconds:.0f} s; stacks of all threads are in events.jsonl")
+
+
+def _header(config: Config) -> str:
+    return (
+        f"{config.model.path}, {config.rollouts.engines} {config.rollouts.engine} engine(s), "
+        f"{config.training.prompts_per_step} x {config.sampling.num_generations} completions a step, "
+        f"loss {config.training.loss}"
+    )

@@ -1,0 +1,43 @@
+"""The configuration: frozen sections, one docstring per key, unknown keys are errors.
+
+`load(path, overrides)` is the only way in. Derived numbers are properties of `Config`, computed in one
+place and printed by `rltrain check`. Nothing here imports torch, ray, vllm or trl.
+"""
+
+from rltrain.config.machinery import (
+    Admission,
+    Advantages,
+    Checkpoints,
+    Distributed,
+    Evaluation,
+    Rollouts,
+    SamplingSpec,
+    Training,
+)
+from rltrain.config.plugins import CurriculumSpec, Lora, Model, PluginSpec, RewardSpec, Run, Section, TaskSource
+from rltrain.config.read import dump, find, load, parse
+from rltrain.config.root import Config
+
+__all__ = [
+    "Admission",
+    "Advantages",
+    "Checkpoints",
+    "Config",
+    "CurriculumSpec",
+    "Distributed",
+    "Evaluation",
+    "Lora",
+    "Model",
+    "PluginSpec",
+    "RewardSpec",
+    "Rollouts",
+    "Run",
+    "SamplingSpec",
+    "Section",
+    "TaskSource",
+    "Training",
+    "dump",
+    "find",
+    "load",
+    "parse",
+]

@@ -1,0 +1,150 @@
+"""Sections of the engine room: sampling, engines, optimizer steps, processes, what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rltrain.config.plugins import Section
+
+
+class SamplingSpec(Section):
+    """How completions are sampled in training."""
+
+    num_generations: int = Field(8, ge=1)
+    """Completions per prompt (G); at least 2 for group-relative advantages."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature; the trainer's log-probs are taken at the same one."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus. Below 1 the trainer's log-probs are of another support; the parity gate accounts for it."""
+    top_k: int = Field(0, ge=0)
+    """Keep the k likeliest tokens; 0 = all."""
+    max_prompt_length: int = Field(512, ge=1)
+    """Longest prompt in tokens."""
+    max_completion_length: int = Field(256, ge=1)
+    """Longest completion in tokens."""
+    long_prompts: Literal["drop", "error"] = "drop"
+    """A prompt over the length is dropped and counted, or stops the run before it starts."""
+    stop: list[str] = Field(default_factory=list)
+    """Strings that end a completion, beside the model's end-of-sequence tokens."""
+
+
+class Rollouts(Section):
+    """The engines and how they are fed."""
+
+    engine: Literal["vllm", "transformers", "twin"] = "vllm"
+    """`vllm`; `transformers` where vLLM does not install; `twin` is set by `--twin`."""
+    engines: int = Field(1, ge=1)
+    """Number of engines (data parallel)."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs one engine is sharded over."""
+    gpus: float = Field(0, ge=0)
+    """GPUs per engine: 0 = CPU, a fraction = shared with the trainer, which then sleeps the engine."""
+    threads: int = Field(2, ge=1)
+    """CPU threads per engine (CPU engines only)."""
+    slots: int = Field(64, ge=1)
+    """Sequences an engine runs at once."""
+    max_lag: int = Field(0, ge=0)
+    """Rollout batches that sampling may run ahead of training; 0 = synchronous."""
+    deadline_s: float = Field(300.0, gt=0)
+    """Seconds without progress after which an engine counts as hung and is replaced."""
+    parity_every: int = Field(50, ge=0)
+    """Steps between two parity checks of engine and trainer log-probs; 0 = only at the start."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Precision of the engine. Default: the model's."""
+    memory: float | None = Field(None, gt=0)
+    """KV-cache: GiB on a CPU, share of the GPU's memory on a GPU. Default: 1 GiB, 0.9 (0.4 when shared)."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of vLLM's engine, by vLLM's own names."""
+
+
+class Training(Section):
+    """The optimizer steps."""
+
+    steps: int = Field(ge=1)
+    """Optimizer steps in all."""
+    prompts_per_step: int = Field(8, ge=1)
+    """Groups in one optimizer step."""
+    updates_per_rollout: int = Field(1, ge=1)
+    """Optimizer steps trained from one rollout batch before the weights are published again."""
+    micro_batch_size: int = Field(8, ge=1)
+    """Sequences in one forward pass of one process; must divide the step's sequences."""
+    learning_rate: float = Field(1e-6, gt=0)
+    """Peak learning rate."""
+    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
+    """TRL's loss type. `dapo`: token mean over the whole step."""
+    beta: float = Field(0.0, ge=0)
+    """Weight of the KL to the initial policy; above 0 a reference forward is added."""
+    old_logprobs: Literal["sampler", "recompute"] = "sampler"
+    """Where several updates share a batch: old log-probs are the sampler's, or a forward of their own."""
+    correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "none"] = "token_truncate"
+    """Importance correction for the difference between sampler and trainer (TIS)."""
+    correction_cap: float = Field(2.0, gt=0)
+    """Cap C of the correction; truncated to it or masked above it."""
+    optimizer: str = "adamw_torch_fused"
+    """An optimizer name of transformers."""
+    trl: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of TRL's GRPOConfig, checked against it (see `rltrain/trainer.py`)."""
+
+
+class Distributed(Section):
+    """Trainer processes."""
+
+    processes: int = Field(1, ge=1)
+    """Trainer processes, started through Ray Train when more than one."""
+    gpus: float = Field(0, ge=0)
+    """GPUs per trainer process; 0 = CPU."""
+    strategy: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
+    """How several processes share the model."""
+    threads: int = Field(2, ge=1)
+    """CPU threads of one trainer process."""
+    ray_address: str | None = None
+    """Address of a running Ray cluster (`auto`, or host:port). Default: start Ray here."""
+    nodes: int = Field(1, ge=1)
+    """Nodes of the cluster, for the placement that `check` spells out."""
+    deepspeed: Path | None = None
+    """DeepSpeed's JSON config, for `strategy: deepspeed`."""
+
+
+class Advantages(Section):
+    """How scores become advantages."""
+
+    scale: Literal["none", "group", "batch"] = "none"
+    """Divide by nothing (mean-only), the group's or the batch's standard deviation."""
+    combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
+    """Sum the weighted rewards and normalise, or normalise each reward inside the group and sum (GDPO)."""
+
+
+class Admission(Section):
+    """Which groups enter the batch."""
+
+    zero_variance: Literal["keep", "drop"] = "keep"
+    """Groups whose outcomes are all equal carry no signal: `drop` samples others instead."""
+    max_factor: float = Field(3.0, ge=1)
+    """Groups sampled per step, at most, as a multiple of `prompts_per_step`."""
+    max_errors: float = Field(0.5, gt=0, le=1)
+    """Share of failed scores in a step above which the run checkpoints and stops."""
+
+
+class Evaluation(Section):
+    """Held-out evaluation."""
+
+    every: int = Field(0, ge=0)
+    """Steps between evaluations; 0 = only before and after."""
+    prompts: int = Field(64, ge=0)
+    """Held-out prompts; 0 = none."""
+    num_generations: int = Field(1, ge=1)
+    """Completions per held-out prompt."""
+    temperature: float = Field(1.0, ge=0)
+    """Sampling temperature; 0 = greedy."""
+
+
+class Checkpoints(Section):
+    """What is kept to resume from."""
+
+    every: int = Field(50, ge=0)
+    """Steps between checkpoints; 0 = only at the end."""
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints kept; the best by held-out outcome is kept besides."""

@@ -1,0 +1,129 @@
+"""Sections that name plugins and the policy: what is learned, from what, judged how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rltrain.types import Kind, Role
+
+
+class Section(BaseModel):
+    """A part of the config; frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class Run(Section):
+    """Where a run lives and what it is called."""
+
+    name: str | None = None
+    """Name under `runs/`. Default: the config file's name and the next free number."""
+    dir: Path | None = None
+    """Exact run directory instead of `runs/<name>`; it must not hold a run already."""
+    seed: int = 0
+    """Seed of everything random: tasks, sampling, initialisation, order."""
+    wandb: bool = True
+    """Mirror the metrics to Weights & Biases; offline when nobody is logged in."""
+    console: bool = True
+    """Show the live console; off, one line a step is printed."""
+
+
+class Lora(Section):
+    """A PEFT adapter instead of full fine-tuning."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of the adapter."""
+    alpha: float = Field(32, gt=0)
+    """Scale of the adapter; its output is multiplied by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout in the adapter. Above 0 the trainer's log-probs no longer equal the sampler's."""
+    targets: str | list[str] = "all-linear"
+    """Module names that get an adapter, or `all-linear`."""
+
+
+class Model(Section):
+    """The policy."""
+
+    path: str
+    """`smollm2-135m`, `tiny` (random, for tests), a local directory, or a hub id."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Precision of the trainer's arithmetic. Weights are kept in float32 and cast on use (autocast)."""
+    lora: Lora | None = None
+    """Train an adapter of this shape; absent: train all weights."""
+    prompt_template: str | None = None
+    """For base models without a chat template: a string with `{prompt}` (and `{system}`, if used)."""
+    system: str | None = None
+    """System message put before every prompt."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+class TaskSource(Section):
+    """One source of tasks."""
+
+    use: str
+    """Name of a source (`reasoning_gym`, `file`, `hub`, ...) or a spec `module:attr`, `file.py:attr`."""
+    name: str | None = None
+    """Name in metrics and task keys. Default: what the source calls itself."""
+    kind: Kind = "structured"
+    """`structured` (checkable answers) or `creative`."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the source."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """Share of the tasks kept for evaluation, chosen by a hash of the task key."""
+
+
+class RewardSpec(Section):
+    """One reward and what it applies to."""
+
+    use: str
+    """Entry-point name or spec of the reward."""
+    role: Role = "outcome"
+    """`outcome`: the task's result in [0, 1]; `shaping`: everything else."""
+    weight: float = 1.0
+    """Factor in the total."""
+    only: dict[Literal["source", "kind"], str | list[str]] = Field(default_factory=dict)
+    """Apply only to tasks of these sources or kinds."""
+    range: tuple[float, float] | None = None
+    """Range of an outcome that is not in [0, 1] by itself; mapped linearly onto it."""
+    name: str | None = None
+    """Name in `reward/...` metrics. Default: the last part of `use`."""
+    timeout_s: float = Field(10.0, gt=0)
+    """Seconds one call may take; afterwards its samples carry a timeout error."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the reward."""
+
+    @property
+    def label(self) -> str:
+        """Name of the reward in scores and metrics."""
+        return self.name or self.use.split(":")[-1]
+
+
+class CurriculumSpec(Section):
+    """A curriculum, possibly around another; keys beyond `use`, `inner`, `gates` are its arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    use: str = "uniform"
+    """Entry-point name or spec of the curriculum."""
+    inner: CurriculumSpec | None = None
+    """The curriculum this one delegates to."""
+    gates: list[CurriculumSpec] = Field(default_factory=list)
+    """Curricula of which only `admit` is used; all must admit a group."""
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Arguments of the factory."""
+        return dict(self.model_extra or {})
+
+
+class PluginSpec(Section):
+    """Any other plugin."""
+
+    use: str
+    """Entry-point name or spec."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments."""

@@ -1,0 +1,141 @@
+"""Reading a config: YAML, overrides, and errors that name the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rltrain.config.root import Config
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers (`1e-5` is a float) and no duplicate keys."""
+
+    def construct_mapping(self, node, deep=False):
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise ValueError(f"line {key_node.start_mark.line + 1}: key {key_node.value!r} is given twice")
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+for _first in "-+.0123456789":
+    _Loader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _FLOAT))
+
+
+def read_yaml(text: str, origin: str) -> Any:
+    """Parse YAML; a ValueError names the file and the line."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ValueError(f"{origin}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except ValueError as error:
+        raise ValueError(f"{origin}, {error}") from None
+
+
+def find(path: str | Path) -> Path:
+    """The config file: a path, or the name of one shipped with the package."""
+    path = Path(path)
+    shipped = Path(__file__).resolve().parents[2] / "configs"
+    for candidate in (path, shipped / path.name, shipped / f"{path.name}.yaml"):
+        if candidate.is_file():
+            return candidate
+    names = sorted(p.name for p in shipped.glob("*.yaml"))
+    near = difflib.get_close_matches(path.name, names, n=1)
+    raise ValueError(
+        f"config {str(path)!r}: no such file"
+        + (f"; did you mean {near[0]!r}?" if near else "")
+        + f" Shipped configs: {', '.join(names) or 'none'}"
+    )
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config and apply `section.key=value` overrides (values are YAML). ValueError on bad input."""
+    path = find(path)
+    data = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected a mapping of sections, got {type(data).__name__}")
+    for override in overrides:
+        _apply(data, override)
+    return parse(data, str(path))
+
+
+def parse(data: dict[str, Any], origin: str) -> Config:
+    """Validate a mapping; ValueError with one line per fault, each with the nearest valid key."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise ValueError(f"{origin}: " + "\n  ".join(lines)) from None
+
+
+def dump(config: Config) -> str:
+    """The resolved config as YAML, readable by `load`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, raw = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"override {override!r}: expected section.key=value, for example training.steps=20")
+    value = read_yaml(raw, f"override {override!r}")
+    target: Any = data
+    *parents, last = key.split(".")
+    for i, part in enumerate(parents):
+        if isinstance(target, list):
+            target = target[_index(part, target, override)]
+        else:
+            if not isinstance(target.get(part), dict | list):
+                target[part] = {}
+            target = target[part]
+        if not isinstance(target, dict | list):
+            raise ValueError(f"override {override!r}: {'.'.join(parents[: i + 1])} is a value, not a section")
+    if isinstance(target, list):
+        target[_index(last, target, override)] = value
+    else:
+        target[last] = value
+
+
+def _index(part: str, items: list[Any], override: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise ValueError(f"override {override!r}: expected an index 0 to {len(items) - 1}, got {part!r}")
+    return int(part)
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        valid = _keys_at(item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
+        return f"{where}: unknown key; {hint}"
+    if item["type"] == "missing":
+        return f"{where}: missing; it has no default"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{where}: {message}, got {item['input']!r}"
+
+
+def _keys_at(location: Sequence[str | int]) -> list[str]:
+    """Valid keys of the section at a location of the config."""
+    section: type[BaseModel] = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        for inner in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                section = inner
+    return list(section.model_fields)

@@ -1,0 +1,129 @@
+"""The whole config, the numbers derived from it, and the checks across its sections."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from rltrain.config.machinery import (
+    Admission,
+    Advantages,
+    Checkpoints,
+    Distributed,
+    Evaluation,
+    Rollouts,
+    SamplingSpec,
+    Training,
+)
+from rltrain.config.plugins import CurriculumSpec, Model, PluginSpec, RewardSpec, Run, Section, TaskSource
+
+
+class Config(Section):
+    """A run."""
+
+    run: Run = Field(default_factory=Run)
+    """Name, place, seed, sinks."""
+    model: Model
+    """The policy."""
+    tasks: list[TaskSource] = Field(min_length=1)
+    """Where prompts come from."""
+    rewards: list[RewardSpec] = Field(min_length=1)
+    """How completions are judged."""
+    curriculum: CurriculumSpec = Field(default_factory=CurriculumSpec)
+    """Which tasks come when."""
+    sampling: SamplingSpec = Field(default_factory=SamplingSpec)
+    """How completions are sampled."""
+    rollouts: Rollouts = Field(default_factory=Rollouts)
+    """The engines."""
+    training: Training
+    """The optimizer steps."""
+    distributed: Distributed = Field(default_factory=Distributed)
+    """Trainer processes."""
+    advantages: Advantages = Field(default_factory=Advantages)
+    """From scores to advantages."""
+    admission: Admission = Field(default_factory=Admission)
+    """Which groups enter the batch."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """Held-out evaluation."""
+    checkpoints: Checkpoints = Field(default_factory=Checkpoints)
+    """What is kept to resume from."""
+    diagnostics: list[PluginSpec] = Field(default_factory=lambda: [PluginSpec(use="reward"), PluginSpec(use="entropy")])
+    """What is measured each step."""
+    tagger: PluginSpec = Field(default_factory=lambda: PluginSpec(use="lexicon"))
+    """Finds planning phrases."""
+    formats: PluginSpec = Field(default_factory=lambda: PluginSpec(use="rules"))
+    """Names output formats."""
+
+    # Derived numbers, in one place.
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Rows of one optimizer step."""
+        return self.training.prompts_per_step * self.sampling.num_generations
+
+    @property
+    def micro_batches(self) -> int:
+        """Forward passes per optimizer step and process."""
+        return self.sequences_per_step // (self.training.micro_batch_size * self.distributed.processes)
+
+    @property
+    def groups_per_rollout(self) -> int:
+        """Groups in one rollout batch."""
+        return self.training.prompts_per_step * self.training.updates_per_rollout
+
+    @property
+    def rollout_batches(self) -> int:
+        """Rollout batches of the whole run."""
+        return self.training.steps // self.training.updates_per_rollout
+
+    @property
+    def engine_dtype(self) -> str:
+        """Precision of the engines."""
+        return self.rollouts.dtype or self.model.dtype
+
+    @property
+    def rounded(self) -> bool:
+        """Whether engine or trainer computes in bfloat16."""
+        return "bfloat16" in (self.engine_dtype, self.model.dtype)
+
+    @property
+    def shared_gpu(self) -> bool:
+        """Whether an engine and the trainer take turns on one GPU."""
+        return 0 < self.rollouts.gpus < 1
+
+    @property
+    def aligned(self) -> bool:
+        """One update per rollout batch and no run-ahead: one forward and one backward per token."""
+        return self.training.updates_per_rollout == 1 and self.rollouts.max_lag == 0
+
+    @model_validator(mode="after")
+    def _arithmetic(self) -> Config:
+        rows, per_pass = self.sequences_per_step, self.training.micro_batch_size * self.distributed.processes
+        if rows % per_pass:
+            sizes = [m for m in range(1, rows + 1) if rows % (m * self.distributed.processes) == 0]
+            raise ValueError(
+                f"training.micro_batch_size: {self.training.micro_batch_size} x {self.distributed.processes} "
+                f"process(es) does not divide the {rows} sequences of a step (prompts_per_step "
+                f"{self.training.prompts_per_step} x num_generations {self.sampling.num_generations}); "
+                + (f"sizes that do: {', '.join(map(str, sizes))}" if sizes else "raise prompts_per_step")
+            )
+        if self.sampling.num_generations < 2:
+            raise ValueError(
+                "sampling.num_generations: 1, but an advantage is relative to the group's mean and would "
+                "always be 0; use at least 2"
+            )
+        if self.training.steps % self.training.updates_per_rollout:
+            raise ValueError(
+                f"training.steps: {self.training.steps} is no multiple of training.updates_per_rollout "
+                f"{self.training.updates_per_rollout}; the last rollout batch would be trained in part"
+            )
+        if self.distributed.strategy == "fsdp2" and not self.distributed.gpus:
+            raise ValueError(
+                "distributed.strategy: fsdp2 on CPU processes is silently plain DDP in accelerate; "
+                "set distributed.gpus or use strategy: ddp"
+            )
+        if self.training.loss == "vespo" and self.training.correction.startswith("sequence"):
+            raise ValueError(
+                f"training.correction: {self.training.correction} with loss vespo, "
+                "which takes token_truncate or token_mask"
+            )
+        return self

@@ -1,0 +1,59 @@
+"""The end of a run: the model saved, the report written, what came of it in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rltrain import checkpoint, evaluate, plugins
+from rltrain.records import RunDir
+from rltrain.run import Run
+
+
+def finish(run: Run) -> list[str]:
+    """Save the model, write the report, and say what came of it."""
+    import torch
+
+    if run.channel.leads:
+        model = run.trainer.accelerator.unwrap_model(run.trainer.model)
+        target = run.directory.path / "model"
+        if run.config.model.lora is not None:
+            model.save_pretrained(target / "adapter")
+            model = model.merge_and_unload()
+        model.to(getattr(torch, run.config.model.dtype)).save_pretrained(target)
+        run.trainer.processing_class.save_pretrained(target)
+    run.directory.flush()
+    report = plugins.resolve("html", "rltrain.reports")([run.directory.path], run.directory.path / "report.html")
+    lines = [""]
+    evaluations = run.progress.evaluations
+    if len(evaluations) > 1:
+        first, last = min(evaluations), max(evaluations)
+        gain = evaluate.paired_difference(evaluations[first], evaluations[last], seed=run.config.run.seed)
+        run.directory.update_manifest(improvement={"mean": gain.mean, "low": gain.low, "high": gain.high})
+        before, after = (_mean(evaluations[step]) for step in (first, last))
+        verdict = "it learned" if gain.low > 0 else "no improvement shown"
+        lines += [
+            f"held-out outcome: {before:.3f} before, {after:.3f} after; "
+            f"after minus before {gain} (paired bootstrap 95%, {len(evaluations[first])} prompts): {verdict}"
+        ]
+    return [
+        *lines,
+        f"report     {report}   open it in a browser",
+        f"metrics    {run.directory.path / 'metrics.jsonl'}   events.jsonl beside it",
+        f"rollouts   {run.directory.path / 'rollouts'}   one parquet a step, every completion with its tokens",
+        f"model      {run.directory.path / 'model'}   from_pretrained and vLLM load it",
+        f"go on with rltrain status {run.directory.path}   or rltrain eval {run.directory.path}",
+    ]
+
+
+def _mean(outcomes: dict[str, Any]) -> float:
+    return float(sum(row.mean() for row in outcomes.values()) / max(1, len(outcomes)))
+
+
+def last_words(error: BaseException, directory: RunDir) -> str:
+    """What happened, where the state is, how to go on."""
+    what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    found = checkpoint.whole(directory.checkpoints)
+    state = f"checkpoint of step {found[-1].step} in {found[-1].path}" if found else "no checkpoint yet"
+    return (
+        f"{what}\nrun directory {directory.path}; {state}; go on with: rltrain train CONFIG --resume {directory.path}"
+    )

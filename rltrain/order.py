@@ -1,0 +1,70 @@
+"""What was asked for, resolved: a new run directory, or a checkpoint to go on from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rltrain import checkpoint
+from rltrain.config import Config, dump
+from rltrain.records import RunDir
+
+RUNS = Path("runs")
+FREE = ("run", "checkpoints", "evaluation.every", "training.steps", "rollouts.deadline_s")  # may change on resume
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What the person asked for, resolved: enough to build the run in any process."""
+
+    config: Config
+    directory: Path
+    twin: bool
+    faults: tuple[str, ...]
+    resume: checkpoint.Checkpoint | None
+
+
+def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: tuple[str, ...]) -> Order:
+    from rltrain.manifest import manifest
+    from rltrain.records import newest, next_name
+
+    if resume is None:
+        directory = config.run.dir or RUNS / (config.run.name or next_name(RUNS, stem))
+        _check_model(config)
+        RunDir.create(directory, dump(config), manifest()).close()
+        return Order(config, Path(directory), twin, faults, None)
+    directory = config.run.dir or (_named_run(resume) if resume else newest(RUNS, stem))
+    if directory is None:
+        raise ValueError(f"--resume: no run of {stem!r} under {RUNS}/; start one without --resume")
+    found = checkpoint.whole(Path(directory) / "checkpoints")
+    if found:
+        checkpoint.load(found[-1], fingerprint(config))
+    run = RunDir.open(directory)
+    run.cut(found[-1].step if found else -1)
+    run.close()
+    return Order(config, Path(directory), twin, faults, found[-1] if found else None)
+
+
+def _named_run(name: str) -> Path:
+    return Path(name) if Path(name).is_dir() else RUNS / name
+
+
+def _check_model(config: Config) -> None:
+    """ValueError before a directory is made when the model cannot be had."""
+    from rltrain.models import load_tokenizer
+
+    load_tokenizer(config.model.path)
+
+
+def fingerprint(config: Config) -> dict[str, Any]:
+    """What must be the same for a checkpoint to go on, as dotted keys."""
+
+    def flat(value: Any, at: str) -> dict[str, Any]:
+        if any(at == free or at.startswith(free + ".") for free in FREE):
+            return {}
+        if isinstance(value, dict) and value:
+            return {k: v for key, item in value.items() for k, v in flat(item, f"{at}.{key}" if at else key).items()}
+        return {at: value}
+
+    return flat(config.model_dump(mode="json"), "")

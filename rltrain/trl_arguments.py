@@ -1,0 +1,96 @@
+"""TRL's arguments, made from our sections: one table of who sets what."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from rltrain.config import Config
+
+# GRPOConfig arguments that are set from our sections (or mean nothing here), and where to set them.
+OWNED = {
+    "per_device_train_batch_size": "training.micro_batch_size",
+    "gradient_accumulation_steps": "training.prompts_per_step and micro_batch_size",
+    "steps_per_generation": "training.updates_per_rollout",
+    "generation_batch_size": "training.prompts_per_step",
+    "num_iterations": "training.updates_per_rollout",
+    "num_generations": "sampling.num_generations",
+    "max_completion_length": "sampling.max_completion_length",
+    "temperature": "sampling.temperature",
+    "top_p": "sampling.top_p",
+    "top_k": "sampling.top_k",
+    "learning_rate": "training.learning_rate",
+    "loss_type": "training.loss",
+    "beta": "training.beta",
+    "max_steps": "training.steps",
+    "optim": "training.optimizer",
+    "seed": "run.seed",
+    "output_dir": "run.dir",
+    "scale_rewards": "advantages.scale",
+    "multi_objective_aggregation": "advantages.combine",
+    "reward_weights": "rewards",
+    "bf16": "model.dtype",
+    "fp16": "model.dtype",
+    "gradient_checkpointing": "model.gradient_checkpointing",
+    "use_vllm": "rollouts.engine",
+    "vllm_importance_sampling_correction": "training.correction",
+    "vllm_importance_sampling_mode": "training.correction",
+    "vllm_importance_sampling_clip_max": "training.correction_cap",
+    "save_strategy": "checkpoints.every",
+    "save_steps": "checkpoints.every",
+    "eval_strategy": "evaluation.every",
+    "report_to": "run.wandb",
+    "mask_truncated_completions": "a shaping reward",
+    "deepspeed": "distributed.deepspeed",
+    "fsdp": "distributed.strategy",
+}
+
+
+def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> dict[str, Any]:
+    """GRPOConfig arguments; `known`: its fields. ValueError on a `trl:` key that is unknown or set elsewhere."""
+    extra = dict(config.training.trl)
+    for key in extra:
+        if key in OWNED:
+            raise ValueError(f"training.trl.{key}: is set by {OWNED[key]}")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ValueError(
+                f"training.trl.{key}: no argument of TRL's GRPOConfig"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+    training, cpu = config.training, not config.distributed.gpus
+    arguments: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "per_device_train_batch_size": training.micro_batch_size,
+        "gradient_accumulation_steps": config.micro_batches,
+        "steps_per_generation": config.micro_batches,
+        "num_generations": config.sampling.num_generations,
+        "max_completion_length": config.sampling.max_completion_length,
+        "temperature": config.sampling.temperature,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": "constant",
+        "loss_type": training.loss,
+        "beta": training.beta,
+        "max_steps": training.steps,
+        "optim": training.optimizer,
+        "seed": config.run.seed,
+        "bf16": config.model.dtype == "bfloat16",
+        "use_cpu": cpu,
+        "gradient_checkpointing": config.model.gradient_checkpointing,
+        "disable_dropout": config.model.lora is None or config.model.lora.dropout == 0,
+        "ignore_data_skip": True,  # our stream starts where it stopped
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # the loop saves, on a line of its own
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": not cpu,
+    }
+    if config.distributed.strategy == "fsdp2":
+        arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
+    if config.distributed.deepspeed:
+        arguments["deepspeed"] = str(config.distributed.deepspeed)
+    return {**arguments, **extra}
