@@ -8,7 +8,7 @@ import os
 import types
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,16 @@ from rltrain.records import RunDir
 from rltrain.run import Progress, Run
 from rltrain.types import Curriculum, Event, Task, TaskTable
 
+if TYPE_CHECKING:
+    from rltrain.collect import Collector
+    from rltrain.rollouts.pool import RolloutPool
+    from rltrain.tickets import TicketOffice
+
 
 def leader(order: Order, channel: Any, directory: RunDir, console: Console, closers: list[Any]) -> Run:
     from rltrain import scoring, tasks
-    from rltrain.collect import Collector
     from rltrain.faults import Faults
-    from rltrain.models import load_tokenizer
-    from rltrain.rollouts.pool import RolloutPool
-    from rltrain.scoring_pool import ScoringPool
     from rltrain.stages import Stages
-    from rltrain.tickets import TicketOffice
     from rltrain.tracking import Tracker
 
     config = order.config
@@ -37,16 +37,12 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     sets = tasks.build(config.tasks, seed=config.run.seed, twin=order.twin)
     for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards), sets.kinds)]:
         console.note(note)
-    pool = RolloutPool(engine_specs(config), deadline_s=config.rollouts.deadline_s)
-    closers.append(pool.close)
-    judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
-    closers.append(judges.close)
+    room = engine_room(config, closers)
     trainer = _trainer(order)
     tracker = Tracker.open(
         config.run.wandb, order.directory, order.directory.name, config.model_dump(mode="json"), note=console.note
     )
     closers.append(tracker.close)
-    tokenizer = load_tokenizer(config.model.path)
     stages = Stages(config.rollouts.deadline_s * 2, partial(_stuck, directory, console))
     closers.append(stages.close)
     curriculum, gates = build_curriculum(config.curriculum, sets.train, config.run.seed)
@@ -58,25 +54,15 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         trainer=trainer,
         channel=channel,
         stages=stages,
-        pool=pool,
-        collector=Collector(
-            pool,
-            judges,
-            _built(config.tagger.use, "rltrain.taggers", config.tagger.args),
-            _built(config.formats.use, "rltrain.formats", config.formats.args),
-        ),
-        office=TicketOffice(
-            render=_render(config, tokenizer),
-            seed=config.run.seed,
-            max_prompt=config.sampling.max_prompt_length,
-            long_prompts=config.sampling.long_prompts,
-        ),
+        pool=room.pool,
+        collector=room.collector,
+        office=room.office,
         render=_render(config, trainer.processing_class),
         curriculum=curriculum,
         gates=gates,
         held_out=held_out,
         probes=spread(sets.train, 2 * config.rollouts.engines + 2),
-        diagnostics=[_built(spec.use, "rltrain.diagnostics", spec.args) for spec in config.diagnostics],
+        diagnostics=[built(spec.use, "rltrain.diagnostics", spec.args) for spec in config.diagnostics],
         weights={spec.label: spec.weight for spec in config.rewards},
         faults=Faults(order.faults),
         console=console,
@@ -84,6 +70,37 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         named_weights=_named_weights(config, trainer),
     )
     return _restored(run, order.resume) if order.resume else run
+
+
+class EngineRoom(NamedTuple):
+    """What turns tasks into scored groups; training and `rltrain eval` use the same."""
+
+    pool: RolloutPool
+    collector: Collector
+    office: TicketOffice
+
+
+def engine_room(config: Config, closers: list[Any]) -> EngineRoom:
+    """Engines and reward workers, starting up; `closers` gets what ends them. Ray must be running."""
+    from rltrain.collect import Collector
+    from rltrain.models import load_tokenizer
+    from rltrain.rollouts.pool import RolloutPool
+    from rltrain.scoring_pool import ScoringPool
+    from rltrain.tickets import TicketOffice
+
+    pool = RolloutPool(engine_specs(config), deadline_s=config.rollouts.deadline_s)
+    closers.append(pool.close)
+    judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
+    closers.append(judges.close)
+    tagger = built(config.tagger.use, "rltrain.taggers", config.tagger.args)
+    formats = built(config.formats.use, "rltrain.formats", config.formats.args)
+    office = TicketOffice(
+        render=_render(config, load_tokenizer(config.model.path)),
+        seed=config.run.seed,
+        max_prompt=config.sampling.max_prompt_length,
+        long_prompts=config.sampling.long_prompts,
+    )
+    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office)
 
 
 def follower(order: Order, channel: Any) -> Any:
@@ -162,7 +179,8 @@ def spread(table: TaskTable, count: int) -> list[Task]:
     return [table[int(i)] for i in turns[:count]]
 
 
-def _built(spec: str, group: str, args: dict[str, Any]) -> Any:
+def built(spec: str, group: str, args: dict[str, Any]) -> Any:
+    """A plugin's object. ValueError where it is not found or takes other arguments."""
     factory = plugins.resolve(spec, group)
     plugins.bind(factory, args)
     return factory(**args)

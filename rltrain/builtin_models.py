@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 SMOLLM2 = "smollm2-135m"
 TINY = {"tiny": True, "tiny-untied": False}  # name -> are input and output embeddings tied?
@@ -165,11 +166,17 @@ def smollm2_facts() -> dict[str, int | bool]:
     reader = GGUFReader(smollm2_gguf())
     return {
         "parameters": sum(int(tensor.n_elements) for tensor in reader.tensors),
-        "hidden": reader.fields["llama.embedding_length"].contents(),
-        "layers": reader.fields["llama.block_count"].contents(),
-        "vocab": reader.fields["llama.vocab_size"].contents(),
+        "hidden": _field(reader, "embedding_length"),
+        "layers": _field(reader, "block_count"),
+        "vocab": _field(reader, "vocab_size"),
+        "kv_width": _field(reader, "attention.head_count_kv") * _field(reader, "rope.dimension_count"),
+        "positions": _field(reader, "context_length"),
         "tied": all(tensor.name != "output.weight" for tensor in reader.tensors),
     }
+
+
+def _field(reader: Any, name: str) -> int:
+    return reader.fields[f"llama.{name}"].contents()
 
 
 def write_tiny(directory: Path, *, tied: bool) -> None:

@@ -17,6 +17,9 @@ from rltrain.types import Completion, Kind, Score, Task
 Form = Literal["completion", "group", "trl"]
 """`(task, completion, ...)`, `(task, completions, ...)`, or TRL's `(completions, **columns)`."""
 
+Limit = Callable[[float], AbstractContextManager]
+"""Given a reward's `timeout_s`: the context its calls run in, which raises TimedOut after so long."""
+
 
 class TimedOut(BaseException):
     """A reward took longer than it may. No `Exception`, so that a reward's own handlers let it pass."""
@@ -60,7 +63,7 @@ def judge(
     reward: BoundReward,
     task: Task,
     completions: Sequence[Completion],
-    limit: Callable[[float], AbstractContextManager] = nullcontext,
+    limit: Limit = nullcontext,
 ) -> list[Judgement]:
     """One reward on the completions of one group. Each call runs inside `limit(timeout_s)`."""
     if reward.form == "completion" and not reward.asynchronous:
@@ -81,7 +84,7 @@ class _Failure(NamedTuple):
     error: str
 
 
-def _attempt(reward: BoundReward, limit: Callable[[float], AbstractContextManager], call: Callable[[], Any]) -> Any:
+def _attempt(reward: BoundReward, limit: Limit, call: Callable[[], Any]) -> Any:
     """What the call returns, or a _Failure with the exception's type, first line and traceback."""
     try:
         with limit(reward.spec.timeout_s):

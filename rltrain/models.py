@@ -15,7 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rltrain.builtin_models import MARKER, SHORT_NAMES, SMOLLM2, build, cache_root, no_progress_bars, smollm2_facts
+from rltrain.builtin_models import (
+    MARKER,
+    SHORT_NAMES,
+    SMOLLM2,
+    build,
+    cache_root,
+    no_progress_bars,
+    smollm2_facts,
+    smollm2_gguf,
+)
 from rltrain.types import Message
 
 if TYPE_CHECKING:
@@ -41,6 +50,15 @@ def locate(path: str) -> Path | str:
     raise ValueError(f"model {path!r}: no such directory, and not a hub id (owner/name). {_names(path)}")
 
 
+def on_disk(path: str) -> Path | None:
+    """The model's directory if it is here already; None if it would have to be built or fetched first."""
+    if path == SMOLLM2 and not (cache_root() / SMOLLM2 / MARKER).is_file():
+        smollm2_gguf()  # ValueError when what it is built from is missing
+        return None
+    place = locate(path)
+    return place if isinstance(place, Path) else _downloaded(place)
+
+
 def load_model(path: str, dtype: str = "float32") -> PreTrainedModel:
     """The causal language model with its weights in `dtype`. ValueError when it cannot be had."""
     import torch
@@ -64,9 +82,11 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 def memory_facts(path: str) -> dict[str, Any]:
-    """Sizes without loading weights: parameters, hidden, layers, vocab, tied, and `reason`.
+    """Sizes without loading weights, and `reason`.
 
-    `reason` is None, or says why some of the others are None (a hub id that was never downloaded, ...).
+    parameters; hidden, layers, vocab; kv_width (keys of one token and layer: key-value heads x head size);
+    positions (the longest sequence); tied (input and output embeddings). `reason` is None, or says why
+    some of the others are None (a hub id that was never downloaded, ...).
     """
     if path == SMOLLM2 and not (cache_root() / SMOLLM2 / MARKER).is_file():
         return smollm2_facts() | {"reason": None}
@@ -74,7 +94,7 @@ def memory_facts(path: str) -> dict[str, Any]:
     if isinstance(place, str):
         place = _downloaded(place)
     if place is None:
-        unknown = dict.fromkeys(("parameters", "hidden", "layers", "vocab", "tied"))
+        unknown = dict.fromkeys(("parameters", "hidden", "layers", "vocab", "kv_width", "positions", "tied"))
         return unknown | {"reason": f"{path} is not downloaded yet"}
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))
     text = config.get("text_config") or config  # models that also see keep the language part's sizes apart
@@ -84,6 +104,8 @@ def memory_facts(path: str) -> dict[str, Any]:
         "hidden": text.get("hidden_size"),
         "layers": text.get("num_hidden_layers"),
         "vocab": text.get("vocab_size"),
+        "kv_width": _kv_width(text),
+        "positions": text.get("max_position_embeddings"),
         "tied": config.get("tie_word_embeddings", text.get("tie_word_embeddings")),
         "reason": None if parameters is not None else f"{place} holds no safetensors files to count",
     }
@@ -179,6 +201,14 @@ def _downloaded(hub_id: str) -> Path | None:
 def _names(path: str) -> str:
     near = difflib.get_close_matches(Path(path).name.lower(), SHORT_NAMES, n=1, cutoff=0.5)
     return (f"Did you mean {near[0]!r}? " if near else "") + f"Names that need no download: {', '.join(SHORT_NAMES)}"
+
+
+def _kv_width(config: dict[str, Any]) -> int | None:
+    """Key-value heads x head size of a transformers config, where it says them."""
+    heads, hidden = config.get("num_attention_heads"), config.get("hidden_size")
+    if not heads or not hidden:
+        return None
+    return (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
 
 
 def _count_parameters(directory: Path) -> int | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from rltrain import plugins
 from rltrain.config import RewardSpec
-from rltrain.judging import BoundReward, Form, Judgement, judge, several
+from rltrain.judging import BoundReward, Form, Judgement, Limit, judge, several
 from rltrain.types import Group, Kind, Score
 
 TRL_COLUMNS = ("prompts", "completions", "completion_ids")
@@ -59,10 +60,14 @@ def check_routing(rewards: Sequence[BoundReward], kinds: Mapping[str, Kind]) -> 
     return notes
 
 
-def score(rewards: Sequence[BoundReward], group: Group) -> tuple[Score, ...]:
-    """The G scores of a group. Failures are in `Score.error`; nothing is raised for a reward's fault."""
+def score(rewards: Sequence[BoundReward], group: Group, limit: Limit = nullcontext) -> tuple[Score, ...]:
+    """The G scores of a group; each call runs inside `limit(timeout_s)`.
+
+    Failures are in `Score.error`; nothing is raised for a reward's fault.
+    """
     applying = [r for r in rewards if r.applies_to(group.task.source, group.task.kind)]
-    return combine(applying, [judge(r, group.task, group.completions) for r in applying], len(group.completions))
+    judgements = [judge(r, group.task, group.completions, limit) for r in applying]
+    return combine(applying, judgements, len(group.completions))
 
 
 def combine(rewards: Sequence[BoundReward], judgements: Sequence[Sequence[Judgement]], count: int) -> tuple[Score, ...]:

@@ -163,6 +163,8 @@ def test_tiny_models_load_and_their_facts_are_theirs(name, tied):
         "hidden": 64,
         "layers": 2,
         "vocab": 259,
+        "kv_width": 32,
+        "positions": 4096,
         "tied": tied,
         "reason": None,
     }
@@ -188,6 +190,8 @@ def test_facts_of_smollm2_need_no_conversion(own_cache):
         "hidden": 576,
         "layers": 30,
         "vocab": 49_152,
+        "kv_width": 192,
+        "positions": 8192,
         "tied": True,
         "reason": None,
     }
