@@ -9,7 +9,7 @@ forward. Every overridden hook is pinned by a test that fails by name when TRL m
 from __future__ import annotations
 
 import contextlib
-import warnings
+import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +21,13 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 
-with warnings.catch_warnings():  # TRL warns about vLLM versions that concern only its own vLLM modes
-    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+# TRL imports all of vLLM when it is installed: ten seconds and a gigabyte in a process that never samples.
+# (To be dropped once TRL imports it where it uses it.)
+with unittest.mock.patch("trl.import_utils.is_vllm_available", lambda min_version=None: False):
     from trl import GRPOConfig, GRPOTrainer
 
 from rltrain.batch import Row, collate
+from rltrain.builtin_models import no_progress_bars
 from rltrain.config import Config
 from rltrain.correction import Drift, drift, importance_ratio, log_ratio
 from rltrain.trl_arguments import trl_arguments
@@ -121,7 +123,8 @@ class RLTrainer(GRPOTrainer):
     def save(self, path: Path) -> None:
         """Everything TRL needs to go on from here: weights, optimizer, schedule, RNG. Entered by all ranks."""
         self.args.output_dir = str(path.parent)
-        self._save_checkpoint(self.model, trial=None)
+        with no_progress_bars():
+            self._save_checkpoint(self.model, trial=None)
         if self.accelerator.is_main_process:
             (path.parent / f"checkpoint-{self.state.global_step}").rename(path)
             (path.parent / "README.md").unlink(missing_ok=True)  # TRL's model card
@@ -219,6 +222,8 @@ class RLTrainer(GRPOTrainer):
         mask = inputs["completion_mask"]
         sampler = inputs["sampling_per_token_logps"]
         old = inputs.get("old_per_token_logps", logps)
+        if "old_per_token_logps" in inputs:  # a token without the sampler's number counts as sampled from now's policy
+            old = inputs["old_per_token_logps"] = torch.where(old.isnan(), logps, old)
         diff = log_ratio(old, sampler, mask)
         if self.use_vllm:
             inputs["importance_sampling_ratio"] = importance_ratio(diff, self._correction, self._cap)
