@@ -5,22 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from rltrain import checkpoint, evaluate, plugins
+from rltrain.builtin_models import no_progress_bars
 from rltrain.records import RunDir
 from rltrain.run import Run
 
 
 def finish(run: Run) -> list[str]:
     """Save the model, write the report, and say what came of it."""
-    import torch
-
-    if run.channel.leads:
-        model = run.trainer.accelerator.unwrap_model(run.trainer.model)
-        target = run.directory.path / "model"
-        if run.config.model.lora is not None:
-            model.save_pretrained(target / "adapter")
-            model = model.merge_and_unload()
-        model.to(getattr(torch, run.config.model.dtype)).save_pretrained(target)
-        run.trainer.processing_class.save_pretrained(target)
+    _save_model(run)
     run.directory.flush()
     report = plugins.resolve("html", "rltrain.reports")([run.directory.path], run.directory.path / "report.html")
     lines = [""]
@@ -43,6 +35,20 @@ def finish(run: Run) -> list[str]:
         f"model      {run.directory.path / 'model'}   from_pretrained and vLLM load it",
         f"go on with rltrain status {run.directory.path}   or rltrain eval {run.directory.path}",
     ]
+
+
+def _save_model(run: Run) -> None:
+    """`model/`: what `from_pretrained` and vLLM load; an adapter beside it, merged into it."""
+    import torch
+
+    model = run.trainer.accelerator.unwrap_model(run.trainer.model)
+    target = run.directory.path / "model"
+    with no_progress_bars():
+        if run.config.model.lora is not None:
+            model.save_pretrained(target / "adapter")
+            model = model.merge_and_unload()
+        model.to(getattr(torch, run.config.model.dtype)).save_pretrained(target)
+    run.trainer.processing_class.save_pretrained(target)
 
 
 def _mean(outcomes: dict[str, Any]) -> float:

@@ -21,9 +21,9 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
     for rollout in range(progress.rollouts, config.rollout_batches):
         step = rollout * config.training.updates_per_rollout
         steps.check_parity(run, step)
+        run.faults.strike(step + 1, run.pool)
         while len(progress.requested) <= config.rollouts.max_lag and progress.requests_left(config):
             progress.requested.append(steps.request(run, config.groups_per_rollout, version=step))
-        run.faults.strike(step + 1, run.pool)
         groups = collect(run, version=step)
         groups = advantages.assign(groups, run.weights, **config.advantages.model_dump())
         for update in steps.updates(groups, config.training.updates_per_rollout):

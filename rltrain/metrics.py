@@ -175,7 +175,9 @@ _TABLE = (
            "wall clock", "loop"),
     Metric("time/diagnostics_s", "s", "Tagging and diagnostics.",
            "wall clock", "loop"),
-    Metric("time/write_s", "s", "Handing records to the writer and saving checkpoints.",
+    Metric("time/write_s", "s", "Handing records to the writer.",
+           "wall clock", "loop"),
+    Metric("time/save_s", "s", "Saving a checkpoint, groups in flight awaited; counted with the step after it.",
            "wall clock", "loop"),
 
     Metric("pool/restarts", "engines", "Engines replaced since the start.",

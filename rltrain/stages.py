@@ -59,7 +59,7 @@ class Stages:
         while not self._closed.wait(min(5.0, self._stuck_s / 4)):
             name, begun = self._stack[-1]
             stay = time.monotonic() - begun
-            if stay > self._stuck_s and not self._warned:
+            if len(self._stack) > 1 and stay > self._stuck_s and not self._warned:
                 self._warned = True
                 self._warn(name, stay, _stacks())
 

@@ -8,6 +8,7 @@ STEPS = 12
 PROMPTS = 4
 GENERATIONS = 4
 TOKENS = 128
+PROMPT_TOKENS = 4096  # bytes are more tokens than words
 
 
 def twin(config: Config) -> Config:
@@ -31,7 +32,7 @@ def twin(config: Config) -> Config:
             update={
                 "num_generations": generations,
                 "max_completion_length": min(TOKENS, sampling.max_completion_length),
-                "max_prompt_length": 4096,  # bytes are more tokens than words
+                "max_prompt_length": PROMPT_TOKENS,
                 "top_p": 1.0,  # the twin's engine does not truncate
                 "top_k": 0,
             }

@@ -1,0 +1,185 @@
+"""Whole runs on the twin: real Ray, real rewards, real versions and ratios; faults, lag, resume."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from rltrain import checkpoint, config, launch, load_run, metrics
+
+BASE = ["run.console=false", "evaluation.prompts=4", "checkpoints.every=4", "checkpoints.keep=9"]
+
+
+@pytest.fixture(scope="module")
+def runs(ray_session, tmp_path_factory):
+    """Runs a twin of the quickstart in one place; the same order is run once."""
+    root, done = tmp_path_factory.mktemp("twin"), {}
+
+    def run(*overrides: str, faults: tuple[str, ...] = (), resume: Path | None = None) -> Path:
+        order = (overrides, faults, resume)
+        if order not in done:
+            directory = resume or root / f"run-{len(done)}"
+            loaded = config.load("quickstart", [*BASE, *overrides, f"run.dir={directory}"])
+            launch.train(loaded, "quickstart", resume=None if resume is None else "", twin=True, faults=faults)
+            done[order] = directory
+        return done[order]
+
+    return run
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def trained(run: Path) -> pd.DataFrame:
+    rows = load_run(run).rollouts()
+    return rows[rows.admitted]
+
+
+def test_a_run_leaves_behind_what_the_design_says(runs):
+    run = runs()
+    for name in ("config.yaml", "manifest.json", "metrics.jsonl", "events.jsonl", "report.html", "model/config.json"):
+        assert (run / name).exists(), name
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(13))
+    names = {name for line in lines for name in line} - {"step"}
+    assert metrics.undeclared(names) == []
+    assert {"reward/mean", "entropy/gap", "drift/kl_sampler_trainer", "eval/outcome", "time/rollout_s"} <= names
+    assert len(trained(run)) == 12 * 16
+
+
+def test_the_training_forward_sees_the_sampled_distribution(runs):
+    rows = trained(runs())
+    assert rows.policy_version.tolist() == (rows.step - 1).tolist()
+    gaps = [np.abs(np.array(a) - np.array(b)).max() for a, b in zip(rows.logprob, rows.train_logprob, strict=True)]
+    assert max(gaps) < 1e-4
+    assert len(set(rows.weight_digest)) == 12  # one digest a version
+
+
+def test_the_weights_move_and_the_final_model_loads(runs):
+    from transformers import AutoModelForCausalLM
+
+    from rltrain.models import locate
+
+    run = runs()
+    before = load_file(Path(locate("tiny")) / "model.safetensors")
+    after = weights(run)
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+    assert AutoModelForCausalLM.from_pretrained(run / "model").config.hidden_size == 64
+
+
+@pytest.mark.parametrize("fault, cause", [("kill@3", "died"), ("hang@4", "hung"), ("stale@6", "stale")])
+def test_a_fault_costs_nothing_but_time(runs, fault, cause):
+    clean, run = runs(), runs("rollouts.deadline_s=2", faults=(fault,))
+    events = [event for event in load_run(run).events if event.name == "engine_restarted"]
+    assert [event.evidence["cause"] for event in events] == [cause]
+    assert events[0].evidence["groups_redone"] > 0
+    mine, theirs = trained(run), trained(clean)
+    assert (
+        not mine.duplicated(["step", "group", "task_key", "completion", "advantage"]).sum()
+        > theirs.duplicated(["step", "group", "task_key", "completion", "advantage"]).sum()
+    )
+    assert mine.groupby("group").size().to_dict() == theirs.groupby("group").size().to_dict()
+    assert same_weights(clean, run)
+
+
+def test_nan_stops_before_the_optimizer_step(runs, tmp_path):
+    with pytest.raises(launch.RunFailed, match="NonFinite.*step 7.*no weight was changed"):
+        runs(f"run.name={tmp_path.name}", faults=("nan@7",))
+    failed = sorted(Path(runs()).parent.glob("run-*"), key=lambda p: p.stat().st_mtime)[-1]
+    whole = checkpoint.whole(failed / "checkpoints")
+    assert [c.step for c in whole] == [4]
+    clean = checkpoint.path_of(runs() / "checkpoints", 4) / "model.safetensors"
+    assert (whole[0].path / "model.safetensors").read_bytes() == clean.read_bytes()
+
+
+LAGS = {
+    "synchronous": (),
+    "one batch ahead": ("rollouts.max_lag=1",),
+    "two engines, two batches ahead": ("rollouts.max_lag=2", "rollouts.engines=2"),
+    "two updates a batch": ("training.updates_per_rollout=2", "training.old_logprobs=recompute"),
+}
+
+
+@pytest.mark.parametrize("overrides", LAGS.values(), ids=LAGS)
+def test_resume_is_bit_equal(runs, tmp_path, overrides):
+    whole = runs(*overrides)
+    copy = tmp_path / "resumed"
+    shutil.copytree(whole, copy)
+    for step in (12,):  # as if the run had been killed after step 8 and before the next checkpoint
+        shutil.rmtree(checkpoint.path_of(copy / "checkpoints", step))
+    shutil.rmtree(copy / "model")
+    resumed = runs(*overrides, resume=copy)
+    assert same_weights(whole, resumed)
+    lines = [json.loads(line)["step"] for line in (resumed / "metrics.jsonl").read_text().splitlines()]
+    assert lines == list(range(13))
+    columns = ["step", "group", "task_key", "completion", "outcome", "advantage", "policy_version"]
+    pd.testing.assert_frame_equal(
+        trained(whole)[columns].reset_index(drop=True), trained(resumed)[columns].reset_index(drop=True)
+    )
+    assert [event.name for event in load_run(resumed).events].count("resumed") == 1
+
+
+def test_a_lag_is_what_it_says(runs):
+    rows = load_run(runs("rollouts.max_lag=1")).metrics
+    assert rows[rows.step == 1]["drift/lag"].item() == 0
+    assert set(rows[rows.step > 1]["drift/lag"]) == {1.0}
+
+
+def test_two_engines_sample_what_one_samples(runs):
+    assert same_weights(runs(), runs("rollouts.engines=2"))
+
+
+def test_a_torn_checkpoint_is_skipped(runs, tmp_path):
+    whole = runs()
+    copy = tmp_path / "torn"
+    shutil.copytree(whole, copy)
+    newest = checkpoint.path_of(copy / "checkpoints", 12)
+    data = (newest / "model.safetensors").read_bytes()
+    (newest / "model.safetensors").write_bytes(data[: len(data) // 2])
+    assert [c.step for c in checkpoint.whole(copy / "checkpoints")] == [4, 8]
+    assert same_weights(whole, runs(resume=copy))
+
+
+def test_groups_without_variance_are_replaced_not_trained(runs):
+    run = runs("admission.zero_variance=drop", "tasks.0.name=chain_sum")
+    rows = load_run(run).rollouts()
+    rejected = rows[~rows.admitted]
+    assert set(rejected.reject_reason) == {"zero variance in outcome"}
+    spread = rows[rows.admitted].groupby(["step", "group"]).outcome.agg(lambda x: x.max() - x.min())
+    assert (spread > 0).all()
+    assert rejected.train_logprob.isna().all()
+    assert (load_run(run).metrics.set_index("step").loc[1:, "curriculum/kept"] == 4).all()
+
+
+@pytest.mark.parametrize(
+    "extra", [("model.lora={rank: 4}",), ("training.beta=0.05",), ("training.loss=vespo",)], ids=str
+)
+def test_other_ways_to_train(runs, extra):
+    run = runs(*extra, "training.steps=3")
+    lines = load_run(run).metrics
+    assert lines["loss/grad_norm"].dropna().gt(0).all()
+    if "lora" in extra[0]:
+        assert (run / "model" / "adapter" / "adapter_config.json").exists()
+        assert (run / "model" / "model.safetensors").exists()
+    if "beta" in extra[0]:
+        assert lines["loss/kl"].iloc[-1] >= 0
+
+
+def test_prompts_over_the_length_are_an_error_when_so_ordered(runs, monkeypatch):
+    from rltrain import twin
+
+    monkeypatch.setattr(twin, "PROMPT_TOKENS", 40)
+    with pytest.raises(launch.RunFailed, match="max_prompt_length"):
+        runs("sampling.long_prompts=error", "run.seed=1")
