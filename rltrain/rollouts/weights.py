@@ -7,13 +7,15 @@ or alters a tensor returns another digest than the one that was published.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 import xxhash
 
-Pairs = Iterable[tuple[str, torch.Tensor]]
+if TYPE_CHECKING:
+    import torch  # imported where it is used: an engine that needs none of it (a fake one) stays light
+
+    Pairs = Iterable[tuple[str, torch.Tensor]]
 
 
 def named_weights(model: torch.nn.Module, dtype: torch.dtype | None = None) -> Iterator[tuple[str, torch.Tensor]]:
@@ -58,9 +60,12 @@ class Digest:
         self._hash = xxhash.xxh3_128()
 
     def update(self, name: str, tensor: torch.Tensor) -> None:
-        """Add one tensor, wherever it lives."""
+        """Add one tensor: its bytes on a CPU, their `checksum` on a GPU, where copying them would take longest.
+
+        So both ends of a transport must hold the tensor on the same kind of device.
+        """
         self._hash.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        self._hash.update(memoryview(_bytes(tensor)))
+        self._hash.update(memoryview(_bytes(tensor)) if tensor.device.type == "cpu" else repr(checksum(tensor)))
 
     def watch(self, pairs: Pairs) -> Iterator[tuple[str, torch.Tensor]]:
         """Pass the pairs through, adding each as it is consumed."""
@@ -81,8 +86,26 @@ def digest(pairs: Pairs) -> str:
     return running.hex()
 
 
+def checksum(tensor: torch.Tensor, chunk: int = 1 << 24) -> tuple[int, int]:
+    """Sum of the tensor's 16-bit words, and of each times its position, modulo 2**64: exact on any device.
+
+    The second changes when words trade places. `chunk`: words at a time, which bounds the extra memory.
+    """
+    flat = tensor.detach().contiguous().view(-1)
+    words = flat.view(torch.int16 if flat.element_size() > 1 else torch.uint8)
+    sums = torch.zeros(2, dtype=torch.int64, device=words.device)
+    for start in range(0, len(words), chunk):
+        part = words[start : start + chunk].to(torch.int64)
+        place = torch.arange(start + 1, start + 1 + len(part), device=part.device)
+        sums += torch.stack([part.sum(), (part * place).sum()])
+    plain, placed = sums.tolist()
+    return plain, placed
+
+
 def _bytes(tensor: torch.Tensor) -> np.ndarray:
     """The tensor's memory as uint8 (numpy knows no bfloat16); no copy for a contiguous CPU tensor."""
+    import torch
+
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
 
 
@@ -94,19 +117,23 @@ class Packed(NamedTuple):
 
 
 def pack(pairs: Pairs) -> tuple[Packed, str]:
-    """The stream as arrays, with its digest. A tensor sent under two names is stored once."""
+    """The stream as arrays, with their digest. A tensor sent under two names in a row is stored once."""
     layout, arrays, running = [], [], Digest()
-    seen: dict[int, np.ndarray] = {}
+    previous = None
     for name, tensor in pairs:
-        running.update(name, tensor)
-        layout.append((name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")))
-        array = seen.setdefault(tensor.data_ptr(), _bytes(tensor))
+        if tensor is not previous:  # a tied head follows its embedding, as the same object
+            host, previous = tensor.detach().cpu(), tensor
+            array = _bytes(host)
+        running.update(name, host)
+        layout.append((name, tuple(host.shape), str(host.dtype).removeprefix("torch.")))
         arrays.append(array)
     return Packed(tuple(layout), tuple(arrays)), running.hex()
 
 
 def unpack(packed: Packed) -> Iterator[tuple[str, torch.Tensor]]:
     """The (name, tensor) pairs again, as views of the mapped memory: read them, never write."""
+    import torch
+
     for (name, shape, dtype), array in zip(packed.layout, packed.arrays, strict=True):
         if not array.flags.writeable:  # Ray maps read-only; torch would warn, and we only read
             array = np.lib.stride_tricks.as_strided(array, writeable=False).view()
@@ -115,6 +142,8 @@ def unpack(packed: Packed) -> Iterator[tuple[str, torch.Tensor]]:
 
 def load_into(model: torch.nn.Module, pairs: Pairs) -> str:
     """Copy the stream into a transformers model; returns the digest. ValueError on a missing or extra name."""
+    import torch
+
     parameters: Mapping[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
     running, left = Digest(), set(parameters)
     with torch.no_grad():
