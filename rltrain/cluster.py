@@ -35,6 +35,7 @@ def session(address: str | None = None) -> Iterator[None]:
     # Unix sockets allow 107 characters: a short path, whatever TMPDIR is.
     folder = tempfile.mkdtemp(prefix="rlt-", dir="/tmp" if os.path.isdir("/tmp") else None)
     os.environ[MARK] = folder
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve the engines beside the trainer
     reaper = subprocess.Popen(
         [sys.executable, "-m", "rltrain.reaper", folder, MARK],
         stdin=subprocess.PIPE,

@@ -95,7 +95,7 @@ def test_a_fault_costs_nothing_but_time(runs, fault, cause):
 
 
 def test_nan_stops_before_the_optimizer_step(runs, tmp_path):
-    with pytest.raises(launch.RunFailed, match="NonFinite.*step 7.*no weight was changed"):
+    with pytest.raises(launch.RunFailed, match=r"NonFinite.*step 7.*no weight was changed"):
         runs(f"run.name={tmp_path.name}", faults=("nan@7",))
     failed = sorted(Path(runs()).parent.glob("run-*"), key=lambda p: p.stat().st_mtime)[-1]
     whole = checkpoint.whole(failed / "checkpoints")
