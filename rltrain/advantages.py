@@ -28,10 +28,12 @@ def assign(
     """The groups with one Advantage per completion.
 
     `scale`: divide by nothing (Dr. GRPO), by the group's standard deviation (GRPO) or by the batch's.
-    `combine`: normalise the weighted sum, or normalise each reward inside its group and then sum (GDPO).
+    `combine`: normalise the weighted sum, or normalise each reward inside its group and then sum; the
+    latter with `scale: batch` normalises the sums over the batch once more (GDPO, arXiv 2601.05242).
     """
     if combine == "normalize_then_sum":
-        return [_with(group, _per_reward(group.scores, weights, scale)) for group in groups]
+        rows = _sums_of_normalized([group.scores for group in groups], weights, scale)
+        return [_with(group, _explained(group.scores, row)) for group, row in zip(groups, rows, strict=True)]
     rewards = [totals(group.scores) for group in groups]
     spread = batch_std(rewards) if scale == "batch" else None
     return [_with(group, normalize(row, scale, spread)) for group, row in zip(groups, rewards, strict=True)]
@@ -65,18 +67,32 @@ def normalize(rewards_G: np.ndarray, scale: str, spread: float | None = None) ->
     ]
 
 
-def _per_reward(scores: Sequence[Score], weights: Mapping[str, float], scale: str) -> list[Advantage]:
-    """Each reward normalised over the completions it applies to, then summed by weight."""
-    advantage = np.zeros(len(scores))
-    baseline = 0.0
+def _sums_of_normalized(
+    groups: Sequence[Sequence[Score]], weights: Mapping[str, float], scale: str
+) -> list[np.ndarray]:
+    """(G,) a group: each reward normalised over the completions it applies to, summed by weight; NaN = failed."""
+    rows = [_sum_of_normalized(scores, weights, "none" if scale == "none" else "group") for scores in groups]
+    known = np.concatenate(rows)[~np.isnan(np.concatenate(rows))]
+    if scale == "batch" and len(known):
+        mean, spread = float(known.mean()), batch_std(rows)
+        rows = [(row - mean) / (spread + EPSILON) for row in rows]
+    return rows
+
+
+def _sum_of_normalized(scores: Sequence[Score], weights: Mapping[str, float], scale: str) -> np.ndarray:
+    summed = np.where([score.error is not None for score in scores], math.nan, 0.0)
     for name in sorted({name for score in scores for name in score.values}):
-        values = np.array(
-            [math.nan if s.error or s.values.get(name) is None else s.values[name] for s in scores], dtype=float
-        )
-        terms = normalize(values, "group" if scale == "batch" else scale)
-        advantage += weights.get(name, 1.0) * np.array([term.value for term in terms])
-        baseline += weights.get(name, 1.0) * terms[0].baseline
-    return [Advantage(float(value), baseline, 1.0) for value in advantage]
+        values = np.array([math.nan if s.error or s.values.get(name) is None else s.values[name] for s in scores])
+        summed += weights.get(name, 1.0) * np.array([term.value for term in normalize(values, scale)])
+    return summed
+
+
+def _explained(scores: Sequence[Score], values_G: np.ndarray) -> list[Advantage]:
+    """Advantages that no single baseline explains: the one is named that the total would have had to be above."""
+    return [
+        Advantage(0.0, score.total, 1.0) if math.isnan(value) else Advantage(value, score.total - value, 1.0)
+        for score, value in zip(scores, values_G.tolist(), strict=True)
+    ]
 
 
 def _with(group: Group, advantages: Sequence[Advantage]) -> Group:

@@ -91,6 +91,8 @@ def checksum(tensor: torch.Tensor, chunk: int = 1 << 24) -> tuple[int, int]:
 
     The second changes when words trade places. `chunk`: words at a time, which bounds the extra memory.
     """
+    import torch
+
     flat = tensor.detach().contiguous().view(-1)
     words = flat.view(torch.int16 if flat.element_size() > 1 else torch.uint8)
     sums = torch.zeros(2, dtype=torch.int64, device=words.device)
