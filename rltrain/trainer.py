@@ -8,7 +8,6 @@ forward. Every overridden hook is pinned by a test that fails by name when TRL m
 
 from __future__ import annotations
 
-import contextlib
 import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from rltrain.batch import Row, collate
 from rltrain.builtin_models import no_progress_bars
 from rltrain.config import Config
 from rltrain.correction import Drift, drift, importance_ratio, log_ratio
+from rltrain.head import only_at, packed, score
 from rltrain.trl_arguments import trl_arguments
 
 
@@ -59,7 +59,7 @@ class RLTrainer(GRPOTrainer):
             args=GRPOConfig(**trl_arguments(config, output_dir, GRPOConfig.__dataclass_fields__)),
             train_dataset=Examples.from_generator(_no_examples),
             processing_class=tokenizer,
-            peft_config=_peft(config),
+            peft_config=lora_config(config),
         )
         self.remove_callback(PrinterCallback)
         # Set after construction, so that TRL builds no engine and yet multiplies our correction into the loss.
@@ -111,14 +111,14 @@ class RLTrainer(GRPOTrainer):
     @torch.no_grad()
     def logprobs(self, batch: list[Row], precision: str | None = None) -> list[np.ndarray]:
         """(T,) log-probs of each row's completion under the current weights; `precision` overrides the run's."""
-        logp, _, _ = self._plain_head(self.model, *self._joined(batch), compute_entropy=False, precision=precision)
+        logp, _, _ = self._plain_head(self.model, *self._joined(batch), precision=precision)
         return [logp[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
 
     @torch.no_grad()
     def logits(self, batch: list[Row]) -> list[np.ndarray]:
         """(T, V) raw logits at each row's completion tokens. Large: for a handful of rows."""
-        out = self._logits(self.model, *self._joined(batch), precision=None)
-        return [out[i, : len(row.completion_ids)].float().cpu().numpy() for i, row in enumerate(batch)]
+        logits_NV, real_BT = self._logits(self.model, *self._joined(batch), precision=None)
+        return [part.float().cpu().numpy() for part in logits_NV.split(real_BT.sum(-1).tolist())]
 
     def save(self, path: Path) -> None:
         """Everything TRL needs to go on from here: weights, optimizer, schedule, RNG. Entered by all ranks."""
@@ -153,7 +153,7 @@ class RLTrainer(GRPOTrainer):
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kwargs
     ):
         if input_ids.device.type == "cpu":  # TRL's fused head scores prompts too there, and takes over twice as long
-            out = self._plain_head(model, input_ids, attention_mask, logits_to_keep, compute_entropy=compute_entropy)
+            out = self._plain_head(model, input_ids, attention_mask, logits_to_keep)
         else:
             out = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
@@ -176,28 +176,25 @@ class RLTrainer(GRPOTrainer):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _plain_head(self, model, input_ids, attention_mask, T: int, *, compute_entropy: bool, precision=None):
-        """Log-probs and entropies (B, T) from logits of the completion positions alone."""
-        logits = self._logits(model, input_ids, attention_mask, T, precision)
-        logp = (logits.float() / self.temperature).log_softmax(-1)
-        padding = attention_mask[:, -T:] == 0
-        chosen = logp.gather(-1, input_ids[:, -T:].unsqueeze(-1)).squeeze(-1).masked_fill(padding, 0.0)
-        entropy = None
-        if compute_entropy:
-            with contextlib.nullcontext() if self._entropy_bonus_enabled else torch.no_grad():
-                entropy = -(logp.exp() * logp).sum(-1).masked_fill(padding, 0.0)
-        return chosen, entropy, None
+    def _plain_head(self, model, input_ids, attention_mask, T: int, *, precision=None):
+        """Log-probs and entropies (B, T), zero at padding; the head runs at completion tokens alone."""
+        logits_NV, real_BT = self._logits(model, input_ids, attention_mask, T, precision)
+        scored = score(logits_NV, input_ids[:, -T:][real_BT], self.temperature)
+        logps, entropies = (values.new_zeros(real_BT.shape).masked_scatter(real_BT, values) for values in scored)
+        return logps, entropies if self._entropy_bonus_enabled else entropies.detach(), None
 
     def _logits(self, model, input_ids, attention_mask, T: int, precision: str | None):
-        """(B, T, V) logits at the completion tokens, in the run's precision or another."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "logits_to_keep": T + 1, "use_cache": False}
-        if precision is None:
-            with self.accelerator.autocast():
-                return model(**inputs).logits[:, :-1]
-        # accelerate puts its own autocast into `forward` and keeps the model's under another name
-        forward = getattr(model, "_original_forward", model)
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            return forward(**inputs).logits[:, :-1]
+        """(N, V) logits at the N completion tokens, in the run's precision or another, and where they are (B, T)."""
+        rows = packed(input_ids, attention_mask, T)
+        inputs = {"input_ids": rows.ids_BW, "use_cache": False}
+        with only_at(self.accelerator.unwrap_model(model).get_output_embeddings(), rows.at_N):
+            if precision is None:
+                with self.accelerator.autocast():
+                    return model(**inputs).logits.squeeze(0), rows.real_BT
+            # accelerate puts its own autocast into `forward` and keeps the model's under another name
+            forward = getattr(model, "_original_forward", model)
+            with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                return forward(**inputs).logits.squeeze(0), rows.real_BT
 
     def _joined(self, batch: list[Row]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Token ids and mask (B, P + T) of rows, and T."""
@@ -241,7 +238,8 @@ def _rewarded_elsewhere(completions: list, **columns: Any) -> list[float]:
     return [0.0] * len(completions)
 
 
-def _peft(config: Config):
+def lora_config(config: Config):
+    """PEFT's config of the adapter, None where all weights are trained."""
     if config.model.lora is None:
         return None
     from peft import LoraConfig
