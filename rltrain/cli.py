@@ -81,11 +81,8 @@ def _config_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    import signal
-
     from rltrain import config, launch
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's farewell ends a run like Ctrl-C
     loaded = config.load(arguments.config, arguments.overrides)
     stem = config.find(arguments.config).stem
     launch.train(loaded, stem, resume=arguments.resume, twin=arguments.twin, faults=arguments.fault)

@@ -170,11 +170,11 @@ def _figure(title: str, unit: str, traces: Sequence[Any], runs: Sequence[RunFile
     figure.update_layout(
         template=go.layout.Template(),
         title={"text": html.escape(title), "font": {"size": 13}, "x": 0, "xref": "paper"},
-        xaxis={"title": {"text": "step"}, "zeroline": False, "unifiedhovertitle": {"text": "step %{x}"}},
+        xaxis={"title": {"text": "step", "standoff": 4}, "zeroline": False, "unifiedhovertitle": {"text": "step %{x}"}},
         yaxis={"title": {"text": unit}, "zeroline": False} | ({"rangemode": "tozero"} if unit == "share" else {}),
         hovermode="x unified",
         showlegend=len(traces) > 1,
-        legend={"orientation": "h", "y": -0.22, "x": 0},
+        legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0},
         margin={"l": 60, "r": 16, "t": 36, "b": 40},
         shapes=shapes,
         annotations=notes,
