@@ -7,7 +7,7 @@ they were asked for, so that neither the number of engines nor their speed chang
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,11 +45,18 @@ class Collector:
         """Have these groups sampled and scored."""
         self._pool.submit(tickets)
 
-    def gather(self, tickets: Sequence[Ticket]) -> list[Group]:
-        """Wait for these groups; they come in the order of their tickets and stay until released."""
+    def gather(
+        self, tickets: Sequence[Ticket], told: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Group]:
+        """Wait for these groups; they come in the order of their tickets and stay until released.
+
+        `told(done, total)` is called on the way, for a progress bar.
+        """
         wanted = [ticket.id for ticket in tickets]
         while missing := [i for i in wanted if i not in self._finished]:
+            told(len(wanted) - len(missing), len(wanted))
             self._advance(block_on_scores=all(i in self._scoring_now for i in missing))
+        told(len(wanted), len(wanted))
         return [self._finished[i] for i in wanted]
 
     def release(self, tickets: Sequence[Ticket]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import advantages, batch, steps
+from rltrain import advantages, batch, gate, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -17,18 +17,22 @@ from rltrain.types import Group
 def train(run: Run) -> Iterator[dict[str, Any]]:
     """All optimizer steps of a run, from where `run.progress` stands."""
     config, progress = run.config, run.progress
-    steps.begin(run)
+    step = steps.begin(run)
+    gate.check(run, step, always=True)
+    if step == 0:
+        steps.look_once(run)
     for rollout in range(progress.rollouts, config.rollout_batches):
         step = rollout * config.training.updates_per_rollout
-        steps.check_parity(run, step)
+        gate.check(run, step)
         run.faults.strike(step + 1, run.pool)
         while len(progress.requested) <= config.rollouts.max_lag and progress.requests_left(config):
             progress.requested.append(steps.request(run, config.groups_per_rollout, version=step))
         groups = collect(run, version=step)
         groups = advantages.assign(groups, run.weights, **config.advantages.model_dump())
+        old = steps.old_logprobs(run, groups)
         for update in steps.updates(groups, config.training.updates_per_rollout):
             step += 1
-            rows = run.faults.corrupt(step, batch.rows(update))
+            rows = run.faults.corrupt(step, batch.rows(update, old))
             with run.stages("train"):
                 yield from steps.micro_batches(run, rows)
             if step % config.training.updates_per_rollout == 0:
@@ -69,7 +73,7 @@ def follow(run: Run) -> Iterator[dict[str, Any]]:
         elif kind == "step":
             run.channel.gather(run.trainer.take_step())
         elif kind == "old":
-            run.trainer.remember_old(argument and argument[run.channel.rank])
+            run.channel.gather(run.trainer.logprobs(argument[run.channel.rank]))
         elif kind == "probe":
             rows, precision = argument
             run.trainer.logprobs(rows, precision)

@@ -15,7 +15,6 @@ from rltrain import advantages, batch, checkpoint, collect
 from rltrain import evaluate as held_out
 from rltrain.batch import Row
 from rltrain.correction import drift_metrics
-from rltrain.rollouts import parity
 from rltrain.rollouts.weights import pack
 from rltrain.run import Run
 from rltrain.types import Event, Group, Sampling, StepRecord, Ticket, TokenArrays
@@ -26,26 +25,28 @@ TRL_NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate
     "kl": "loss/kl",
     "entropy": "entropy/mean",
 }
-PROBE_TOKENS = 64  # longest completion of the parity gate's probes
 
 
 class TooManyErrors(RuntimeError):
     """More rewards failed than the config allows; a checkpoint was written."""
 
 
-def begin(run: Run) -> None:
-    """Publish the weights as they are, take up what was in flight, and look at the policy once."""
+def begin(run: Run) -> int:
+    """Publish the weights as they are and take up what was in flight; the step the run stands at."""
     step = run.progress.rollouts * run.config.training.updates_per_rollout
     publish(run, version=step)
+    run.pool.settle(step, partial(run.console.stage, "starting engines"))
     run.collector.restore(run.restored)
-    if run.resumed_from is None:
-        check_parity(run, 0, always=True)
-        if metrics := evaluate(run, 0):
-            run.directory.log_metrics(0, metrics | run.stages.take())
-            run.tracker.log(0, metrics)
-    else:
-        check_parity(run, step, always=True)
+    if run.resumed_from is not None:
         run.event(Event(step, "resumed", "info", {"checkpoint": run.resumed_from.name}, "nothing to do"))
+    return step
+
+
+def look_once(run: Run) -> None:
+    """Step 0: the untrained model on the held-out prompts."""
+    if metrics := evaluate(run, 0):
+        run.directory.log_metrics(0, metrics | run.stages.take())
+        run.tracker.log(0, metrics)
 
 
 def publish(run: Run, version: int) -> None:
@@ -122,14 +123,28 @@ def updates(groups: Sequence[Group], count: int) -> Iterator[list[Group]]:
         yield [kept[j] for j in part] + (rejected if i == 0 else [])
 
 
+def old_logprobs(run: Run, groups: Sequence[Group]) -> dict[tuple[int, int], np.ndarray]:
+    """Each row's log-probs before the first of several updates, if they are to be recomputed; else nothing."""
+    training, processes = run.config.training, run.config.distributed.processes
+    if training.old_logprobs == "sampler" or training.updates_per_rollout == 1:
+        return {}
+    rows = batch.rows(groups)
+    passes = math.ceil(len(rows) / (training.micro_batch_size * processes))
+    old: dict[tuple[int, int], np.ndarray] = {}
+    with run.stages("train"):
+        for parts in batch.cut(rows, passes, training.micro_batch_size, processes):
+            run.channel.announce("old", parts)
+            found = run.channel.gather(run.trainer.logprobs(parts[0]))
+            old |= {
+                row.key: logp for part, ps in zip(parts, found, strict=True) for row, logp in zip(part, ps, strict=True)
+            }
+    return old
+
+
 def micro_batches(run: Run, rows: list[Row]) -> Iterator[dict[str, Any]]:
     """The step's rows as micro-batches of this process; the others get theirs."""
     config = run.config
     cut = batch.cut(rows, config.micro_batches, config.training.micro_batch_size, config.distributed.processes)
-    if config.training.old_logprobs == "recompute" and config.training.updates_per_rollout > 1:
-        for parts in cut:
-            run.channel.announce("old", parts)
-            run.trainer.remember_old(parts[0])
     num_items = sum(len(row.completion_ids) for row in rows)
     for parts in cut:
         yield run.trainer.prepared(run.channel.scatter(parts, num_items), num_items)
@@ -165,7 +180,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         seen = StepRecord(step, tuple(groups), tokens, metrics)
         for diagnostic in run.diagnostics:
             metrics |= diagnostic.observe(seen)
-    _report_losses(run, step)
+    report_losses(run, step)
     times = run.stages.take()
     times["time/step_s"] = math.fsum(times.values())
     metrics |= times | {"throughput/tokens_per_s": trained / max(times["time/step_s"], 1e-9)}
@@ -191,39 +206,13 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
         tickets = run.office.issue(
             run.held_out, num_samples=config.num_generations, sampling=sampling, version=step, salt="eval/"
         )
-        groups = _once(run, tickets)
+        groups = once(run, tickets, partial(run.console.stage, f"evaluation at step {step}"))
     run.progress.evaluations[step] = held_out.outcomes(groups)
     metrics = held_out.summarize(groups)
     value = metrics.get("eval/outcome")
     if value is not None and (run.progress.best is None or value > run.progress.best[0]):
         run.progress.best = (value, step)
     return metrics
-
-
-def check_parity(run: Run, step: int, *, always: bool = False) -> None:
-    """The parity gate: at the start, every `parity_every` steps, after a restart. ParityError stops the run."""
-    every = run.config.rollouts.parity_every
-    restarted = _report_losses(run, step)
-    if not (always or restarted or (every and step and step % every == 0)):
-        return
-    with run.stages("parity"):
-        sampling = training_sampling(run)
-        sampling = dataclasses.replace(sampling, max_tokens=min(sampling.max_tokens, PROBE_TOKENS))
-        tickets = run.office.issue(run.probes, num_samples=2, sampling=sampling, version=step, salt="parity/")
-        groups = _once(run, tickets)
-        parity.prompts_agree(groups, run.render)
-        probe = parity.rows(groups)
-        views = parity.Views(
-            logprobs=partial(_probe, run, None),
-            logprobs_bf16=partial(_probe, run, "bfloat16"),
-            logprobs_fp32=partial(_probe, run, "float32"),
-            logits=partial(_logits, run),
-        )
-        if run.progress.bound is None:
-            run.progress.bound = parity.measure_bound(probe, views, rounded=run.config.rounded)
-        result = parity.check(probe, views, run.progress.bound, sampling.temperature, sampling.top_p)
-    measured = {"gap": result.gap, "bound": result.bound, "tokens": result.tokens}
-    run.event(Event(step, "parity", "info", measured, "nothing to do"))
 
 
 def check_errors(run: Run, groups: Sequence[Group]) -> None:
@@ -265,26 +254,16 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
         checkpoint.prune(root, keep=run.config.checkpoints.keep, best=best[1] if best else None)
 
 
-def _once(run: Run, tickets: list[Ticket]) -> list[Group]:
+def once(run: Run, tickets: list[Ticket], told=lambda done, total: None) -> list[Group]:
     """Scored groups outside the training stream."""
     run.wake()
     run.collector.request(tickets)
-    groups = run.collector.gather(tickets)
+    groups = run.collector.gather(tickets, told)
     run.collector.release(tickets)
     return groups
 
 
-def _probe(run: Run, precision: str | None, rows: Sequence[Row]) -> list[np.ndarray]:
-    run.channel.announce("probe", (rows, precision))
-    return run.trainer.logprobs(list(rows), precision)
-
-
-def _logits(run: Run, rows: Sequence[Row]) -> list[np.ndarray]:
-    run.channel.announce("logits", rows)
-    return run.trainer.logits(list(rows))
-
-
-def _report_losses(run: Run, step: int) -> bool:
+def report_losses(run: Run, step: int) -> bool:
     """Engine replacements since the last call, as events; whether there were any."""
     losses = run.pool.losses()
     for loss in losses:
