@@ -6,7 +6,7 @@ of TRL's losses weigh micro-batches equally, and all ranks must enter every coll
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ class Row(NamedTuple):
     completion_ids: np.ndarray  # (T,)
     logprobs: np.ndarray  # (T,) the sampler's
     advantages: np.ndarray  # (T,)
+    old: np.ndarray | None = None  # (T,) old log-probs, where a forward of their own was made
 
     @property
     def length(self) -> int:
@@ -33,10 +34,18 @@ class Row(NamedTuple):
         return len(self.prompt_ids) + len(self.completion_ids)
 
 
-def rows(groups: Sequence[Group]) -> list[Row]:
-    """The admitted groups' completions."""
+def rows(groups: Sequence[Group], old: Mapping[tuple[int, int], np.ndarray] | None = None) -> list[Row]:
+    """The admitted groups' completions; `old`: their old log-probs by key, where they were recomputed."""
+    old = old or {}
     return [
-        Row((group.ticket, i), group.prompt_ids, c.token_ids, c.logprobs, token_advantages(group, i))
+        Row(
+            (group.ticket, i),
+            group.prompt_ids,
+            c.token_ids,
+            c.logprobs,
+            token_advantages(group, i),
+            old.get((group.ticket, i)),
+        )
         for group in groups
         if group.admitted
         for i, c in enumerate(group.completions)
@@ -46,9 +55,10 @@ def rows(groups: Sequence[Group]) -> list[Row]:
 def cut(batch: Sequence[Row], micro_batches: int, size: int, processes: int = 1) -> list[list[list[Row]]]:
     """[micro-batch][process][row]: sorted by length, so that neighbours pad each other little.
 
-    A batch that is short of `micro_batches x processes x size` rows (prompts ran out) is filled with
-    rows that have no completion token and weigh nothing. Longest first: what does not fit in memory
-    fails at once, not after minutes.
+    A batch that is short of `micro_batches x processes x size` rows (fewer groups were admitted) is filled
+    with rows that have no completion token. They weigh nothing where a loss divides by tokens (dapo,
+    cispo, vespo); where it divides by rows (grpo, dr_grpo, sapo, luspo) every row keeps the weight it has
+    in a full batch. Longest first: what does not fit in memory fails at once, not after minutes.
     """
     want = micro_batches * size * processes
     assert 0 < len(batch) <= want, f"{len(batch)} rows for {micro_batches} x {processes} x {size}"
@@ -65,7 +75,8 @@ def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
 
     Prompts are padded on the left, completions on the right, each only to this micro-batch's longest.
     Returns prompt_ids, prompt_mask (B, P); completion_ids, completion_mask, advantages,
-    sampling_per_token_logps (B, T); num_items_in_batch: completion tokens of the whole step, all ranks.
+    sampling_per_token_logps (B, T), old_per_token_logps (B, T) where rows carry some; num_items_in_batch:
+    completion tokens of the whole step, all ranks.
     """
     width_p = max(len(row.prompt_ids) for row in batch)
     width_t = max(1, max(len(row.completion_ids) for row in batch))
@@ -76,6 +87,7 @@ def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
     mask = np.zeros((B, width_t), dtype=np.int64)
     advantages = np.zeros((B, width_t), dtype=np.float32)
     logprobs = np.zeros((B, width_t), dtype=np.float32)
+    old = np.zeros((B, width_t), dtype=np.float32)
     for i, row in enumerate(batch):
         p, t = len(row.prompt_ids), len(row.completion_ids)
         prompt[i, width_p - p :] = row.prompt_ids
@@ -84,7 +96,8 @@ def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
         mask[i, :t] = row.key[0] >= 0
         advantages[i, :t] = row.advantages
         logprobs[i, :t] = row.logprobs
-    return {
+        old[i, :t] = 0.0 if row.old is None else row.old
+    inputs = {
         "prompt_ids": torch.from_numpy(prompt),
         "prompt_mask": torch.from_numpy(prompt_mask),
         "completion_ids": torch.from_numpy(ids),
@@ -93,3 +106,6 @@ def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
         "sampling_per_token_logps": torch.from_numpy(logprobs),
         "num_items_in_batch": torch.tensor(num_items),
     }
+    if any(row.old is not None for row in batch):
+        inputs["old_per_token_logps"] = torch.from_numpy(old)
+    return inputs

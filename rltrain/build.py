@@ -38,7 +38,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards), sets.kinds)]:
         console.note(note)
     room = engine_room(config, closers)
-    trainer = _trainer(order)
+    trainer = _trainer(order, channel)
     tracker = Tracker.open(
         config.run.wandb, order.directory, order.directory.name, config.model_dump(mode="json"), note=console.note
     )
@@ -105,17 +105,18 @@ def engine_room(config: Config, closers: list[Any]) -> EngineRoom:
 
 def follower(order: Order, channel: Any) -> Any:
     """What `loop.follow` needs: a trainer, a channel, and the weights' iterator."""
-    trainer = _trainer(order)
+    trainer = _trainer(order, channel)
     return types.SimpleNamespace(trainer=trainer, channel=channel, named_weights=_named_weights(order.config, trainer))
 
 
-def _trainer(order: Order) -> Any:
+def _trainer(order: Order, channel: Any) -> Any:
     import torch
 
     from rltrain.models import load_model, load_tokenizer
     from rltrain.trainer import RLTrainer
 
     config = order.config
+    channel.meet()  # the leader may have taken long to get here; from now on ranks wait for each other with a deadline
     torch.set_num_threads(config.distributed.threads)
     model = load_model(config.model.path, "float32")
     return RLTrainer(config, model, load_tokenizer(config.model.path), order.directory / "checkpoints")

@@ -7,46 +7,54 @@ of it is a no-op.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 
 from rltrain.batch import Row
 
+PATIENCE = timedelta(days=7)  # a follower waits as long as the leader samples; a dead leader is noticed at once
+
+
+class ProcessLost(RuntimeError):
+    """Another trainer process ended or stopped answering."""
+
 
 class Channel:
-    """One per process; rank 0 leads."""
+    """One per process; rank 0 leads. `deadline_s`: how long the leader waits for a follower's answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float) -> None:
         self.active = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.rank = dist.get_rank() if self.active else 0
         self.size = dist.get_world_size() if self.active else 1
-        # Python objects travel over gloo whatever backend the gradients use.
-        self._group = dist.new_group(backend="gloo") if self.active else None
+        self._group = None
+        if self.active:  # Python objects travel over gloo whatever backend the gradients use
+            patience = timedelta(seconds=deadline_s) if self.leads else PATIENCE
+            self._group = dist.new_group(backend="gloo", timeout=patience)
 
     @property
     def leads(self) -> bool:
         """Whether this process drives the stream."""
         return self.rank == 0
 
-    def scatter(self, parts: Sequence[list[Row]], num_items: int, old: Sequence[Any] | None = None) -> list[Row]:
+    def scatter(self, parts: Sequence[list[Row]], num_items: int) -> list[Row]:
         """Leader: send each rank its rows of a micro-batch; returns the leader's own."""
-        if self.active:
-            messages = [("batch", (part, num_items, old and old[i])) for i, part in enumerate(parts)]
-            dist.scatter_object_list([None], messages, src=0, group=self._group)
+        self._send([("batch", (part, num_items)) for part in parts])
         return parts[0]
 
     def announce(self, kind: str, argument: Any = None) -> None:
         """Leader: have every rank enter `kind` now."""
-        if self.active:
-            dist.scatter_object_list([None], [(kind, argument)] * self.size, src=0, group=self._group)
+        self._send([(kind, argument)] * self.size)
 
     def listen(self) -> Iterator[tuple[str, Any]]:
         """Follower: what the leader says, until it says stop."""
         while True:
             heard: list[Any] = [None]
-            dist.scatter_object_list(heard, None, src=0, group=self._group)
+            with _named():
+                dist.scatter_object_list(heard, None, src=0, group=self._group)
             if heard[0][0] == "stop":
                 return
             yield heard[0]
@@ -56,5 +64,27 @@ class Channel:
         if not self.active:
             return [item]
         items = [None] * self.size if self.leads else None
-        dist.gather_object(item, items, dst=0, group=self._group)
+        with _named():
+            dist.gather_object(item, items, dst=0, group=self._group)
         return items or []
+
+    def meet(self) -> None:
+        """All ranks: wait until every one is here."""
+        if self.active:
+            with _named():
+                dist.barrier(group=self._group)
+
+    def _send(self, messages: list[tuple[str, Any]]) -> None:
+        if self.active:
+            with _named():
+                dist.scatter_object_list([None], messages, src=0, group=self._group)
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """torch reports a lost peer in the words of its sockets; say what it means."""
+    try:
+        yield
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ProcessLost(f"another trainer process ended or stopped answering ({first})") from error

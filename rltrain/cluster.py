@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 MARK = "RLTRAIN_SESSION"  # in the environment of every process of a run; its reaper knows them by it
 
 
 @contextlib.contextmanager
-def session(address: str | None = None) -> Iterator[None]:
+def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
     """Ray, our own or a running cluster's; our own is gone with everything it started when this ends.
+
+    `processes`: trainer processes that Ray Train is to start.
 
     A reaper process watches this one: when it dies without a word (kill -9), the reaper ends what is
     left of the run and removes its temporary folder.
@@ -27,6 +31,7 @@ def session(address: str | None = None) -> Iterator[None]:
         return
     if address:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        _end_on_sigterm()
         try:
             yield
         finally:
@@ -44,15 +49,22 @@ def session(address: str | None = None) -> Iterator[None]:
     )
     try:
         ray.init(
-            num_cpus=max(4, os.cpu_count() or 1),  # actors ask for none; Ray Train's workers do
+            num_cpus=max(4, os.cpu_count() or 1, processes),  # actors ask for none; Ray Train's workers for one each
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
             _temp_dir=folder,
         )
+        _end_on_sigterm()
         yield
     finally:
         ray.shutdown()
         reaper.communicate(b"done", timeout=60)  # an orderly end: nothing to reap
         os.environ.pop(MARK, None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_on_sigterm() -> None:
+    """A scheduler's farewell ends a run as Ctrl-C does. After `ray.init`, which sets a handler of its own."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -33,27 +33,35 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
 
         config, stem = twin_of(config), f"{stem}-twin"
     order = orders.place(config, stem, resume=resume, twin=twin, faults=tuple(faults))
-    with cluster.session(config.distributed.ray_address):
-        if config.distributed.processes == 1:
-            run_rank(order)
-        else:
-            from rltrain.distributed import launch
-
-            launch(order)
+    console = Console(live=config.run.console)
+    with cluster.session(config.distributed.ray_address, config.distributed.processes):
+        if config.distributed.processes == 1 and not config.distributed.gpus:
+            run_rank(order, console)
+        else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'
+            _run_ranks(order, console)
     return order.directory
 
 
-def run_rank(order: Order) -> None:
+def _run_ranks(order: Order, console: Console) -> None:
+    """Trainer processes of Ray Train; what ends one of them without a word of its own gets its last words here."""
+    from rltrain import distributed, finish
+
+    try:
+        distributed.launch(order, console)
+    except (distributed.TrainersFailed, KeyboardInterrupt) as error:
+        raise RunFailed(finish.last_words(error, RunDir.open(order.directory))) from error
+
+
+def run_rank(order: Order, console: Console) -> None:
     """One trainer process: the leader drives the stream, the others follow."""
     from rltrain import build, finish, loop
     from rltrain.channel import Channel
 
-    channel = Channel()
+    channel = Channel(2 * order.config.rollouts.deadline_s)
     if not channel.leads:
         run = build.follower(order, channel)
         run.trainer.run(loop.follow(run), resume_from=order.resume.path if order.resume else None)
         return
-    console = Console(live=order.config.run.console)
     closers: list[Any] = [console.close]
     directory = RunDir.open(order.directory)
     try:
@@ -66,4 +74,4 @@ def run_rank(order: Order) -> None:
         for close in reversed(closers):
             close()
         directory.close()
-    Console(live=False).finish(lines)
+    console.finish(lines)

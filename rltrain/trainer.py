@@ -68,7 +68,6 @@ class RLTrainer(GRPOTrainer):
         self._correction, self._cap = config.training.correction, config.training.correction_cap
         self._old_is_sampler = not config.aligned and config.training.old_logprobs == "sampler"
         self._stream: Iterator[list[Row]] = iter(())
-        self._old: dict[tuple[int, int], np.ndarray] = {}
         self._inputs: dict[str, Any] | None = None
         self._trained: list[Trained] = []
         self._drifts: list[Drift] = []
@@ -88,19 +87,7 @@ class RLTrainer(GRPOTrainer):
         inputs["keys"] = [row.key for row in batch]
         if self._old_is_sampler:
             inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
-        elif self._old:
-            old = torch.zeros_like(inputs["sampling_per_token_logps"])
-            for i, row in enumerate(batch):
-                old[i, : len(row.completion_ids)] = torch.from_numpy(self._old[row.key])
-            inputs["old_per_token_logps"] = old
         return inputs
-
-    def remember_old(self, batch: list[Row] | None) -> None:
-        """Take the log-probs of these rows now, as the old ones of the coming updates; None forgets all."""
-        if batch is None:
-            self._old.clear()
-        else:
-            self._old |= {row.key: logp for row, logp in zip(batch, self.logprobs(batch), strict=True)}
 
     def take_step(self) -> tuple[list[Trained], list[Drift], dict[str, float]]:
         """What this rank computed since the last call: rows, drift, TRL's own logs."""
@@ -125,6 +112,7 @@ class RLTrainer(GRPOTrainer):
         self.args.output_dir = str(path.parent)
         with no_progress_bars():
             self._save_checkpoint(self.model, trial=None)
+        self.accelerator.wait_for_everyone()  # each rank adds a file of its own
         if self.accelerator.is_main_process:
             (path.parent / f"checkpoint-{self.state.global_step}").rename(path)
             (path.parent / "README.md").unlink(missing_ok=True)  # TRL's model card
