@@ -78,7 +78,7 @@ def driver(engines: int, folder: Path) -> Iterator[Driver]:
     directory = RunDir.create(folder, "", {})
     try:
         pool.publish(0, Packed((), ()), DIGEST)
-        pool.settle(0, START_S)
+        pool.settle(0)
         yield Driver(pool, scoring, directory)
     finally:
         pool.close()

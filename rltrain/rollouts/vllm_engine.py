@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,22 @@ import numpy as np
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Digest
 from rltrain.types import Completion, Finished, NamedWeights, Ticket
+
+OWNED = ("model", "dtype", "logprobs_mode")
+
+
+def check_arguments(args: Mapping[str, Any]) -> None:
+    """ValueError for an engine argument that vLLM does not know, or that is set by us."""
+    from vllm import EngineArgs
+
+    known = {field.name for field in dataclasses.fields(EngineArgs)}
+    for name in args:
+        if name in OWNED:
+            raise ValueError(f"rollouts.args.{name}: is set by rltrain; leave it out")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"rollouts.args.{name}: no engine argument of vLLM{advice}")
 
 
 class VLLMEngine:
@@ -46,28 +65,10 @@ class VLLMEngine:
 
     def submit(self, ticket: Ticket) -> None:
         """Queue a group; its prompt crosses as token ids and its samples share the prefix."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        s = ticket.sampling
-        params = SamplingParams(
-            n=ticket.num_samples,
-            temperature=s.temperature,
-            top_p=s.top_p,
-            top_k=s.top_k,
-            max_tokens=s.max_tokens,
-            stop=list(s.stop) or None,
-            include_stop_str_in_output=True,
-            logprobs=0,
-            seed=ticket.seed,
-            detokenize=bool(s.stop),  # text is made from the ids; vLLM needs its own only to look for stop strings
-            skip_special_tokens=True,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
         # A redone ticket is a new request: vLLM refuses an id it has seen.
         request = f"{ticket.id}-{next(self._names)}"
         self._running[request] = ticket
-        self._engine.add_request(request, {"prompt_token_ids": ticket.prompt_ids.tolist()}, params)
+        self._engine.add_request(request, {"prompt_token_ids": ticket.prompt_ids.tolist()}, sampling_params(ticket))
 
     def poll(self) -> list[Finished]:
         """One engine step; the groups that ended with it."""
@@ -113,3 +114,25 @@ class VLLMEngine:
     def health(self) -> dict[str, float]:
         """Groups running."""
         return {"running": float(len(self._running))}
+
+
+def sampling_params(ticket: Ticket) -> Any:
+    """A ticket's sampling in vLLM's words."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    s = ticket.sampling
+    return SamplingParams(
+        n=ticket.num_samples,
+        temperature=s.temperature,
+        top_p=s.top_p,
+        top_k=s.top_k,
+        max_tokens=s.max_tokens,
+        stop=list(s.stop) or None,
+        include_stop_str_in_output=True,
+        logprobs=0,
+        seed=ticket.seed,
+        detokenize=bool(s.stop),  # text is made from the ids; vLLM needs its own only to look for stop strings
+        skip_special_tokens=True,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
