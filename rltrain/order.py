@@ -26,12 +26,16 @@ class Order:
 
 
 def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: tuple[str, ...]) -> Order:
+    """Make the run's directory, or find the checkpoint to go on from. ValueError before anything is written."""
+    from rltrain.check import preflight
     from rltrain.manifest import manifest
     from rltrain.records import newest, next_name
 
     if resume is None:
-        directory = config.run.dir or RUNS / (config.run.name or next_name(RUNS, stem))
+        named = named_directory(config)
         _check_model(config)
+        preflight(config, twin=twin)
+        directory = named or RUNS / next_name(RUNS, stem)
         RunDir.create(directory, dump(config), manifest()).close()
         return Order(config, Path(directory), twin, faults, None)
     directory = config.run.dir or (_named_run(resume) if resume else newest(RUNS, stem))
@@ -44,6 +48,19 @@ def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     run.cut(found[-1].step if found else -1)
     run.close()
     return Order(config, Path(directory), twin, faults, found[-1] if found else None)
+
+
+def named_directory(config: Config) -> Path | None:
+    """The directory that `run.dir` or `run.name` ask for, if they do. ValueError when a run is in it."""
+    from rltrain.records import taken
+
+    named = config.run.dir or (RUNS / config.run.name if config.run.name else None)
+    if named is not None and taken(named):
+        raise ValueError(
+            f"run directory {str(named)!r} is taken; give another run.name or run.dir, "
+            "or go on with that run by --resume"
+        )
+    return named
 
 
 def _named_run(name: str) -> Path:

@@ -1,0 +1,104 @@
+"""TRL's own arguments: known, of the right type, accepted by TRL; and which of its defaults are overridden."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from rltrain.check.verdicts import Section
+from rltrain.config import Config
+from rltrain.trl_arguments import OWNED, trl_arguments
+
+WHY = {
+    "output_dir": "inside the run directory",
+    "lr_scheduler_type": "with a constant rate a run may be lengthened without changing what was done",
+    "disable_dropout": "dropout would part the trainer's log-probs from the sampler's",
+    "use_cpu": "distributed.gpus is 0",
+    "ignore_data_skip": "the stream starts where it stopped; pulling old micro-batches would sample them again",
+    "logging_steps": "every step is recorded",
+    "logging_nan_inf_filter": "a NaN must be seen",
+    "save_strategy": "the loop saves, together with its own state",
+    "disable_tqdm": "the console shows progress",
+    "dataloader_pin_memory": "there is no GPU to pin for",
+    "fsdp_config": "FSDP2, from distributed.strategy",
+}
+
+
+def check_arguments(config: Config) -> tuple[Section, dict[str, Any] | None]:
+    """TRL's arguments made and handed to TRL. Returns all values, None where they are refused."""
+    from rltrain.trainer import GRPOConfig
+
+    section = Section("arguments of TRL")
+    known = {f.name: f for f in fields(GRPOConfig)}
+    arguments = section.attempt("training.trl", lambda: trl_arguments(config, Path("checkpoints"), known))
+    if arguments is None:
+        return section, None
+    for name in config.training.trl:
+        section.attempt(f"training.trl.{name}", lambda name=name: _typed(name, config.training.trl[name], GRPOConfig))
+    _deepspeed(section, config)
+    if any(line.verdict == "error" for line in section.lines):
+        return section, None
+    # TRL looks for a GPU where use_cpu is off, and for DeepSpeed where it is named: neither need be here.
+    here = {k: v for k, v in arguments.items() if k != "deepspeed"} | {"use_cpu": True}
+    made = section.attempt("arguments of TRL", lambda: _made(GRPOConfig, here))
+    if made is None:
+        return section, None
+    section.ok(f"{len(arguments)} arguments accepted by TRL's GRPOConfig")
+    section.attempt(f"training.optimizer {config.training.optimizer!r}", lambda: _optimizer(made))
+    for name, value in arguments.items():
+        default = _default(known[name])
+        if value != default:
+            reason = "training.trl" if name in config.training.trl else WHY.get(name) or f"from {OWNED[name]}"
+            section.fact(f"{name}: {_told(value)}, TRL has {_told(default)}: {reason}")
+    section.fact("use_vllm: set after construction, so that TRL multiplies our correction in and starts no engine")
+    return section, {name: getattr(made, name) for name in known}
+
+
+def _typed(name: str, value: Any, owner: type) -> None:
+    """ValueError where a value is not of the type its field declares; TRL itself would take any."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    hint = get_type_hints(owner)[name]
+    try:
+        TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value, strict=True)
+    except ValidationError:
+        expected = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)
+        raise ValueError(f"training.trl.{name}: expected {expected}, got {value!r}") from None
+
+
+def _made(factory: type, arguments: dict[str, Any]) -> Any:
+    """GRPOConfig of these arguments; TypeErrors of comparisons inside it are the person's too."""
+    try:
+        return factory(**arguments)
+    except (TypeError, ImportError) as error:
+        raise ValueError(f"TRL refuses the arguments: {error}") from error
+
+
+def _optimizer(arguments: Any) -> None:
+    """ValueError where the optimizer's library is not installed."""
+    from transformers import Trainer
+
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(arguments)
+    except ImportError as error:
+        raise ValueError(f"training.optimizer: {arguments.optim.value} is not installed here: {error}") from error
+
+
+def _deepspeed(section: Section, config: Config) -> None:
+    path = config.distributed.deepspeed
+    if path is not None and not path.is_file():
+        section.error(f"distributed.deepspeed: no file {path}; expected DeepSpeed's JSON config")
+    if config.distributed.strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
+        section.unchecked("strategy deepspeed", "deepspeed is not installed on this machine")
+
+
+def _default(field: Any) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return getattr(field.default, "value", field.default)
+
+
+def _told(value: Any) -> str:
+    return repr(getattr(value, "value", value))

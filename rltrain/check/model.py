@@ -1,0 +1,94 @@
+"""The model: here or not, its tokenizer, and whether the prompts fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rltrain import models
+from rltrain.check.sources import Tasks
+from rltrain.check.verdicts import Section
+from rltrain.config import Config
+
+RENDERED = 2000  # prompts written out, at most
+
+
+def check_model(config: Config, tasks: Tasks) -> tuple[Section, dict[str, Any] | None]:
+    """Returns the model's sizes too (`models.memory_facts`); None where the model cannot be had."""
+    section = Section("model")
+    path = config.model.path
+    facts = section.attempt(f"model {path!r}", lambda: models.memory_facts(path))
+    if facts is None:
+        return section, None
+    place = section.attempt(f"model {path!r}", lambda: models.on_disk(path))
+    if place is None:
+        section.unchecked(
+            f"{path}, its tokenizer and the length of prompts", facts["reason"] or "it is built at first use"
+        )
+        return section, facts
+    tokenizer = section.attempt(f"model {path!r}", lambda: models.load_tokenizer(path))
+    if tokenizer is None:
+        return section, facts
+    size = f", {facts['parameters']:,} parameters" if facts["parameters"] else ""
+    section.ok(f"{path} in {place}{size}")
+    _lengths(section, config, facts)
+    if config.model.lora is not None:
+        trainable = section.attempt("model.lora", lambda: _trainable(config, place))
+        if trainable is not None:
+            facts = facts | {"trainable": trainable}
+            section.ok(f"adapter of rank {config.model.lora.rank}: {trainable:,} parameters are trained")
+    _prompts(section, config, tasks, tokenizer)
+    return section, facts
+
+
+def _lengths(section: Section, config: Config, facts: dict[str, Any]) -> None:
+    longest = config.sampling.max_prompt_length + config.sampling.max_completion_length
+    if facts["positions"] and longest > facts["positions"]:
+        section.error(
+            f"sampling: max_prompt_length {config.sampling.max_prompt_length} + max_completion_length "
+            f"{config.sampling.max_completion_length} = {longest} tokens, the model has {facts['positions']} positions"
+        )
+
+
+def _trainable(config: Config, place: Path) -> int:
+    """Parameters of the adapter, on a model without memory. ValueError where no module matches its targets."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from rltrain.trainer import lora_config
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(place))
+        adapted = get_peft_model(model, lora_config(config))
+    return sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+
+
+def _prompts(section: Section, config: Config, tasks: Tasks, tokenizer: Any) -> None:
+    """Prompts written out as the trainer will; those over the length are dropped, or an error."""
+    chosen = list(tasks.samples.values())
+    if tasks.sets is not None and tasks.whole:
+        chosen = [tasks.sets.train[i] for i in range(min(len(tasks.sets.train), RENDERED))]
+    lengths = section.attempt(
+        "prompts",
+        lambda: [
+            len(
+                models.render(tokenizer, task.prompt, system=config.model.system, template=config.model.prompt_template)
+            )
+            for task in chosen
+        ],
+    )
+    if not lengths:
+        return
+    limit = config.sampling.max_prompt_length
+    over = sum(length > limit for length in lengths)
+    told = f"{len(lengths)} prompts have up to {max(lengths)} tokens (sampling.max_prompt_length {limit})"
+    if not over:
+        section.ok(told)
+    elif over == len(lengths) or config.sampling.long_prompts == "error":
+        section.error(f"{told}: {over} are too long; raise it" + ("" if over == len(lengths) else ", or drop them"))
+    else:
+        section.warn(f"{told}: {over} are too long and will be dropped")
+    total = len(tasks.sets.train) if tasks.sets is not None else 0
+    if tasks.whole and len(chosen) < total:
+        section.unchecked(f"the other {total - len(chosen):,} prompts", "writing them out takes too long")

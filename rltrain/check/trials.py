@@ -1,0 +1,211 @@
+"""Plugins bound and tried: rewards on one task of each source, the curriculum on the table, the rest on a step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rltrain import build, plugins, scoring
+from rltrain.check.sources import Tasks
+from rltrain.check.verdicts import Section, where
+from rltrain.config import Config, CurriculumSpec
+from rltrain.judging import BoundReward, TimedOut
+from rltrain.metrics import METRICS
+from rltrain.types import Completion, Curriculum, Group, Score, StepRecord, Task, TokenArrays
+
+DRESSES = ("{}", "Answer: {}", "\\boxed{{{}}}", "<think>So.</think><answer>{}</answer>")
+GARBAGE = "\u00e9\u4e2d\U0001f600 }{ \\boxed{ <answer> 1e999 NaN\n```"
+TEXT = "First, we need to find the total. So 2 + 2 = 4.\nAnswer: 4"
+
+
+def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[Section, dict[str, tuple[Score, ...]]]:
+    """Rewards bound and routed; each tried with the gold answer, nothing, and garbage. Scores by source."""
+    section = Section("rewards")
+    bound = section.attempt("rewards", lambda: scoring.bind(config.rewards))
+    scores: dict[str, tuple[Score, ...]] = {}
+    if bound is None:
+        return section, scores
+    if tasks.sets is not None:
+        for note in section.attempt("rewards", lambda: scoring.check_routing(bound, tasks.sets.kinds)) or []:
+            section.warn(note)
+    for reward in bound:
+        about = f"{reward.spec.role}, weight {reward.spec.weight:g}, form {reward.form}"
+        section.ok(f"{reward.label}: {where(reward.call)}; {about}")
+    for source, task in tasks.samples.items() if tried else ():
+        scores[source] = _try_rewards(section, bound, task)
+    return section, scores
+
+
+def _try_rewards(section: Section, bound: list[BoundReward], task: Task) -> tuple[Score, ...]:
+    """The scores of a source's sample: the gold answer in several forms, nothing, garbage."""
+    gold = [dress.format(task.answer or "") for dress in DRESSES]
+    scores = scoring.score(bound, trial_group(task, [*gold, "", GARBAGE]), limit)
+    if failed := dict.fromkeys(s.error.splitlines()[0] for s in scores if s.error):
+        section.error(f"{task.source}: {'; '.join(failed)}")
+        return scores
+    *right, empty, garbage = scores
+    best = max(right, key=lambda score: (score.outcome or 0.0, score.total))
+    told = f"{task.source}: gold answer {_said(best)}; empty {_said(empty)}; garbage {_said(garbage)}"
+    if best.outcome is not None and task.answer is not None and best.outcome <= (empty.outcome or 0.0):
+        section.warn(f"{told}. The gold answer, bare or as {', '.join(DRESSES[1:])}, scores no better than nothing")
+    else:
+        section.ok(told)
+    return scores
+
+
+def _said(score: Score) -> str:
+    outcome = "no outcome" if score.outcome is None else f"outcome {score.outcome:.2g}"
+    return f"{outcome}, reward {score.total:.2g}"
+
+
+@contextmanager
+def limit(seconds: float) -> Iterator[None]:
+    """Raise TimedOut after `seconds`, where signals reach this thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise TimedOut
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def trial_group(task: Task, texts: list[str], scores: tuple[Score, ...] = (), ticket: int = 0) -> Group:
+    """A group as an engine would hand it over; a character is a token."""
+    completions = tuple(_completion(text) for text in texts)
+    masks = tuple(np.arange(len(c.token_ids)) % 3 == 0 for c in completions)
+    bonus = tuple(np.zeros(len(c.token_ids), np.float32) for c in completions)
+    formats = ("prose",) * len(texts)
+    prompt = np.zeros(4, np.int32)
+    return Group(ticket, task, prompt, completions, scores, planning=masks, planning_bonus=bonus, formats=formats)
+
+
+def _completion(text: str) -> Completion:
+    letters = np.fromiter(map(ord, text), np.int32, len(text))
+    offsets = np.arange(1, len(text) + 1, dtype=np.int32)
+    return Completion(letters, np.full(len(text), -1.0, np.float32), offsets, text, "stop", 0, "", "check")
+
+
+def check_curriculum(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score, ...]]) -> Section:
+    """Built with what it nests, and asked everything the loop asks, once."""
+    section = Section("curriculum")
+    for spec in _nested(config.curriculum):
+        factory = section.attempt(
+            f"curriculum {spec.use!r}", lambda spec=spec: plugins.resolve(spec.use, "rltrain.curricula")
+        )
+        if factory is not None:
+            section.fact(f"{spec.use}: {where(factory)}" + "".join(f", {k} {v!r}" for k, v in spec.args.items()))
+    if tasks.sets is None or any(line.verdict == "error" for line in section.lines):
+        section.unchecked("curriculum", "something it is built from is in error")
+        return section
+    table, seed = tasks.sets.train, config.run.seed
+    made = section.attempt("curriculum", lambda: build.build_curriculum(config.curriculum, table, seed))
+    if made is None:
+        return section
+    for judge in (made[0], *made[1]):
+        section.attempt(f"curriculum {type(judge).__name__}", partial(_try_curriculum, judge, config, scores))
+    if not any(line.verdict == "error" for line in section.lines):
+        on = f"{len(table):,} prompts" if tasks.whole else "declared rows and the first of each source"
+        section.ok(f"built on {on}; sample, observe, admit, metrics and its state answer")
+    return section
+
+
+def _nested(spec: CurriculumSpec) -> list[CurriculumSpec]:
+    inner = _nested(spec.inner) if spec.inner else []
+    return [spec, *inner, *(deeper for gate in spec.gates for deeper in _nested(gate))]
+
+
+def _try_curriculum(curriculum: Curriculum, config: Config, scores: Mapping[str, tuple[Score, ...]]) -> None:
+    """Ask once for everything the loop asks; ValueError where an answer is not what the loop can use."""
+    wanted = config.groups_per_rollout
+    chosen = list(curriculum.sample(wanted))
+    if len(chosen) != wanted or not all(isinstance(task, Task) for task in chosen):
+        kinds = {type(task).__name__ for task in chosen}
+        raise ValueError(f"sample({wanted}): expected {wanted} tasks, got {len(chosen)} of {', '.join(kinds)}")
+    texts = [*(dress.format(chosen[0].answer or "") for dress in DRESSES), "", GARBAGE]
+    group = trial_group(chosen[0], texts, scores.get(chosen[0].source) or (Score(outcome=0.0),) * len(texts))
+    curriculum.observe([group])
+    reason = curriculum.admit(group)
+    if reason is not None and not isinstance(reason, str):
+        raise ValueError(f"admit: expected None or a reason as str, got {reason!r}")
+    curriculum.load_state_dict(curriculum.state_dict())
+    _numbers("metrics()", curriculum.metrics())
+
+
+def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score, ...]]) -> Section:
+    """Tagger, format classifier and diagnostics: built, and tried on a text and on a step."""
+    section = Section("diagnostics, tagger, formats")
+    tagger = _made(section, "tagger", config.tagger.use, config.tagger.args, "rltrain.taggers")
+    if tagger is not None:
+        section.attempt(f"tagger {config.tagger.use!r}", lambda: _try_tagger(tagger))
+    formats = _made(section, "formats", config.formats.use, config.formats.args, "rltrain.formats")
+    if formats is not None:
+        section.attempt(f"formats {config.formats.use!r}", lambda: _try_formats(formats))
+    for spec in config.diagnostics:
+        diagnostic = _made(section, "diagnostic", spec.use, spec.args, "rltrain.diagnostics")
+        record = _step(tasks, scores)
+        if diagnostic is not None and record is not None:
+            strange = section.attempt(f"diagnostic {spec.use!r}", partial(_try_diagnostic, diagnostic, record))
+            if strange:
+                section.warn(f"{spec.use}: metrics that are not declared are drawn nowhere: {', '.join(strange)}")
+    return section
+
+
+def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: str) -> Any:
+    made = section.attempt(f"{kind} {use!r}", lambda: build.built(use, group, args))
+    if made is not None:
+        section.ok(f"{kind} {use}: {where(type(made))}")
+    return made
+
+
+def _try_tagger(tagger: Any) -> None:
+    spans = tagger.spans(TEXT)
+    if not all(0 <= start < end <= len(TEXT) for start, end in spans):
+        raise ValueError(f"spans: expected (start, end) inside a text of {len(TEXT)} characters, got {spans!r}")
+
+
+def _try_formats(formats: Any) -> None:
+    if not isinstance(name := formats.format(TEXT), str):
+        raise ValueError(f"format: expected a name as str, got {name!r}")
+
+
+def _try_diagnostic(diagnostic: Any, record: StepRecord) -> list[str]:
+    """Metrics a diagnostic gives that nobody declared."""
+    metrics = _numbers("observe()", diagnostic.observe(record))
+    diagnostic.load_state_dict(diagnostic.state_dict())
+    list(diagnostic.events())
+    asked = [*metrics, *(stem for panel in diagnostic.panels for stem in panel.metrics)]
+    return sorted({name.partition("@")[0] for name in asked} - METRICS.keys())
+
+
+def _numbers(what: str, metrics: Any) -> Mapping[str, float]:
+    if not isinstance(metrics, Mapping) or not all(isinstance(v, int | float | np.number) for v in metrics.values()):
+        raise ValueError(f"{what}: expected a dict of numbers by name, got {metrics!r}")
+    return metrics
+
+
+def _step(tasks: Tasks, scores: Mapping[str, tuple[Score, ...]]) -> StepRecord | None:
+    """A step made of the samples and their scores."""
+    groups = []
+    for ticket, (source, task) in enumerate(tasks.samples.items()):
+        texts = [*(dress.format(task.answer or "") for dress in DRESSES), TEXT, GARBAGE]
+        groups.append(trial_group(task, texts, scores.get(source) or (Score(outcome=0.0),) * len(texts), ticket))
+    tokens = {}
+    for group in groups:
+        for i, completion in enumerate(group.completions):
+            ones = np.ones(len(completion.token_ids), np.float32)
+            tokens[group.ticket, i] = TokenArrays(-ones, ones, ones, ones.astype(bool), ones)
+    return StepRecord(1, tuple(groups), tokens, {}) if groups else None
