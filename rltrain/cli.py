@@ -98,7 +98,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _eval(arguments: argparse.Namespace) -> int:
     from rltrain import compare
 
-    compare.main(_run(arguments.run), arguments.config, arguments.prompts, arguments.num_generations)
+    compare.main(arguments.run, arguments.config, arguments.prompts, arguments.num_generations)
     return 0
 
 
