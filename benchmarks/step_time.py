@@ -21,7 +21,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -37,7 +37,7 @@ from rltrain.manifest import manifest
 from rltrain.models import load_model, load_tokenizer
 from rltrain.order import Order
 from rltrain.plugins import resolve
-from rltrain.records import RunDir
+from rltrain.records import RunDir, load_run
 from rltrain.trainer import GRPOConfig, GRPOTrainer
 from rltrain.types import Task
 
@@ -62,15 +62,23 @@ def measure(repeats: int, tick: Tick) -> Result:
             plain: trl_trainer(prompts, Path(folder), gradient_checkpointing=True),
             light: trl_trainer(prompts, Path(folder), gradient_checkpointing=False),
         }
-        paced = {name: Paced(trainer, train) for name, (trainer, train) in made.items()}
+        paced = {name: Paced(one.trainer, one.train) for name, one in made.items()}
         for one in paced.values():
             stack.callback(one.stop)
         found = in_turn({name: one.step for name, one in paced.items()}, repeats, tick, warmup=WARMUP)
-        lengths = {name: mean_lengths(trainer) for name, (trainer, _) in made.items()}
+        lengths = {name: one.lengths() for name, one in made.items()}
     series = {name: Series("s", values) for name, values in found.items()}
     reference = min((plain, light), key=lambda name: series[name].median)
     ratio = series[reference].median / series[ours].median
     return Result({"step_time_ratio": ratio}, series, {"reference": reference, "mean completion tokens": lengths})
+
+
+class Contestant(NamedTuple):
+    """A trainer that was built and not yet started."""
+
+    trainer: Any
+    train: Callable[[], None]
+    lengths: Callable[[], list[float]]  # mean completion length of each step so far: both sides have like work
 
 
 class Enough(Exception):
@@ -123,24 +131,28 @@ class Paced(TrainerCallback):
 
 
 @contextlib.contextmanager
-def our_trainer(directory: Path) -> Iterator[tuple[Any, Callable[[], None]]]:
+def our_trainer(directory: Path) -> Iterator[Contestant]:
     """A run of ours with one vLLM engine in a Ray actor, built as `rltrain train` builds it."""
     settings = config()
     closers: list[Callable[[], None]] = []
     files = RunDir.create(directory, dump(settings), manifest())
     try:
         order = Order(settings, directory, twin=False, faults=(), resume=None)
-        run = build.leader(order, Channel(), files, Console(live=False, out=io.StringIO()), closers)
-        yield run.trainer, lambda: run.trainer.run(loop.train(run))
+        run = build.leader(
+            order, Channel(settings.rollouts.deadline_s), files, Console(live=False, out=io.StringIO()), closers
+        )
+        yield Contestant(
+            run.trainer,
+            lambda: run.trainer.run(loop.train(run)),
+            lambda: load_run(directory).metrics["length/mean"].dropna().tolist(),
+        )
     finally:
         for close in reversed(closers):
             close()
         files.close()
 
 
-def trl_trainer(
-    prompts: Sequence[Task], directory: Path, *, gradient_checkpointing: bool
-) -> tuple[Any, Callable[[], None]]:
+def trl_trainer(prompts: Sequence[Task], directory: Path, *, gradient_checkpointing: bool) -> Contestant:
     """TRL's own trainer on the same tasks, with the same reward."""
     settings = config()
     reward = resolve("reasoning_gym", "rltrain.rewards")
@@ -179,11 +191,5 @@ def trl_trainer(
         processing_class=load_tokenizer(MODEL),
     )
     trainer.remove_callback(PrinterCallback)
-    return trainer, trainer.train
-
-
-def mean_lengths(trainer: Any) -> list[float]:
-    """Mean completion length of each step in TRL's log: both sides have like work."""
-    return [
-        entry["completions/mean_length"] for entry in trainer.state.log_history if "completions/mean_length" in entry
-    ]
+    name = "completions/mean_length"
+    return Contestant(trainer, trainer.train, lambda: [log[name] for log in trainer.state.log_history if name in log])
