@@ -33,6 +33,7 @@ bench: install  ## run the benchmarks and print their table
 
 docs: install  ## write the generated pages of docs/ again
 	@$(BIN)/python -m rltrain.metrics > docs/metrics.md
+	@$(BIN)/python -m rltrain.config.page > docs/config.md
 
 clean:  ## remove the environment and caches (runs/ stays)
 	rm -rf .venv .pytest_cache .ruff_cache dist

@@ -31,13 +31,14 @@ def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[
     scores: dict[str, tuple[Score, ...]] = {}
     if bound is None:
         return section, scores
-    if tasks.sets is not None:
-        for note in section.attempt("rewards", lambda: scoring.check_routing(bound, tasks.sets.kinds)) or []:
-            section.warn(note)
+    kinds = {source: task.kind for source, task in tasks.samples.items()}
+    notes = section.attempt("rewards", lambda: scoring.check_routing(bound, kinds))
+    for note in notes or []:
+        section.warn(note)
     for reward in bound:
         about = f"{reward.spec.role}, weight {reward.spec.weight:g}, form {reward.form}"
         section.ok(f"{reward.label}: {where(reward.call)}; {about}")
-    for source, task in tasks.samples.items() if tried else ():
+    for source, task in tasks.samples.items() if tried and notes is not None else ():
         scores[source] = _try_rewards(section, bound, task)
     return section, scores
 
