@@ -16,7 +16,8 @@ def finish(run: Run) -> list[str]:
     run.directory.flush()
     report = plugins.resolve("html", "rltrain.reports")([run.directory.path], run.directory.path / "report.html")
     lines = [""]
-    evaluations = run.progress.evaluations
+    # without an outcome reward there is nothing to compare
+    evaluations = {step: outcomes for step, outcomes in run.progress.evaluations.items() if outcomes}
     if len(evaluations) > 1:
         first, last = min(evaluations), max(evaluations)
         gain = evaluate.paired_difference(evaluations[first], evaluations[last], seed=run.config.run.seed)
