@@ -51,7 +51,9 @@ for _ in $(seq 60); do
 done
 
 # SLURM's TERM, five minutes before the time is over, ends the run; --resume goes on from its newest checkpoint.
-rltrain train "$@" distributed.ray_address="$address:$port" run.console=false &
+config=$1
+shift
+rltrain train "$config" distributed.ray_address="$address:$port" run.console=false "$@" &
 run=$!
 trap 'kill -TERM "$run"' TERM
 status=0

@@ -42,11 +42,14 @@ def check_model(config: Config, tasks: Tasks) -> tuple[Section, dict[str, Any] |
 
 
 def _lengths(section: Section, config: Config, facts: dict[str, Any]) -> None:
-    longest = config.sampling.max_prompt_length + config.sampling.max_completion_length
+    """The longest sequence against the model's positions; vLLM refuses more, the others go on."""
+    s = config.sampling
+    longest = s.max_prompt_length + s.max_completion_length
     if facts["positions"] and longest > facts["positions"]:
-        section.error(
-            f"sampling: max_prompt_length {config.sampling.max_prompt_length} + max_completion_length "
-            f"{config.sampling.max_completion_length} = {longest} tokens, the model has {facts['positions']} positions"
+        tell = section.error if config.rollouts.engine == "vllm" else section.warn
+        tell(
+            f"sampling: max_prompt_length {s.max_prompt_length} + max_completion_length {s.max_completion_length} = "
+            f"{longest} tokens, the model has {facts['positions']} positions"
         )
 
 

@@ -97,6 +97,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _arithmetic(self) -> Config:
+        if self.sampling.num_generations < 2:
+            raise ValueError(
+                "sampling.num_generations: 1, but an advantage is relative to the group's mean and would "
+                "always be 0; use at least 2"
+            )
         rows, per_pass = self.sequences_per_step, self.training.micro_batch_size * self.distributed.processes
         if rows % per_pass:
             sizes = [m for m in range(1, rows + 1) if rows % (m * self.distributed.processes) == 0]
@@ -105,11 +110,6 @@ class Config(Section):
                 f"process(es) does not divide the {rows} sequences of a step (prompts_per_step "
                 f"{self.training.prompts_per_step} x num_generations {self.sampling.num_generations}); "
                 + (f"sizes that do: {', '.join(map(str, sizes))}" if sizes else "raise prompts_per_step")
-            )
-        if self.sampling.num_generations < 2:
-            raise ValueError(
-                "sampling.num_generations: 1, but an advantage is relative to the group's mean and would "
-                "always be 0; use at least 2"
             )
         if self.training.steps % self.training.updates_per_rollout:
             raise ValueError(

@@ -1,0 +1,199 @@
+"""Bad input at the command line: exit status 2, one message, no traceback, nothing written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rltrain import checkpoint, cli, config
+from rltrain.order import fingerprint
+from rltrain.twin import twin
+from tests import synthetic
+
+SMALL = {
+    "run": {"console": False},
+    "model": {"path": "tiny", "dtype": "float32"},
+    "tasks": [{"use": "reasoning_gym", "args": {"generator": "chain_sum", "size": 60}}],
+    "rewards": [{"use": "numeric"}],
+    "rollouts": {"engine": "transformers"},
+    "training": {"steps": 2, "prompts_per_step": 2, "micro_batch_size": 4},
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty directory with a sound config."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(SMALL))
+    return tmp_path
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def refused(here, capfd, *arguments: str) -> str:
+    """The one message of a command that ends with status 2 and changes nothing."""
+    before = contents(here)
+    directories = sorted(path for path in here.rglob("*") if path.is_dir())
+    assert cli.main(arguments) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("rltrain: error: ")
+    assert "Traceback" not in said
+    assert contents(here) == before
+    assert sorted(path for path in here.rglob("*") if path.is_dir()) == directories
+    return said
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("training.learning_rat=1e-5", ["training.learning_rat", "did you mean 'learning_rate'?"]),
+        ("samplign.top_p=0.9", ["samplign", "did you mean 'sampling'?"]),
+        ("training.steps=many", ["training.steps", "integer", "'many'"]),
+        ("model.dtype=float16", ["model.dtype", "'float32' or 'bfloat16'", "'float16'"]),
+        ("training.micro_batch_size=5", ["training.micro_batch_size: 5", "16 sequences", "sizes that do: 1, 2, 4, 8"]),
+        ("training.updates_per_rollout=3", ["training.steps: 2 is no multiple", "updates_per_rollout 3"]),
+        ("sampling.num_generations=1", ["sampling.num_generations", "use at least 2"]),
+        ("distributed.strategy=fsdp2", ["fsdp2 on CPU", "strategy: ddp"]),
+        ("distributed.strategy=deepspeed", ["deepspeed", "give DeepSpeed's JSON config"]),
+        ("tasks.3.use=file", ["expected an index 0 to 0", "'3'"]),
+        ("training.steps", ["expected section.key=value"]),
+        ("run.seed.deep=1", ["run.seed", "valid integer", "{'deep': 1}"]),
+        ("tasks.0.use=fil", ["did you mean 'file'?"]),
+        ("tasks=[{use: file, args: {path: nowhere.jsonl}}]", ["nowhere.jsonl: no such file"]),
+        ("tasks=[{use: file, args: {path: rows.jsonl, prompt: question}}]", ["no prompt column 'question'", "text"]),
+        ("tasks=[{use: file, args: {path: small.yaml}}]", ["expected one of .jsonl", "'.yaml'"]),
+        ("tasks.0.args.generator=chain_sums", ["did you mean 'chain_sum'?"]),
+        ("rewards.0.use=numerc", ["did you mean 'numeric'?"]),
+        ("rewards.0.use=nowhere.py:right", ["no file", "nowhere.py"]),
+        ("rewards.0.args={tolerence: 1}", ["no argument 'tolerence'", "did you mean 'tolerance'?"]),
+        ("curriculum.use=unifrom", ["did you mean 'uniform'?"]),
+        ("curriculum.weight={}", ["no argument 'weight'", "did you mean 'weights'?"]),
+        ("diagnostics.0.use=nobody", ["no such name in rltrain.diagnostics", "entropy"]),
+        ("tagger.args={pth: x}", ["no argument 'pth'", "did you mean 'path'?"]),
+        ("model.path=./nowhere", ["./nowhere", "no such directory"]),
+        ("model.path=smolm2/135m/x", ["not a hub id"]),
+        ("training.trl={epsilon_hi: 0.3}", ["training.trl.epsilon_hi", "did you mean 'epsilon_high'?"]),
+        ("training.trl={temperature: 1}", ["is set by sampling.temperature"]),
+        ("training.optimizer=adamw_torch_fussed", ["adamw_torch_fussed is not a valid OptimizerNames"]),
+    ],
+)
+def test_a_wrong_key_or_value(here, capfd, override, parts):
+    Path("rows.jsonl").write_text('{"text": "What is 1 + 1?", "answer": "2"}\n')
+    base = ["diagnostics=[{use: reward}]", "curriculum.use=uniform", "tagger.use=lexicon"]
+    said = refused(here, capfd, "train", "small.yaml", *base, override)
+    for part in parts:
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("training: {steps: 1", ["bad.yaml, line", "not valid YAML"]),
+        ("- a list", ["expected a mapping of sections, got list"]),
+        ("run: {seed: 1}\nrun: {seed: 2}", ["line 2", "'run' is given twice"]),
+        ("run: {seed: 1}", ["model: missing", "tasks: missing", "training: missing"]),
+    ],
+)
+def test_a_config_that_cannot_be_read(here, capfd, text, parts):
+    Path("bad.yaml").write_text(text)
+    said = refused(here, capfd, "train", "bad.yaml")
+    for part in parts:
+        assert part in said
+
+
+def test_a_config_that_is_not_there(here, capfd):
+    said = refused(here, capfd, "train", "quickstrat.yaml")
+    assert "no such file; did you mean 'quickstart.yaml'?" in said
+
+
+@pytest.mark.parametrize("override", ["run.name=mine", "run.dir=runs/mine"])
+def test_a_run_that_is_taken(here, capfd, override):
+    synthetic.run(here / "runs" / "mine", steps=1)
+    assert "is taken; give another run.name or run.dir" in refused(here, capfd, "train", "small.yaml", override)
+    assert cli.main(["check", "small.yaml", override]) == 2
+    assert "is taken" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("fault", ["burn@3", "kill", "kill@0", "kill@soon"])
+def test_a_fault_of_no_known_kind(here, capfd, fault):
+    said = refused(here, capfd, "train", "small.yaml", "--twin", "--fault", fault)
+    assert f"--fault {fault!r}: expected kind@step" in said
+    assert "hang: an engine stops answering" in said
+
+
+def test_nothing_to_resume(here, capfd):
+    assert "no run of 'small' under runs/" in refused(here, capfd, "train", "small.yaml", "--resume")
+    assert "no such directory" in refused(here, capfd, "train", "small.yaml", "--resume", "small-007")
+
+
+def test_a_checkpoint_of_another_config(here, capfd):
+    made = synthetic.run(here / "runs" / "small-001", steps=4, config=config.dump(config.load("small.yaml")))
+    made.checkpoints.mkdir()
+    path = checkpoint.path_of(made.checkpoints, 2)
+    path.mkdir()
+    other = config.load("small.yaml", ["training.learning_rate=1e-3"])
+    checkpoint.seal(path, {}, step=2, fingerprint=fingerprint(other))
+    said = refused(here, capfd, "train", "small.yaml", "--resume")
+    assert "of another config: training.learning_rate was 0.001, is 1e-06" in said
+    assert "Resume with the run's own config.yaml" in said
+
+
+def test_eval_of_what_is_not_there(here, capfd):
+    assert "give its tasks and rewards by --config" in refused(here, capfd, "eval", "small-001")
+    said = refused(here, capfd, "eval", "tiny", "--config", "small.yaml", "--num-generations", "0")
+    assert "expected at least 1" in said
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_a_run_that_is_not_there(here, capfd, command):
+    assert "no such directory" in refused(here, capfd, command, "nobody-001")
+
+
+def test_an_unknown_kind_of_plugin(here, capfd):
+    assert "expected one of rewards, curricula" in refused(here, capfd, "plugins", "rewrads")
+
+
+def test_check_names_all_errors_and_ends_with_2(here, capfd):
+    assert cli.main(["check", "small.yaml", "rewards.0.use=numerc", "tagger.use=lexikon"]) == 2
+    out = capfd.readouterr().out
+    assert "did you mean 'numeric'?" in out
+    assert "did you mean 'lexicon'?" in out
+    assert "2 error(s)" in out
+    assert cli.main(["check", "small.yaml"]) == 0
+
+
+def test_verbose_shows_the_traceback(here, capfd):
+    assert cli.main(["train", "nowhere.yaml", "-v"]) == 2
+    assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["fly"], ["status", "x", "--fast"], ["status", "x", "y"]])
+def test_arguments_that_no_command_takes(arguments, capfd):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: rltrain" in capfd.readouterr().err
+
+
+def test_overrides_may_stand_on_both_sides_of_an_option(here, capfd):
+    said = refused(here, capfd, "train", "small.yaml", "run.seed=1", "--twin", "training.stepps=3")
+    assert "did you mean 'steps'?" in said
+
+
+def test_a_finished_process_has_the_same_status(here):
+    ran = subprocess.run(
+        [sys.executable, "-m", "rltrain", "check", "small.yml"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert "did you mean" in ran.stderr or "no such file" in ran.stderr
+    assert json.dumps(ran.stderr).count("\\n") == 1
+
+
+def test_a_twin_s_config_is_a_config(here):
+    Path("twin.yaml").write_text(config.dump(twin(config.load("small.yaml"))))
+    assert cli.main(["check", "twin.yaml"]) == 0
