@@ -38,7 +38,7 @@ def check(run: Run, step: int, *, always: bool = False) -> None:
         )
         if run.progress.bound is None:
             run.progress.bound = parity.measure_bound(probe, views, rounded=run.config.rounded)
-        result = parity.check(probe, views, run.progress.bound, sampling.temperature, sampling.top_p)
+        result = parity.check(probe, views, run.progress.bound, sampling.temperature, sampling.top_p, sampling.top_k)
     measured = {"gap": result.gap, "bound": result.bound, "tokens": result.tokens}
     run.event(Event(step, "parity", "info", measured, "nothing to do"))
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rltrain import config, tickets
+from rltrain.batch import Row
 from rltrain.models import load_model, load_tokenizer, locate, render
 from rltrain.rollouts import parity
 from rltrain.rollouts.spec import EngineSpec
@@ -211,3 +212,17 @@ def test_stop_strings_end_a_completion(engines, ray_session, tmp_path):
     ended = [c for g in groups for c in g.completions if character in c.text]
     assert ended
     assert all(c.text.index(character) == len(c.text) - 1 and c.finish_reason == "stop" for c in ended)
+
+
+def test_top_k_and_then_top_p_among_the_kept():
+    p = np.array([0.4, 0.3, 0.2, 0.1])
+    row = Row((0, 0), np.zeros(1, np.int32), np.array([1], np.int32), np.zeros(1), np.zeros(1))
+    logits = [np.log(p)[None] * 2]  # at temperature 2 they are p again
+
+    def prob(top_p, top_k):
+        return float(np.exp(parity.under(logits, [row], 2.0, top_p, top_k)[0][0]))
+
+    assert prob(1.0, 0) == pytest.approx(0.3)
+    assert prob(1.0, 3) == pytest.approx(0.3 / 0.9)
+    assert prob(0.75, 0) == pytest.approx(0.3 / 0.9)  # 0.4 + 0.3 do not reach 0.75
+    assert prob(0.75, 3) == pytest.approx(0.3 / 0.7)  # of the three that are left they do

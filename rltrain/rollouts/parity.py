@@ -66,14 +66,17 @@ def measure_bound(rows: Sequence[Row], views: Views, rounded: bool) -> float:
     return FLOOR + SLACK * mean_gap(views.logprobs_bf16(rows), views.logprobs_fp32(rows))
 
 
-def check(rows: Sequence[Row], views: Views, bound: float, temperature: float, top_p: float = 1.0) -> Parity:
+def check(
+    rows: Sequence[Row], views: Views, bound: float, temperature: float, top_p: float = 1.0, top_k: int = 0
+) -> Parity:
     """Compare; raises ParityError naming the cause when the gap is above the bound."""
     engine = [row.logprobs for row in rows]
-    trainer = views.logprobs(rows) if top_p == 1.0 else under(views.logits(rows), rows, temperature, top_p)
+    whole = top_p == 1.0 and not top_k
+    trainer = views.logprobs(rows) if whole else under(views.logits(rows), rows, temperature, top_p, top_k)
     gap = mean_gap(engine, trainer)
     result = Parity(gap, bound, sum(map(len, engine)))
     if not gap <= bound:
-        cause = explain(rows, views, gap, temperature, top_p)
+        cause = explain(rows, views, gap, temperature, top_p, top_k)
         raise ParityError(
             f"engine and trainer log-probs differ by {gap:.2g} nats in the mean over {result.tokens} tokens; "
             f"rounding explains {bound:.2g}. Cause: {cause}"
@@ -81,18 +84,18 @@ def check(rows: Sequence[Row], views: Views, bound: float, temperature: float, t
     return result
 
 
-def explain(rows: Sequence[Row], views: Views, gap: float, temperature: float, top_p: float) -> str:
+def explain(rows: Sequence[Row], views: Views, gap: float, temperature: float, top_p: float, top_k: int = 0) -> str:
     """The hypothesis under which the gap is smallest, in words."""
     engine = [row.logprobs for row in rows]
     logits = views.logits(rows)
     fits: dict[str, float] = {}
     for t in TEMPERATURES:
         fits[f"the engine samples at another temperature: {t:.3g} fits, the run's is {temperature:.3g}"] = mean_gap(
-            engine, under(logits, rows, t, top_p)
+            engine, under(logits, rows, t, top_p, top_k)
         )
     for p in NUCLEI[top_p > NUCLEI]:
         fits[f"the engine truncates its support: top-p {p:.3g} fits, the run's is {top_p:.3g}"] = mean_gap(
-            engine, under(logits, rows, temperature, p)
+            engine, under(logits, rows, temperature, p, top_k)
         )
     best = min(fits, key=fits.__getitem__)
     if fits[best] < EXPLAINS * gap:
@@ -121,20 +124,27 @@ def prompts_agree(groups: Sequence[Group], render: Callable[..., list[int]]) -> 
             )
 
 
-def under(logits: Sequence[np.ndarray], rows: Sequence[Row], temperature: float, top_p: float) -> list[np.ndarray]:
-    """(T,) log-probs of the sampled tokens at a temperature and nucleus; a token outside it gets the cut-off's."""
-    return [_chosen(z, row.completion_ids, temperature, top_p) for z, row in zip(logits, rows, strict=True)]
+def under(
+    logits: Sequence[np.ndarray], rows: Sequence[Row], temperature: float, top_p: float, top_k: int = 0
+) -> list[np.ndarray]:
+    """(T,) log-probs of the sampled tokens under these sampling parameters, renormalised over what they keep.
+
+    A token that they cut off gets what it had before, over the same sum.
+    """
+    return [_chosen(z, row.completion_ids, temperature, top_p, top_k) for z, row in zip(logits, rows, strict=True)]
 
 
-def _chosen(logits_TV: np.ndarray, ids_T: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
+def _chosen(logits_TV: np.ndarray, ids_T: np.ndarray, temperature: float, top_p: float, top_k: int) -> np.ndarray:
     z = logits_TV.astype(np.float64) / temperature
     z -= z.max(-1, keepdims=True)
     logp = z - np.log(np.exp(z).sum(-1, keepdims=True))
     chosen = np.take_along_axis(logp, ids_T[:, None].astype(np.int64), axis=-1)[:, 0]
-    if top_p < 1.0:
+    if top_p < 1.0 or top_k:
         p = -np.sort(-np.exp(logp), axis=-1)
-        kept = (
-            np.cumsum(p, axis=-1) - p < top_p
-        )  # the smallest set that reaches top_p, as vLLM and transformers have it
+        if top_k:  # first the k likeliest, then the nucleus among them, as vLLM and transformers have it
+            p[:, top_k:] = 0.0
+            p /= (most := p.sum(-1, keepdims=True))
+            chosen = chosen - np.log(most[:, 0])
+        kept = np.cumsum(p, axis=-1) - p < top_p  # the smallest set that reaches top_p
         chosen = chosen - np.log((p * kept).sum(-1))
     return chosen.astype(np.float32)
