@@ -7,6 +7,7 @@ import itertools
 import os
 import types
 from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def leader(order: Order, channel: Any, directory: RunDir, console: Console, closers: list[Any]) -> Run:
     from rltrain import scoring, tasks
     from rltrain.faults import Faults
+    from rltrain.rollouts import transport
     from rltrain.stages import Stages
     from rltrain.tracking import Tracker
 
@@ -37,7 +39,8 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     sets = tasks.build(config.tasks, seed=config.run.seed, twin=order.twin)
     for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards), sets.kinds)]:
         console.note(note)
-    room = engine_room(config, closers)
+    route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
+    room = engine_room(config, closers, route)
     trainer = _trainer(order, channel)
     tracker = Tracker.open(
         config.run.wandb, order.directory, order.directory.name, config.model_dump(mode="json"), note=console.note
@@ -67,7 +70,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         faults=Faults(order.faults),
         console=console,
         tracker=tracker,
-        named_weights=_named_weights(config, trainer),
+        send_weights=_send_weights(config, route, room.pool, channel, _named_weights(config, trainer, channel)),
     )
     return _restored(run, order.resume) if order.resume else run
 
@@ -80,15 +83,20 @@ class EngineRoom(NamedTuple):
     office: TicketOffice
 
 
-def engine_room(config: Config, closers: list[Any]) -> EngineRoom:
-    """Engines and reward workers, starting up; `closers` gets what ends them. Ray must be running."""
+def engine_room(config: Config, closers: list[Any], route: str = "store") -> EngineRoom:
+    """Engines and reward workers, starting up; `closers` gets what ends them. Ray must be running.
+
+    `route`: how weights will come, see rollouts/transport.py.
+    """
     from rltrain.collect import Collector
     from rltrain.models import load_tokenizer
+    from rltrain.rollouts.direct import DirectPool
     from rltrain.rollouts.pool import RolloutPool
     from rltrain.scoring_pool import ScoringPool
     from rltrain.tickets import TicketOffice
 
-    pool = RolloutPool(engine_specs(config), deadline_s=config.rollouts.deadline_s)
+    make = RolloutPool if route == "store" else DirectPool
+    pool = make(engine_specs(config, route), deadline_s=config.rollouts.deadline_s)
     closers.append(pool.close)
     judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
     closers.append(judges.close)
@@ -104,9 +112,13 @@ def engine_room(config: Config, closers: list[Any]) -> EngineRoom:
 
 
 def follower(order: Order, channel: Any) -> Any:
-    """What `loop.follow` needs: a trainer, a channel, and the weights' iterator."""
-    trainer = _trainer(order, channel)
-    return types.SimpleNamespace(trainer=trainer, channel=channel, named_weights=_named_weights(order.config, trainer))
+    """What `loop.follow` needs: a trainer, a channel, and this rank's part in sending weights."""
+    from rltrain.rollouts import transport
+
+    config, trainer = order.config, _trainer(order, channel)
+    route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
+    sender = transport.Sender(_plane(config, route, channel), _named_weights(config, trainer, channel))
+    return types.SimpleNamespace(trainer=trainer, channel=channel, accompany_weights=sender.accompany)
 
 
 def _trainer(order: Order, channel: Any) -> Any:
@@ -122,12 +134,40 @@ def _trainer(order: Order, channel: Any) -> Any:
     return RLTrainer(config, model, load_tokenizer(config.model.path), order.directory / "checkpoints")
 
 
-def _named_weights(config: Config, trainer: Any) -> Any:
+def _named_weights(config: Config, trainer: Any, channel: Any) -> Callable[[], Iterator[tuple[str, Any]]]:
+    """The weights as the engines want them; all ranks gather, so the leader calls the others to it."""
     import torch
 
     from rltrain.rollouts.weights import named_weights
 
-    return lambda: named_weights(trainer.model, getattr(torch, config.engine_dtype))
+    def weights() -> Iterator[tuple[str, Any]]:
+        if channel.leads:
+            channel.announce("weights")
+        return named_weights(trainer.model, getattr(torch, config.engine_dtype))
+
+    return weights
+
+
+def _send_weights(config: Config, route: str, pool: Any, channel: Any, weights: Any) -> Callable[[int], None]:
+    from rltrain.rollouts import transport
+
+    if route == "store":
+        return partial(transport.through_store, pool, weights)
+    pool.attach(transport.Sender(_plane(config, route, channel), weights))
+    return pool.publish_now
+
+
+def _plane(config: Config, route: str, channel: Any) -> Any:
+    from rltrain import cluster
+    from rltrain.rollouts import transport
+
+    if route == "ipc":
+        return transport.IpcPlane(channel, transport.export_cuda)
+    if route == "nccl":
+        from rltrain.rollouts.vllm_engine import connect_nccl
+
+        return transport.NcclPlane(connect_nccl, cluster.address(), config.rollouts.tensor_parallel)
+    return None
 
 
 def _render(config: Config, tokenizer: Any) -> Any:
@@ -136,7 +176,7 @@ def _render(config: Config, tokenizer: Any) -> Any:
     return partial(render, tokenizer, system=config.model.system, template=config.model.prompt_template)
 
 
-def engine_specs(config: Config) -> list[Any]:
+def engine_specs(config: Config, route: str = "store") -> list[Any]:
     """One spec per engine; CPU engines get cores of their own as far as there are any."""
     from rltrain.models import locate
     from rltrain.rollouts.spec import EngineSpec
@@ -155,6 +195,7 @@ def engine_specs(config: Config) -> list[Any]:
             tensor_parallel=r.tensor_parallel,
             gpus=r.gpus,
             memory=r.memory or default,
+            transport=route,
             sleeps=config.shared_gpu,
             seed=config.run.seed,
             name=f"engine-{i}",

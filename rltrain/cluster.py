@@ -15,6 +15,13 @@ from collections.abc import Iterator
 MARK = "RLTRAIN_SESSION"  # in the environment of every process of a run; its reaper knows them by it
 
 
+def address() -> str:
+    """This node, as other nodes of the cluster reach it."""
+    import ray
+
+    return ray.util.get_node_ip_address()
+
+
 @contextlib.contextmanager
 def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
     """Ray, our own or a running cluster's; our own is gone with everything it started when this ends.

@@ -80,8 +80,7 @@ def follow(run: Run) -> Iterator[dict[str, Any]]:
         elif kind == "logits":
             run.trainer.logits(argument)
         elif kind == "weights":
-            for _ in run.named_weights():
-                pass
+            run.accompany_weights()
         else:
             assert kind == "save", kind
             run.trainer.save(argument)

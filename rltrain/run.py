@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ class Run:
     faults: Faults
     console: Console
     tracker: Tracker
-    named_weights: Callable[[], Iterator[tuple[str, Any]]]
+    send_weights: Callable[[int], None]  # the trainer's weights as they are, to the engines, as this version
     progress: Progress = dataclasses.field(default_factory=Progress)
     restored: Sequence[tuple[Ticket, tuple[Completion, ...]]] = ()  # groups in flight at the checkpoint
     resumed_from: Path | None = None

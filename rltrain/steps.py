@@ -15,7 +15,6 @@ from rltrain import advantages, batch, checkpoint, collect
 from rltrain import evaluate as held_out
 from rltrain.batch import Row
 from rltrain.correction import drift_metrics
-from rltrain.rollouts.weights import pack
 from rltrain.run import Run
 from rltrain.types import Event, Group, Sampling, StepRecord, Ticket, TokenArrays
 
@@ -52,10 +51,8 @@ def look_once(run: Run) -> None:
 def publish(run: Run, version: int) -> None:
     """Send the trainer's weights to the engines under this version."""
     with run.stages("publish"):
-        run.channel.announce("weights")
-        packed, digest = pack(run.named_weights())
         run.wake()
-        run.pool.publish(version, packed, digest)
+        run.send_weights(version)
 
 
 def request(run: Run, count: int, version: int) -> list[Ticket]:

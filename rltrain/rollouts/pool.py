@@ -118,6 +118,21 @@ class RolloutPool:
             for slot in self._slots:
                 slot.tell("call", method, *args)
 
+    def ask(self, slot: Slot, method: str, *args: Any) -> Callable[[], Any]:
+        """Call a method of one engine; the returned function waits for its result. PoolError when it is lost."""
+        with self._lock:
+            ref = slot.tell("ask", method, *args)
+
+        def result() -> Any:
+            try:
+                return ray.get(ref, timeout=self._deadline_s)
+            except ray.exceptions.RayError as error:
+                raise PoolError(
+                    f"{slot.spec.name} was lost in {method}: {str(error).strip().splitlines()[0]}"
+                ) from error
+
+        return result
+
     def close(self) -> None:
         """End the engines."""
         self._closing.set()
@@ -140,11 +155,12 @@ class RolloutPool:
         ready, rest = ray.wait(list(asked), num_returns=1, timeout=POLL_S)
         if ready and rest:  # take all that is there: one wake-up for many engines
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        reports = [(asked[ref], _answer(ref)) for ref in ready]
+        reports = [(ref, _answer(ref)) for ref in ready]
         now = time.monotonic()
         with self._lock:
-            for slot, report in reports:
-                self._hear(slot, report)
+            for ref, report in reports:
+                if asked[ref].asked == ref:  # else the engine was replaced meanwhile
+                    self._hear(asked[ref], report)
             for slot in self._slots:
                 limit = (self._deadline_s if slot.ready else START_DEADLINE_S) + POLL_S
                 if now - slot.asked_at > limit:
@@ -186,9 +202,10 @@ class RolloutPool:
         batches: dict[int, list[Ticket]] = collections.defaultdict(list)
         while self._pending:
             ticket = self._pending[0]
-            if ticket.version not in self._versions:
+            able = [i for i, slot in enumerate(self._slots) if self._serves(slot, ticket)]
+            if not able:
                 break
-            index = min(range(len(self._slots)), key=lambda i: self._load_of(self._slots[i]))
+            index = min(able, key=lambda i: self._load_of(self._slots[i]))
             slot = self._slots[index]
             if self._load_of(slot) + ticket.num_samples > 2 * max(slot.spec.slots, ticket.num_samples):
                 break
@@ -202,6 +219,10 @@ class RolloutPool:
         for index, tickets in batches.items():
             if tickets:
                 self._slots[index].tell("submit", tickets)
+
+    def _serves(self, slot: Slot, ticket: Ticket) -> bool:
+        """Whether this engine can sample under the ticket's version, after a refit if need be."""
+        return ticket.version in self._versions
 
     @staticmethod
     def _load_of(slot: Slot) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import os
+import queue
 import signal
 import threading
 import time
@@ -58,6 +59,15 @@ class EngineServer:
     def call(self, number: int, name: str, *args: Any) -> None:
         """Queue a method of the engine itself (sleep, wake, a weight-transfer step)."""
         self._enqueue(number, [("call", (name, args))])
+
+    def ask(self, number: int, name: str, *args: Any) -> Any:
+        """Run a method of the engine when its turn comes, and return what it returns, or raise what it raises."""
+        answer: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._enqueue(number, [("ask", (answer, name, args))])
+        result, error = answer.get()
+        if error is not None:
+            raise error
+        return result
 
     def inject(self, number: int, fault: str) -> None:
         """Break on purpose: `kill`, `hang`, `slow` or `stale` (tests and `--fault`)."""
@@ -127,8 +137,18 @@ class EngineServer:
                 self._load(engine, *argument)
             elif kind == "call":
                 getattr(engine, argument[0])(*argument[1])
+            elif kind == "ask":
+                self._answer(engine, *argument)
             else:
                 self._break(argument)
+
+    @staticmethod
+    def _answer(engine: Engine, answer: queue.SimpleQueue, name: str, args: tuple[Any, ...]) -> None:
+        try:
+            answer.put((getattr(engine, name)(*args), None))
+        except BaseException as error:  # told to whoever asked, and the end of this engine as well
+            answer.put((None, error))
+            raise
 
     def _load(self, engine: Engine, version: int, packed: Packed) -> None:
         begun = time.monotonic()

@@ -26,7 +26,7 @@ class EngineLost(NamedTuple):
 class Version(NamedTuple):
     """A published set of weights."""
 
-    ref: Any  # ObjectRef of a Packed
+    ref: Any  # ObjectRef of a Packed; None where weights are sent and not kept
     digest: str
 
 
@@ -46,10 +46,10 @@ class Slot:
     losses: int = 0  # in a row
     commands: int = 0  # sent to the present tenant
 
-    def tell(self, method: str, *args: Any) -> None:
-        """Send a command; the number keeps the order, which Ray's threaded actors do not."""
-        getattr(self.actor, method).remote(self.commands, *args)
+    def tell(self, method: str, *args: Any) -> Any:
+        """Send a command; the number keeps the order, which Ray's threaded actors do not. Returns Ray's reference."""
         self.commands += 1
+        return getattr(self.actor, method).remote(self.commands - 1, *args)
 
 
 def wrong(ticket: Ticket, completions: Sequence[Completion], versions: Mapping[int, Version]) -> str | None:

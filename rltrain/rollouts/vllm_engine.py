@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,9 @@ class VLLMEngine:
         }
         if spec.gpus:
             arguments["gpu_memory_utilization"] = spec.memory
+        if spec.transport != "store":
             arguments["weight_transfer_config"] = {"backend": spec.transport}
+            arguments["worker_extension_cls"] = f"{Watched.__module__}.{Watched.__name__}"
         # processed_logprobs: of the distribution sampled from, temperature and truncation included
         self._llm = LLM(
             spec.model, dtype=spec.dtype, logprobs_mode="processed_logprobs", **{**arguments, **dict(spec.args)}
@@ -103,6 +105,31 @@ class VLLMEngine:
         self._version, self._digest = version, running.hex()
         return self._digest
 
+    # The four steps of a direct transport (transport.py), on vLLM's own weight-transfer engines of 0.28 and later.
+    # Not run on a GPU yet.
+
+    def open_transfer(self, info: dict[str, Any]) -> None:
+        """Meet the trainer: join its NCCL group, or learn how its handles are packed."""
+        self._llm.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": info})
+
+    def begin_weights(self) -> None:
+        """New weights are coming, in as many buckets as they need."""
+        assert not self._running, f"{len(self._running)} groups in flight while weights come in"
+        self._llm.collective_rpc("watch_weights")
+        self._llm.collective_rpc("start_weight_update")
+
+    def receive_weights(self, info: dict[str, Any]) -> None:
+        """Load one bucket; returns when it is in the model."""
+        self._llm.collective_rpc("update_weights", kwargs={"update_info": info})
+
+    def end_weights(self, version: int) -> str:
+        """The weights are whole; the digest of what the loaders of all workers consumed."""
+        self._llm.collective_rpc("finish_weight_update")
+        consumed = set(self._llm.collective_rpc("watched_digest"))
+        self._llm.reset_prefix_cache()
+        self._version, self._digest = version, " and ".join(sorted(consumed))  # one, unless workers differ
+        return self._digest
+
     def sleep(self) -> None:
         """Give the GPU's memory to the trainer (weights are kept on the host)."""
         self._llm.sleep(level=1)
@@ -114,6 +141,40 @@ class VLLMEngine:
     def health(self) -> dict[str, float]:
         """Groups running."""
         return {"running": float(len(self._running))}
+
+
+class Watched:
+    """Mixed into vLLM's worker by `worker_extension_cls`: digests what the model's loader consumes.
+
+    The transfer engines hand tensors to `model.load_weights` without showing them to anyone; the digest is
+    taken right there, in the worker, from the tensors as they arrived.
+    """
+
+    def watch_weights(self) -> None:
+        """Begin a digest; `load_weights` may be called any number of times."""
+        model = self.model_runner.get_model()
+        load, self.consumed = type(model).load_weights, Digest()
+        model.load_weights = lambda weights: load(model, self.consumed.watch(weights))
+
+    def watched_digest(self) -> str:
+        """End it; the digest of everything consumed since."""
+        del self.model_runner.get_model().load_weights
+        return self.consumed.hex()
+
+
+def connect_nccl(*, master_address: str, master_port: int, world_size: int) -> Callable[[Sequence], None]:
+    """Join a group of an engine's workers as its rank 0; the broadcast of a bucket. Not run on a GPU yet."""
+    import torch
+    from vllm.distributed.weight_transfer.nccl_common import trainer_init
+
+    place = {"master_address": master_address, "master_port": master_port, "world_size": world_size}
+    group = trainer_init(place)
+
+    def broadcast(bucket: Sequence) -> None:
+        for _, tensor in bucket:
+            group.broadcast(tensor.contiguous(), src=0, stream=torch.cuda.current_stream())
+
+    return broadcast
 
 
 def sampling_params(ticket: Ticket) -> Any:
