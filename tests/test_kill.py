@@ -30,35 +30,34 @@ def lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def marked() -> dict[int, str]:
+def marks(processes) -> dict[int, str]:
+    """Process id -> mark; a run's processes carry its mark in their environment."""
     found = {}
-    for process in psutil.process_iter():
+    for process in processes:
         try:
             if mark := process.environ().get(MARK):
                 found[process.pid] = mark
-        except psutil.Error:
+        except psutil.Error:  # ended meanwhile, or somebody else's
             continue
     return found
 
 
 def test_a_killed_run_leaves_nothing_and_goes_on(ray_session, tmp_path):
     directory = tmp_path / "killed"
-    before = set(marked().values())
     run = start(directory)
     deadline = time.monotonic() + 240
     while lines(directory / "metrics.jsonl") < 6:
         assert run.poll() is None, run.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    mine = set(marked().values()) - before
-    assert len(mine) == 1
+    (mine,) = set(marks(psutil.Process(run.pid).children(recursive=True)).values())
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     limit = time.monotonic() + 30
-    while (left := [pid for pid, mark in marked().items() if mark in mine]) and time.monotonic() < limit:
+    while mine in marks(psutil.process_iter()).values() and time.monotonic() < limit:
         time.sleep(0.5)
-    assert left == []
-    assert not Path(*mine).exists()
+    assert mine not in marks(psutil.process_iter()).values()
+    assert not Path(mine).exists()
     assert not (directory / "model").exists()
 
     again = start(directory, "--resume")

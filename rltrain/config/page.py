@@ -7,7 +7,6 @@ import types
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from rltrain.config import (
     Admission,
@@ -106,7 +105,7 @@ def _named(annotation: Any) -> str:
 def _default(field: Any) -> str:
     if field.default_factory is not None:
         return f"`{field.default_factory()!r}`"
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "required"
     if field.default is None:
         return ""
