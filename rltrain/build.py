@@ -70,7 +70,8 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         faults=Faults(order.faults),
         console=console,
         tracker=tracker,
-        send_weights=_send_weights(config, route, room.pool, channel, _named_weights(config, trainer, channel)),
+        send_weights=_send_weights(config, route, room.pool, channel, trainer),
+        final_weights=_named_weights(trainer, channel, "final", config.model.dtype),
     )
     return _restored(run, order.resume) if order.resume else run
 
@@ -117,8 +118,13 @@ def follower(order: Order, channel: Any) -> Any:
 
     config, trainer = order.config, _trainer(order, channel)
     route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
-    sender = transport.Sender(_plane(config, route, channel), _named_weights(config, trainer, channel))
-    return types.SimpleNamespace(trainer=trainer, channel=channel, accompany_weights=sender.accompany)
+    weights = _named_weights(trainer, channel, "weights", config.engine_dtype)
+    return types.SimpleNamespace(
+        trainer=trainer,
+        channel=channel,
+        accompany_weights=transport.Sender(_plane(config, route, channel), weights).accompany,
+        final_weights=_named_weights(trainer, channel, "final", config.model.dtype),
+    )
 
 
 def _trainer(order: Order, channel: Any) -> Any:
@@ -134,23 +140,24 @@ def _trainer(order: Order, channel: Any) -> Any:
     return RLTrainer(config, model, load_tokenizer(config.model.path), order.directory / "checkpoints")
 
 
-def _named_weights(config: Config, trainer: Any, channel: Any) -> Callable[[], Iterator[tuple[str, Any]]]:
-    """The weights as the engines want them; all ranks gather, so the leader calls the others to it."""
+def _named_weights(trainer: Any, channel: Any, kind: str, dtype: str) -> Callable[[], Iterator[tuple[str, Any]]]:
+    """The weights in this precision; all ranks gather, so the leader calls the others to it by `kind`."""
     import torch
 
     from rltrain.rollouts.weights import named_weights
 
     def weights() -> Iterator[tuple[str, Any]]:
         if channel.leads:
-            channel.announce("weights")
-        return named_weights(trainer.model, getattr(torch, config.engine_dtype))
+            channel.announce(kind)
+        return named_weights(trainer.model, getattr(torch, dtype))
 
     return weights
 
 
-def _send_weights(config: Config, route: str, pool: Any, channel: Any, weights: Any) -> Callable[[int], None]:
+def _send_weights(config: Config, route: str, pool: Any, channel: Any, trainer: Any) -> Callable[[int], None]:
     from rltrain.rollouts import transport
 
+    weights = _named_weights(trainer, channel, "weights", config.engine_dtype)
     if route == "store":
         return partial(transport.through_store, pool, weights)
     pool.attach(transport.Sender(_plane(config, route, channel), weights))

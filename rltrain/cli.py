@@ -22,8 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.command(arguments) or 0
     except ValueError as error:
         return _say(error, 2, arguments.verbose)
-    except KeyboardInterrupt as error:
-        return _say(error, 130, arguments.verbose)
+    except KeyboardInterrupt:
+        return _say(KeyboardInterrupt("interrupted"), 130, arguments.verbose)
     except Exception as error:  # the last stop: one line for the person, the traceback with -v
         return _say(error, 1, arguments.verbose)
 
@@ -83,9 +83,13 @@ def _config_arguments(sub: argparse.ArgumentParser) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from rltrain import config, launch
 
+    resume = arguments.resume
+    if resume and "=" in resume and not Path(resume).exists():  # `--resume key=value`: the newest run, and an override
+        arguments.overrides.append(resume)
+        resume = ""
     loaded = config.load(arguments.config, arguments.overrides)
     stem = config.find(arguments.config).stem
-    launch.train(loaded, stem, resume=arguments.resume, twin=arguments.twin, faults=arguments.fault)
+    launch.train(loaded, stem, resume=resume, twin=arguments.twin, faults=arguments.fault)
     return 0
 
 

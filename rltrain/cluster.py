@@ -38,7 +38,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         return
     if address:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        _end_on_sigterm()
+        end_on_sigterm()
         try:
             yield
         finally:
@@ -62,7 +62,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
             logging_level="ERROR",
             _temp_dir=folder,
         )
-        _end_on_sigterm()
+        end_on_sigterm()
         yield
     finally:
         ray.shutdown()
@@ -71,7 +71,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_on_sigterm() -> None:
-    """A scheduler's farewell ends a run as Ctrl-C does. After `ray.init`, which sets a handler of its own."""
+def end_on_sigterm() -> None:
+    """A scheduler's farewell ends a run as Ctrl-C does. Again after `ray.init`, which sets a handler of its own."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from rltrain import checkpoint, evaluate, plugins
@@ -39,28 +41,37 @@ def finish(run: Run) -> list[str]:
 
 
 def _save_model(run: Run) -> None:
-    """`model/`: what `from_pretrained` and vLLM load; an adapter beside it, merged into it."""
+    """`model/`: what `from_pretrained` and vLLM load; an adapter beside it, merged into it.
+
+    Written from gathered tensors, so that a model in shards is saved like any other.
+    """
     import torch
 
     model = run.trainer.accelerator.unwrap_model(run.trainer.model)
     target = run.directory.path / "model"
+    target.mkdir(exist_ok=True)
+    if run.config.model.lora is not None:
+        last = checkpoint.whole(run.directory.checkpoints)[-1]
+        shutil.copytree(last.path, target / "adapter", ignore=_no_adapter, dirs_exist_ok=True)
+        model = model.get_base_model()
+    model.config.dtype = getattr(torch, run.config.model.dtype)
     with no_progress_bars():
-        if run.config.model.lora is not None:
-            model.save_pretrained(target / "adapter")
-            model = model.merge_and_unload()
-        model.to(getattr(torch, run.config.model.dtype)).save_pretrained(target)
+        model.save_pretrained(target, state_dict={name: tensor.cpu() for name, tensor in run.final_weights()})
     run.trainer.processing_class.save_pretrained(target)
+
+
+def _no_adapter(directory: str, names: list[str]) -> list[str]:
+    """What of a checkpoint is not the adapter."""
+    return [name for name in names if not name.startswith("adapter_")]
 
 
 def _mean(outcomes: dict[str, Any]) -> float:
     return float(sum(row.mean() for row in outcomes.values()) / max(1, len(outcomes)))
 
 
-def last_words(error: BaseException, directory: RunDir) -> str:
+def last_words(error: BaseException, directory: Path) -> str:
     """What happened, where the state is, how to go on."""
     what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-    found = checkpoint.whole(directory.checkpoints)
+    found = checkpoint.whole(RunDir.open(directory).checkpoints)
     state = f"checkpoint of step {found[-1].step} in {found[-1].path}" if found else "no checkpoint yet"
-    return (
-        f"{what}\nrun directory {directory.path}; {state}; go on with: rltrain train CONFIG --resume {directory.path}"
-    )
+    return f"{what}\nrun directory {directory}; {state}; go on with: rltrain train CONFIG --resume {directory}"

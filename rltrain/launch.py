@@ -26,6 +26,7 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     from rltrain import cluster
     from rltrain.faults import Faults
 
+    cluster.end_on_sigterm()
     plugins.check_shadowing()
     Faults(faults)
     if twin:
@@ -34,22 +35,31 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
         config, stem = twin_of(config), f"{stem}-twin"
     order = orders.place(config, stem, resume=resume, twin=twin, faults=tuple(faults))
     console = Console(live=config.run.console)
-    with cluster.session(config.distributed.ray_address, config.distributed.processes):
-        if config.distributed.processes == 1 and not config.distributed.gpus:
-            run_rank(order, console)
-        else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'
-            _run_ranks(order, console)
+    try:
+        with cluster.session(config.distributed.ray_address, config.distributed.processes):
+            if config.distributed.processes == 1 and not config.distributed.gpus:
+                run_rank(order, console)
+            else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'
+                _run_ranks(order, console)
+    except KeyboardInterrupt as error:  # Ctrl-C or SIGTERM, at any moment from Ray's start to its end
+        raise _failed(error, order.directory) from error
     return order.directory
 
 
 def _run_ranks(order: Order, console: Console) -> None:
     """Trainer processes of Ray Train; what ends one of them without a word of its own gets its last words here."""
-    from rltrain import distributed, finish
+    from rltrain import distributed
 
     try:
         distributed.launch(order, console)
-    except (distributed.TrainersFailed, KeyboardInterrupt) as error:
-        raise RunFailed(finish.last_words(error, RunDir.open(order.directory))) from error
+    except distributed.TrainersFailed as error:
+        raise _failed(error, order.directory) from error
+
+
+def _failed(error: BaseException, directory: Path) -> RunFailed:
+    from rltrain import finish
+
+    return RunFailed(finish.last_words(error, directory))
 
 
 def run_rank(order: Order, console: Console) -> None:
@@ -68,8 +78,9 @@ def run_rank(order: Order, console: Console) -> None:
         run = build.leader(order, channel, directory, console, closers)
         run.trainer.run(loop.train(run), resume_from=order.resume.path if order.resume else None)
         lines = finish.finish(run)
-    except (Exception, KeyboardInterrupt) as error:
-        raise RunFailed(finish.last_words(error, directory)) from error
+        channel.announce("stop")
+    except Exception as error:
+        raise _failed(error, order.directory) from error
     finally:
         for close in reversed(closers):
             close()

@@ -40,7 +40,6 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
             steps.record(run, step, update, evaluation=steps.evaluate(run, step))
         progress.rollouts = rollout + 1
         steps.save(run, step)
-    run.channel.announce("stop")
 
 
 def collect(run: Run, version: int) -> list[Group]:
@@ -81,6 +80,9 @@ def follow(run: Run) -> Iterator[dict[str, Any]]:
             run.trainer.logits(argument)
         elif kind == "weights":
             run.accompany_weights()
+        elif kind == "final":
+            for _ in run.final_weights():
+                pass
         else:
             assert kind == "save", kind
             run.trainer.save(argument)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ class Run:
     console: Console
     tracker: Tracker
     send_weights: Callable[[int], None]  # the trainer's weights as they are, to the engines, as this version
+    final_weights: Callable[[], Iterator[tuple[str, Any]]]  # full tensors in the model's own precision
     progress: Progress = dataclasses.field(default_factory=Progress)
     restored: Sequence[tuple[Ticket, tuple[Completion, ...]]] = ()  # groups in flight at the checkpoint
     resumed_from: Path | None = None

@@ -129,6 +129,8 @@ def test_a_fault_of_no_known_kind(here, capfd, fault):
 def test_nothing_to_resume(here, capfd):
     assert "no run of 'small' under runs/" in refused(here, capfd, "train", "small.yaml", "--resume")
     assert "no such directory" in refused(here, capfd, "train", "small.yaml", "--resume", "small-007")
+    # an override after --resume is no run's name
+    assert "no run of 'small' under runs/" in refused(here, capfd, "train", "small.yaml", "--resume", "run.seed=3")
 
 
 def test_a_checkpoint_of_another_config(here, capfd):

@@ -1,0 +1,86 @@
+"""`kill -9` of a whole run: nothing stays behind, and it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from rltrain import config, launch
+from rltrain.cluster import MARK
+
+ORDER = ["checkpoints.every=2", "evaluation.prompts=2", "run.console=false"]
+
+
+def start(directory: Path, *options: str) -> subprocess.Popen:
+    arguments = ["train", "quickstart", "--twin", *options, f"run.dir={directory}", *ORDER]
+    return subprocess.Popen(
+        [sys.executable, "-m", "rltrain", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def marks(processes) -> dict[int, str]:
+    """Process id -> mark; a run's processes carry its mark in their environment."""
+    found = {}
+    for process in processes:
+        try:
+            if mark := process.environ().get(MARK):
+                found[process.pid] = mark
+        except psutil.Error:  # ended meanwhile, or somebody else's
+            continue
+    return found
+
+
+def test_a_killed_run_leaves_nothing_and_goes_on(ray_session, tmp_path):
+    directory = tmp_path / "killed"
+    run = start(directory)
+    deadline = time.monotonic() + 240
+    while lines(directory / "metrics.jsonl") < 6:
+        assert run.poll() is None, run.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (mine,) = set(marks(psutil.Process(run.pid).children(recursive=True)).values())
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    limit = time.monotonic() + 30
+    while (mine in marks(psutil.process_iter()).values() or Path(mine).exists()) and time.monotonic() < limit:
+        time.sleep(0.5)
+    assert mine not in marks(psutil.process_iter()).values()
+    assert not Path(mine).exists()
+    assert not (directory / "model").exists()
+
+    again = start(directory, "--resume")
+    output, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, output
+    whole = tmp_path / "whole"
+    loaded = config.load("quickstart", [*ORDER, f"run.dir={whole}"])
+    launch.train(loaded, "quickstart", resume=None, twin=True, faults=())
+    a, b = (load_file(path / "model" / "model.safetensors") for path in (directory, whole))
+    assert all((a[name] == b[name]).all() for name in b)
+    assert lines(directory / "metrics.jsonl") == 13
+
+
+@pytest.mark.parametrize("under_way", [True, False], ids=["under way", "at its start"])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])
+def test_a_stopped_run_says_how_to_go_on(tmp_path, sent, under_way):
+    directory = tmp_path / "stopped"
+    run = start(directory)
+    while (lines(directory / "metrics.jsonl") < 4) if under_way else not (directory / "manifest.json").exists():
+        assert run.poll() is None, run.stdout.read()
+        time.sleep(0.02)
+    run.send_signal(sent)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode in (1, 130)
+    assert f"--resume {directory}" in output
+    assert "Traceback" not in output
