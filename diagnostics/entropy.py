@@ -13,8 +13,9 @@ from rltrain.types import Event, Panel, StepRecord
 class EntropyDiagnostic:
     """Computes `entropy/*`, `plan/ratio` and `length/*` from the trained tokens.
 
-    The gap comes with a 95% interval from a bootstrap over completions, seeded by `seed` and the step, and is
-    left out where it would rest on fewer than `min_planning_tokens` planning tokens.
+    Gap and ratio come with a 95% interval from a bootstrap over completions, seeded by `seed` and the step,
+    and are left out where they would rest on fewer than `min_planning_tokens` planning tokens; an event says
+    so the first time. Tokens whose entropy is not finite count in nothing but `entropy/nonfinite_tokens`.
     """
 
     panels: Sequence[Panel] = (
@@ -34,10 +35,18 @@ class EntropyDiagnostic:
             "level; where the curve is missing there were too few planning tokens to say anything.",
         ),
         Panel(
-            "What the entropies rest on",
-            ("entropy/planning_tokens", "entropy/execution_tokens"),
+            "Entropy ratio",
+            ("entropy/ratio", "entropy/ratio_low", "entropy/ratio_high"),
             "line",
-            "Token counts behind the two curves. A planning entropy over a few dozen tokens is mostly noise.",
+            "Planning over execution, with its 95% interval: the comparison that survives when both fall together. "
+            "It grows without bound as execution goes to 0; read it beside the gap.",
+        ),
+        Panel(
+            "What the entropies rest on",
+            ("entropy/planning_tokens", "entropy/execution_tokens", "entropy/nonfinite_tokens"),
+            "line",
+            "Token counts behind the two curves. A planning entropy over a few dozen tokens is mostly noise. "
+            "Tokens without a finite entropy are left out and should not be there at all.",
         ),
         Panel(
             "Length",
@@ -57,87 +66,122 @@ class EntropyDiagnostic:
         self.min_planning_tokens = min_planning_tokens
         self.resamples = resamples
         self.seed = seed
+        self._told = False  # that there are too few planning tokens
+        self._events: list[Event] = []
 
     def observe(self, record: StepRecord) -> dict[str, float]:
         """The metrics of a step; empty when nothing was trained."""
-        rows = _rows(record)
+        rows = token_sums(record)
         if not len(rows.sums):
             return {}
-        metrics = self._entropies(rows.sums) | _lengths(rows)
+        metrics = entropies(rows.sums.sum(axis=0), self.min_planning_tokens) | _lengths(rows)
         if "entropy/gap" in metrics:
-            metrics |= self._interval(rows.sums, record.step)
+            metrics |= self._intervals(rows.sums, record.step)
+        self._tell_of_few(record.step, metrics["entropy/planning_tokens"])
         for source in sorted(set(rows.sources)):
-            of_source = rows.sums[np.array([s == source for s in rows.sources])]
-            metrics |= {f"{name}@{source}": value for name, value in self._entropies(of_source).items()}
+            of_source = rows.sums[np.array([s == source for s in rows.sources])].sum(axis=0)
+            found = entropies(of_source, self.min_planning_tokens)
+            metrics |= {f"{name}@{source}": value for name, value in found.items()}
+        if rows.nonfinite:
+            metrics["entropy/nonfinite_tokens"] = float(rows.nonfinite)
         return metrics
 
-    def _entropies(self, sums: np.ndarray) -> dict[str, float]:
-        """Entropies of completions with the given sums; what rests on no token is absent."""
-        h_planning, n_planning, h_execution, n_execution = map(float, sums.sum(axis=0))
-        metrics = {"entropy/planning_tokens": n_planning, "entropy/execution_tokens": n_execution}
-        if n_planning + n_execution:
-            metrics["entropy/mean"] = (h_planning + h_execution) / (n_planning + n_execution)
-            metrics["plan/ratio"] = n_planning / (n_planning + n_execution)
-        if n_execution:
-            metrics["entropy/execution"] = h_execution / n_execution
-        if n_planning:
-            metrics["entropy/planning"] = h_planning / n_planning
-        if n_planning >= self.min_planning_tokens and n_execution:
-            metrics["entropy/gap"] = metrics["entropy/planning"] - metrics["entropy/execution"]
-            if h_execution:
-                metrics["entropy/ratio"] = metrics["entropy/planning"] / metrics["entropy/execution"]
-        return metrics
-
-    def _interval(self, sums: np.ndarray, step: int) -> dict[str, float]:
-        """95% interval of the gap: completions drawn with replacement, all resamples in one product."""
+    def _intervals(self, sums: np.ndarray, step: int) -> dict[str, float]:
+        """95% intervals of gap and ratio: completions drawn with replacement, all resamples in one product."""
         rng = np.random.default_rng([self.seed, step])
         draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), self.resamples)  # (R, N)
-        h_planning, n_planning, h_execution, n_execution = (draws @ sums).T
-        known = (n_planning > 0) & (n_execution > 0)
-        if not known.any():
+        drawn = draws @ sums
+        h_planning, n_planning, h_execution, n_execution = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)].T
+        if not len(n_planning):
             return {}
-        gaps = h_planning[known] / n_planning[known] - h_execution[known] / n_execution[known]
-        low, high = np.percentile(gaps, [2.5, 97.5])
-        return {"entropy/gap_low": float(low), "entropy/gap_high": float(high)}
+        planning, execution = h_planning / n_planning, h_execution / n_execution
+        metrics = _interval("entropy/gap", planning - execution)
+        if execution.min() > 0:
+            metrics |= _interval("entropy/ratio", planning / execution)
+        return metrics
+
+    def _tell_of_few(self, step: int, planning_tokens: float) -> None:
+        if planning_tokens < self.min_planning_tokens and not self._told:
+            self._told = True
+            self._events.append(_too_few(step, planning_tokens, self.min_planning_tokens))
 
     def events(self) -> list[Event]:
-        """None: phases are another diagnostic's to name."""
-        return []
+        """One a run, at the first step whose planning tokens are too few. Phases are another's to name."""
+        told, self._events = self._events, []
+        return told
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: every step stands alone."""
-        return {}
+        """Whether the event was told; every step stands alone otherwise."""
+        return {"told": self._told}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Go on from a checkpoint."""
+        self._told = bool(state["told"])
 
 
-class _Rows(NamedTuple):
-    """The trained completions of a step."""
+def entropies(sums: np.ndarray, min_planning_tokens: int) -> dict[str, float]:
+    """Metrics from (4,) sums as in `TokenSums`; what rests on no token is absent, a gap needs enough of them."""
+    h_planning, n_planning, h_execution, n_execution = map(float, sums)
+    metrics = {"entropy/planning_tokens": n_planning, "entropy/execution_tokens": n_execution}
+    if n_planning + n_execution:
+        metrics["entropy/mean"] = (h_planning + h_execution) / (n_planning + n_execution)
+        metrics["plan/ratio"] = n_planning / (n_planning + n_execution)
+    if n_execution:
+        metrics["entropy/execution"] = h_execution / n_execution
+    if n_planning:
+        metrics["entropy/planning"] = h_planning / n_planning
+    if n_planning >= min_planning_tokens and n_execution:
+        metrics["entropy/gap"] = metrics["entropy/planning"] - metrics["entropy/execution"]
+        if h_execution:
+            metrics["entropy/ratio"] = metrics["entropy/planning"] / metrics["entropy/execution"]
+    return metrics
+
+
+class TokenSums(NamedTuple):
+    """The trained completions of a step. Rows of parts of a step, one after another, are those of the step."""
 
     sums: np.ndarray  # (N, 4) float64: entropy sum and count of planning tokens, the same of execution tokens
     lengths: np.ndarray  # (N,) tokens
     truncated: np.ndarray  # (N,) bool
     sources: list[str]  # N
+    nonfinite: int  # tokens left out
 
 
-def _rows(record: StepRecord) -> _Rows:
-    sums, lengths, truncated, sources = [], [], [], []
+def token_sums(record: StepRecord) -> TokenSums:
+    """Entropy sums and token counts of every trained completion."""
+    sums, lengths, truncated, sources, nonfinite = [], [], [], [], 0
     for group, i, completion, tokens in record.completions():
         if tokens is None:
             continue
-        mask = tokens.loss_mask
+        entropy = tokens.entropy.astype(np.float64)
+        mask = tokens.loss_mask & np.isfinite(entropy)
         planning = group.planning[i] & mask if group.planning else np.zeros_like(mask)
         execution = mask & ~planning
-        entropy = tokens.entropy.astype(np.float64)
         sums.append((entropy[planning].sum(), planning.sum(), entropy[execution].sum(), execution.sum()))
         lengths.append(len(completion.token_ids))
         truncated.append(completion.finish_reason == "length")
         sources.append(group.task.source)
-    return _Rows(np.array(sums, np.float64), np.array(lengths), np.array(truncated, bool), sources)
+        nonfinite += int(tokens.loss_mask.sum() - mask.sum())
+    return TokenSums(np.array(sums, np.float64), np.array(lengths), np.array(truncated, bool), sources, nonfinite)
 
 
-def _lengths(rows: _Rows) -> dict[str, float]:
+def _interval(name: str, values: np.ndarray) -> dict[str, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _too_few(step: int, tokens: float, needed: int) -> Event:
+    return Event(
+        step,
+        "too_few_planning_tokens",
+        "info",
+        {"planning_tokens": int(tokens), "min_planning_tokens": needed},
+        "entropy/gap and what else compares planning with execution is left out of such steps; sample more, lower "
+        "min_planning_tokens, or see by `rltrain tag` whether the lexicon fits these texts",
+    )
+
+
+def _lengths(rows: TokenSums) -> dict[str, float]:
     metrics = {
         "length/mean": float(rows.lengths.mean()),
         "length/max": float(rows.lengths.max()),

@@ -13,11 +13,16 @@ APOSTROPHE = "['\u2019\u02bc]?"
 
 
 class LexiconTagger:
-    """Marks the phrases of a lexicon file: one phrase of 2 to 8 words a line, `#` starts a comment."""
+    """Marks the phrases of a lexicon file: one phrase of 2 to 8 words a line, `#` starts a comment.
+
+    A comment `# version: ...` names the lexicon. Diagnostics keep `version` and `hash` in every checkpoint.
+    """
 
     def __init__(self, path: str | Path | None = None):
-        phrases = read_lexicon(Path(path) if path else LEXICON)
-        self.hash = hashlib.sha256("\n".join(phrases).encode()).hexdigest()[:12]
+        lines = _lines(Path(path) if path else LEXICON)
+        phrases = _phrases(lines, path or LEXICON)
+        self.version = _version(lines)  # what the file says about itself
+        self.hash = hashlib.sha256("\n".join(phrases).encode()).hexdigest()[:12]  # what it really marks
         self._pattern = compile_phrases(phrases)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -34,12 +39,25 @@ class LexiconTagger:
 
 def read_lexicon(path: Path) -> list[str]:
     """The phrases of a file: lower case, single spaces, sorted, each once. ValueError names a bad line."""
+    return _phrases(_lines(path), path)
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ValueError(f"lexicon {str(path)!r}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ValueError(f"lexicon {str(path)!r}: expected UTF-8 text") from None
+
+
+def _version(lines: Sequence[str]) -> str | None:
+    """The first `# version: ...`; None for a file that names none."""
+    found = (re.match(r"#\s*version:\s*(\S.*)", line, re.IGNORECASE) for line in lines)
+    return next((match[1].strip() for match in found if match), None)
+
+
+def _phrases(lines: Sequence[str], path: str | Path) -> list[str]:
     phrases = set()
     for number, line in enumerate(lines, 1):
         words = _lower(line.partition("#")[0].replace("\u2019", "'")).split()
