@@ -19,7 +19,7 @@ from rltrain.console import Console
 from rltrain.order import Order, fingerprint
 from rltrain.records import RunDir
 from rltrain.run import Progress, Run
-from rltrain.types import Curriculum, Event, Task, TaskTable
+from rltrain.types import Curriculum, Event, Tagger, Task, TaskTable
 
 if TYPE_CHECKING:
     from rltrain.collect import Collector
@@ -65,7 +65,9 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         gates=gates,
         held_out=held_out,
         probes=spread(sets.train, 2 * config.rollouts.engines + 2),
-        diagnostics=[built(spec.use, "rltrain.diagnostics", spec.args) for spec in config.diagnostics],
+        diagnostics=[
+            built(spec.use, "rltrain.diagnostics", spec.args, tagger=room.tagger) for spec in config.diagnostics
+        ],
         weights={spec.label: spec.weight for spec in config.rewards},
         faults=Faults(order.faults),
         console=console,
@@ -82,6 +84,7 @@ class EngineRoom(NamedTuple):
     pool: RolloutPool
     collector: Collector
     office: TicketOffice
+    tagger: Tagger
 
 
 def engine_room(config: Config, closers: list[Any], route: str = "store") -> EngineRoom:
@@ -109,7 +112,7 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
         max_prompt=config.sampling.max_prompt_length,
         long_prompts=config.sampling.long_prompts,
     )
-    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office)
+    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office, tagger)
 
 
 def follower(order: Order, channel: Any) -> Any:
@@ -228,11 +231,14 @@ def spread(table: TaskTable, count: int) -> list[Task]:
     return [table[int(i)] for i in turns[:count]]
 
 
-def built(spec: str, group: str, args: dict[str, Any]) -> Any:
-    """A plugin's object. ValueError where it is not found or takes other arguments."""
+def built(spec: str, group: str, args: dict[str, Any], **lent: Any) -> Any:
+    """A plugin's object; of what is `lent` it gets what it asks for by parameter name.
+
+    ValueError where it is not found or takes other arguments.
+    """
     factory = plugins.resolve(spec, group)
-    plugins.bind(factory, args)
-    return factory(**args)
+    wanted = plugins.bind(factory, args, given=lent)
+    return factory(**args, **{name: lent[name] for name in wanted})
 
 
 def _restored(run: Run, saved: checkpoint.Checkpoint) -> Run:

@@ -156,7 +156,7 @@ def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score
     if formats is not None:
         section.attempt(f"formats {config.formats.use!r}", lambda: _try_formats(formats))
     for spec in config.diagnostics:
-        diagnostic = _made(section, "diagnostic", spec.use, spec.args, "rltrain.diagnostics")
+        diagnostic = _made(section, "diagnostic", spec.use, spec.args, "rltrain.diagnostics", tagger=tagger)
         record = _step(tasks, scores)
         if diagnostic is not None and record is not None:
             strange = section.attempt(f"diagnostic {spec.use!r}", partial(_try_diagnostic, diagnostic, record))
@@ -165,8 +165,8 @@ def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score
     return section
 
 
-def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: str) -> Any:
-    made = section.attempt(f"{kind} {use!r}", lambda: build.built(use, group, args))
+def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: str, **lent: Any) -> Any:
+    made = section.attempt(f"{kind} {use!r}", lambda: build.built(use, group, args, **lent))
     if made is not None:
         section.ok(f"{kind} {use}: {where(type(made))}")
     return made
