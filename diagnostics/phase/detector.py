@@ -1,0 +1,141 @@
+"""The verdict: one judgement over how surely the policy executes and how variedly it plans.
+
+    consolidating  the uncertainty of execution is falling; plan diversity has not begun to rise
+    planning       plan diversity has risen since `onset_step`, and execution did not become less sure meanwhile
+    stalled        neither moves, and enough has been seen since the last move to say so
+    undecided      the evidence carries none of these
+
+After Wang et al., arXiv 2509.03646: execution is consolidated first, then the semantic entropy of strategic phrases
+rises. Token entropy of planning tokens is not read: the paper does not report that it rises. A policy that
+falls apart says more different things too, and is told from planning by its execution, which gets less sure.
+
+`judge` is a pure function of what was seen so far. Online it is called on the series up to now, after the fact on
+the whole series: at the same step both say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from diagnostics.phase.rise import FEWEST, Rise, find_rise
+from diagnostics.phase.verdict import Segment, State, Verdict
+
+EVIDENCE = 3.5  # log Bayes factor from which on a move is believed; its error rates are in docs/phases.md
+FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
+PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/semantic_entropy")
+
+
+def retrospective(steps: Sequence[int], metrics: Mapping[str, Sequence[float]]) -> Verdict:
+    """The verdict after `steps` (N,), which increase, on the series of `metrics`.
+
+    `metrics` holds (N,) series under the names of the metric table, NaN where a step has no value. Of
+    `ppl/execution_rel` and `entropy/execution` one is enough; without a series the verdict is "undecided", or
+    what the others carry. Raises ValueError for steps that do not increase and for a series of another length.
+    """
+    times = np.asarray(steps, np.int64)
+    if np.any(np.diff(times) <= 0):
+        raise ValueError("phase: steps do not increase; expected one row a step, in order; sort and merge the rows")
+    series = {name: np.asarray(metrics.get(name, np.full(len(times), np.nan)), np.float64) for name in NAMES}
+    for name, values in series.items():
+        if values.shape != times.shape:
+            raise ValueError(f"phase: {name} has {len(values)} values; expected {len(times)}, one a step, NaN for none")
+    return judge(times, execution_uncertainty(series[PERPLEXITY], series[ENTROPY]), series[DIVERSITY])
+
+
+def execution_uncertainty(perplexity_rel: np.ndarray, entropy: np.ndarray) -> np.ndarray:
+    """One series (N,) in nats of what relative perplexity (N,) and token entropy (N,) of execution both measure.
+
+    On its own samples a policy's mean negative log-likelihood has the entropy as expectation, and the log of the
+    relative perplexity is that likelihood up to a constant: their mean is steadier than either. Where they are
+    mostly not known together, the one that is known more often is taken alone.
+    """
+    positive = np.isfinite(perplexity_rel) & (perplexity_rel > 0)
+    surprise = np.where(positive, np.log(np.where(positive, perplexity_rel, 1.0)), np.nan)
+    alone, other, both = (int(np.isfinite(series).sum()) for series in (surprise, entropy, surprise + entropy))
+    if both >= 0.8 * max(alone, other):
+        return 0.5 * (surprise + entropy)
+    return surprise if alone >= other else entropy
+
+
+def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Verdict:
+    """The verdict on execution uncertainty (N,) and plan diversity (N,) at steps (N,): all that was seen so far."""
+    rise, fall = find_rise(steps, diversity), find_rise(steps, -execution)
+    if rise is None and fall is None:
+        return Verdict("undecided", None, None, 0.0, (), "too few steps with a value", {})
+    evidence = _numbers("diversity_rise", rise) | _numbers("execution_fall", fall)
+    if _certain(rise):
+        blurring = find_rise(steps, execution)
+        if not _certain(blurring):
+            parts = _segments(steps, rise, fall, "planning", rise.onset, rise.probability)
+            why = "plan diversity has risen, and execution did not become less sure"
+            return Verdict("planning", rise.onset, rise.interval, rise.probability, parts, why, evidence)
+        evidence |= _numbers("execution_rise", blurring)
+        chance = 1 - blurring.probability
+        parts = _segments(steps, rise, fall, "undecided", min(rise.onset, blurring.onset), chance)
+        why = "plan diversity rises, but execution gets less sure as well: a policy that falls apart looks like this"
+        return Verdict("undecided", None, None, chance, parts, why, evidence)
+    state, since, confidence, why = _without_a_rise(steps, rise, fall)
+    parts = _segments(steps, rise, fall, state, since, confidence)
+    return Verdict(state, None, None, confidence, parts, why, evidence)
+
+
+def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> tuple[State, int, float, str]:
+    """State, since when, how sure, and why, where plan diversity has not certainly risen."""
+    flat = 1.0 if rise is None else 1 - rise.probability
+    falling = 0.0 if fall is None else fall.probability * fall.going_on
+    if _certain(fall) and falling > 0.5:
+        return "consolidating", fall.onset, flat * falling, "execution is getting surer, plan diversity does not rise"
+    since = fall.end if _certain(fall) else int(steps[0])
+    chances = (flat * (1 - falling), flat * falling, 1 - flat)  # of stalled, consolidating, planning
+    if rise is None or fall is None:
+        return "undecided", since, max(chances), "one of execution and plan diversity has too few values"
+    if chances[0] > 0.5 and _independent(steps, since, int(steps[-1]), rise, fall) >= FLAT_ENOUGH:
+        return "stalled", since, chances[0], "neither execution nor plan diversity moves"
+    return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
+
+
+def _certain(move: Rise | None) -> bool:
+    return move is not None and move.log_bayes_factor >= EVIDENCE
+
+
+def _independent(steps: np.ndarray, start: int, end: int, *moves: Rise) -> float:
+    """How many independent observations the AR(1) observations of a stretch are worth, in the less telling series."""
+    share = np.count_nonzero((steps > start) & (steps <= end)) / len(steps)
+    return min(share * move.count * (1 - move.phi) / (1 + move.phi) for move in moves)
+
+
+def _segments(
+    steps: np.ndarray, rise: Rise | None, fall: Rise | None, state: State, since: int, confidence: float
+) -> tuple[Segment, ...]:
+    """The stretches of the run: what came before `since`, then `state`. Gaps too short to judge join a neighbour."""
+    first, last = int(steps[0]), int(steps[-1])
+    parts: list[Segment] = []
+    if _certain(fall) and fall.onset < since:
+        begin = fall.onset if fall.onset - first >= FEWEST else first
+        end = fall.end if since - fall.end >= FEWEST else since
+        if begin > first:
+            parts.append(_quiet(steps, first, begin, rise, fall))
+        parts.append(Segment("consolidating", begin, end, fall.probability))
+    reached = parts[-1].end if parts else first
+    if reached < since:
+        parts.append(_quiet(steps, reached, since, rise, fall))
+    if parts and parts[-1].state == state:
+        since = parts.pop().start
+    return (*parts, Segment(state, since, last, confidence))
+
+
+def _quiet(steps: np.ndarray, start: int, end: int, rise: Rise | None, fall: Rise | None) -> Segment:
+    """A stretch between certain moves in which nothing moves, called stalled where it is long enough."""
+    long = rise is not None and fall is not None and _independent(steps, start, end, rise, fall) >= FLAT_ENOUGH
+    chance = min(move.probability for move in (rise, fall) if _certain(move))
+    return Segment("stalled" if long else "undecided", start, end, chance)
+
+
+def _numbers(name: str, move: Rise | None) -> dict[str, float]:
+    """A move as evidence."""
+    if move is None:
+        return {}
+    found = {"log_bayes_factor": move.log_bayes_factor, "size": move.size, "noise": move.noise, "phi": move.phi}
+    return {f"{name}_{key}": value for key, value in (found | {"observations": float(move.count)}).items()}

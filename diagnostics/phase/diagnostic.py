@@ -1,0 +1,105 @@
+"""The phase detector in a run: reads what the diagnostics before it measured, judges after every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diagnostics.phase.detector import NAMES, retrospective
+from diagnostics.phase.verdict import STATES, State, Verdict
+from rltrain.types import Event, Panel, StepRecord
+
+ADVICE: Mapping[State, str] = {
+    "undecided": "the evidence for the earlier phase is gone; take no action on it, and look at the phase panels",
+    "consolidating": "nothing to do: procedures are becoming routine; planning comes after this, if at all",
+    "planning": "planning-focused credit (hicra) makes sense from here on; look at the phrases that are new",
+    "stalled": "neither execution nor planning moves: look at reward/zero_variance, the mix of difficulties, and "
+    "whether the model has plans to choose from (plan/semantic_entropy)",
+}
+
+
+class PhaseDiagnostic:
+    """Computes `phase/*` from `ppl/execution_rel`, `entropy/execution` and `plan/semantic_entropy` of the record.
+
+    Belongs behind the diagnostics that measure those. Nothing is said of a step that has none of them. The verdict
+    of a step rests on that step and those before it, and equals `retrospective` over the same steps.
+    """
+
+    panels: Sequence[Panel] = (
+        Panel(
+            "Phase of learning",
+            ("phase/state",),
+            "line",
+            "0 undecided, 1 consolidating, 2 planning, 3 stalled, judged from the steps so far. Undecided is the "
+            "right answer while the noise is as large as the move; a state that flickers is not to be acted on.",
+        ),
+        Panel(
+            "How sure the phase is",
+            ("phase/confidence",),
+            "line",
+            "Probability that the state is right; where it is undecided, that of the likeliest state. How far it can "
+            "be taken at its word is measured in docs/phases.md.",
+        ),
+        Panel(
+            "Onset of planning",
+            ("phase/onset", "phase/onset_low", "phase/onset_high"),
+            "line",
+            "The step at which plan diversity began to rise, as judged at each step, with its 90% interval. It "
+            "settles as steps come in; an onset that keeps moving along with the run is a slow drift and no onset.",
+        ),
+    )
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._series: dict[str, list[float]] = {name: [] for name in NAMES}
+        self._named: State | None = None  # the last state an event spoke of
+        self._events: list[Event] = []
+
+    def observe(self, record: StepRecord) -> dict[str, float]:
+        """The verdict after this step; empty where the step has none of the three metrics."""
+        found = {name: float(record.metrics.get(name, math.nan)) for name in NAMES}
+        if not any(map(math.isfinite, found.values())):
+            return {}
+        self._steps.append(record.step)
+        for name, value in found.items():
+            self._series[name].append(value)
+        verdict = retrospective(self._steps, self._series)
+        self._announce(record.step, verdict)
+        metrics = {"phase/state": float(STATES.index(verdict.state)), "phase/confidence": verdict.confidence}
+        if verdict.onset_step is not None and verdict.interval is not None:
+            low, high = verdict.interval
+            metrics |= {"phase/onset": float(verdict.onset_step)}
+            metrics |= {"phase/onset_low": float(low), "phase/onset_high": float(high)}
+        return metrics
+
+    def events(self) -> list[Event]:
+        """`phase_changed`: another state was named, or planning is not certain any more."""
+        events, self._events = self._events, []
+        return events
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen, and what was said last."""
+        return {
+            "steps": list(self._steps),
+            "series": {name: list(values) for name, values in self._series.items()},
+            "named": self._named,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where `state_dict` left off."""
+        self._steps = list(state["steps"])
+        self._series = {name: list(state["series"][name]) for name in NAMES}
+        self._named = state["named"]
+        self._events = []
+
+    def _announce(self, step: int, verdict: Verdict) -> None:
+        before, now = self._named, verdict.state
+        if now == before or (now == "undecided" and before != "planning"):
+            return  # to be undecided is no news, unless planning had been announced
+        self._named = now
+        evidence = {"from": before or "undecided", "to": now, "confidence": verdict.confidence, "why": verdict.why}
+        if verdict.interval is not None:
+            evidence |= {"onset_step": verdict.onset_step, "interval": list(verdict.interval)}
+        severity = "warning" if now in ("stalled", "undecided") else "info"
+        self._events.append(Event(step, "phase_changed", severity, evidence | dict(verdict.evidence), ADVICE[now]))

@@ -1,0 +1,222 @@
+"""The phase detector: sums against linear algebra, the four states, no look-ahead, bad input."""
+
+import json
+from importlib.metadata import entry_points
+
+import numpy as np
+import pytest
+
+from diagnostics.phase import changepoint
+from diagnostics.phase.detector import DIVERSITY, ENTROPY, PERPLEXITY, retrospective
+from diagnostics.phase.diagnostic import PhaseDiagnostic
+from diagnostics.phase.rise import FEWEST, MOST, find_rise, thinned
+from rltrain.metrics import undeclared
+from rltrain.types import Diagnostic, StepRecord
+
+
+def noise(n, phi=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    for i in range(1, n):
+        x[i] = phi * x[i - 1] + np.sqrt(1 - phi**2) * x[i]
+    return x
+
+
+def metrics(n=160, *, onset=80, width=20, rise=5.0, fall=12.0, blur=0.0, phi=0.3, seed=0):
+    """Execution gets surer over the first 40 steps, plan diversity rises from `onset` on by `rise` noise units."""
+    steps = np.arange(1, n + 1)
+    moved = -fall * np.clip(steps / 40, 0, 1) + blur * np.clip((steps - 60) / 60, 0, 1)
+    entropy = 1.0 + 0.03 * (moved + noise(n, phi, seed + 1))
+    perplexity = np.exp(0.03 * (moved + noise(n, phi, seed + 2)))
+    diversity = 6.0 + 0.1 * (rise * np.clip((steps - onset) / width, 0, 1) + noise(n, phi, seed))
+    return steps, {ENTROPY: entropy, PERPLEXITY: perplexity, DIVERSITY: diversity}
+
+
+def head(series, n):
+    return {name: values[:n] for name, values in series.items()}
+
+
+# --- the change point ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("p", "i", "w"), [(0, 0, 0), (3, 5, 4), (6, 12, 7), (9, 30, -1)])
+def test_prefix_sums_are_generalised_least_squares(p, i, w):
+    """Against the dense inverse of the AR(1) correlation, with gaps in the steps."""
+    rng = np.random.default_rng(p)
+    n, phi = 40, changepoint.PHIS[p]
+    times = np.sort(rng.choice(70, n, replace=False)).astype(float)
+    y, scale = rng.normal(size=n), np.ones(n)
+    starts, ends, possible = changepoint._grid(n)
+    sums = changepoint._sums(times, y, scale)
+    uu, uy, yy = changepoint._projected(sums, times, starts, ends)
+    assert possible[i, w]
+    correlation = np.where(np.eye(n) > 0, 1.0, phi ** np.abs(times[:, None] - times[None, :]))
+    inverse, one = np.linalg.inv(correlation), np.ones(n)
+    g = changepoint.ramp(times, times[i], times[ends[i, w]])
+    projected = inverse - np.outer(inverse @ one, one @ inverse) / (one @ inverse @ one)
+    np.testing.assert_allclose(
+        [uu[p, i, w], uy[p, i, w], yy[p]],
+        [g @ projected @ g, g @ projected @ y, y @ projected @ y],
+        rtol=1e-8,
+        atol=1e-9,
+    )
+    log_det = -0.5 * np.linalg.slogdet(correlation)[1] - 0.5 * np.log(one @ inverse @ one)
+    assert sums.log_scale[p] == pytest.approx(log_det, abs=1e-9)
+
+
+def test_a_verdict_has_no_units():
+    steps, series = metrics()
+    found = find_rise(steps, series[DIVERSITY])
+    other = find_rise(steps + 1000, 250.0 + 40 * series[DIVERSITY])
+    assert other.log_bayes_factor == pytest.approx(found.log_bayes_factor, rel=1e-6)
+    assert (other.onset - 1000, other.size) == (found.onset, pytest.approx(40 * found.size, rel=1e-6))
+
+
+def test_a_slow_wander_is_no_rise():
+    certain = [find_rise(np.arange(120), noise(120, 0.8, seed)).log_bayes_factor > 3.5 for seed in range(40)]
+    assert sum(certain) <= 1
+
+
+def test_one_outlier_is_no_rise():
+    for at in (1, 60, 100, 119):
+        y = noise(120)
+        y[at:] += 12 * 0.7 ** np.arange(120 - at)
+        assert find_rise(np.arange(120), y).log_bayes_factor < 3.5
+
+
+@pytest.mark.parametrize("width", [1, 10, 60])
+def test_the_onset_is_found(width):
+    y = noise(300, 0.3) + 6 * changepoint.ramp(np.arange(300), 140, 140 + width)
+    found = find_rise(np.arange(300), y)
+    assert found.probability > 0.99 and found.interval[0] <= 140 <= found.interval[1]
+    assert abs(found.onset - 140) <= 1 + width / 5
+
+
+# --- the verdict ---------------------------------------------------------------------------------
+
+
+def test_the_four_states():
+    steps, series = metrics()
+    verdicts = {n: retrospective(steps[:n], head(series, n)) for n in (8, 30, 80, 160)}
+    assert [v.state for v in verdicts.values()] == ["undecided", "consolidating", "undecided", "planning"]
+    last = verdicts[160]
+    assert last.interval[0] <= 80 <= last.interval[1] and abs(last.onset_step - 80) < 10
+    stalled = retrospective(*metrics(rise=0.0))
+    assert (stalled.state, stalled.onset_step, stalled.interval) == ("stalled", None, None)
+    assert [s.state for s in stalled.segments] == ["consolidating", "stalled"]
+
+
+def test_planning_may_hold_from_the_first_step():
+    verdict = retrospective(*metrics(onset=1, width=60, rise=8.0, fall=0.0))
+    assert verdict.state == "planning" and verdict.interval[0] == 1
+    assert verdict.onset_step <= 8
+
+
+def test_segments_cover_the_run_without_a_gap():
+    for arguments in ({}, {"rise": 0.0}, {"rise": 0.0, "fall": 0.0}, {"onset": 1}, {"blur": 30.0}, {"rise": 2.0}):
+        steps, series = metrics(**arguments)
+        for n in (14, 40, 100, 160):
+            verdict = retrospective(steps[:n], head(series, n))
+            parts = verdict.segments
+            assert (parts[0].start, parts[-1].end, parts[-1].state) == (1, n, verdict.state)
+            assert [a.end for a in parts[:-1]] == [b.start for b in parts[1:]]
+            assert all(0 <= part.confidence <= 1 for part in parts)
+            json.dumps(verdict.as_json())
+
+
+def test_a_policy_that_falls_apart_does_not_plan():
+    verdict = retrospective(*metrics(fall=0.0, blur=30.0))
+    assert verdict.state == "undecided" and "falls apart" in verdict.why
+
+
+def test_one_execution_series_is_enough_and_none_is_not():
+    steps, series = metrics()
+    for name in (ENTROPY, PERPLEXITY):
+        assert retrospective(steps, {k: v for k, v in series.items() if k != name}).state == "planning"
+    assert retrospective(steps[:80], {ENTROPY: series[ENTROPY][:80]}).state in ("consolidating", "undecided")
+    assert retrospective(steps, {}).state == "undecided"
+    assert retrospective([], {}).segments == ()
+
+
+def test_bad_values_count_as_missing():
+    steps, series = metrics()
+    gone = np.random.default_rng(0).uniform(size=len(steps)) < 0.3
+    clean = retrospective(steps[~gone], {name: values[~gone] for name, values in series.items()})
+    spoilt = {name: np.where(gone, bad, series[name]) for name, bad in zip(series, (np.nan, -1.0, np.inf), strict=True)}
+    found = retrospective(steps, spoilt)
+    assert (found.state, found.onset_step, found.interval) == (clean.state, clean.onset_step, clean.interval)
+    constant = {name: np.ones(len(steps)) for name in series}
+    assert retrospective(steps, constant).state == "undecided"
+
+
+def test_wrong_input_is_named():
+    steps, series = metrics(40)
+    with pytest.raises(ValueError, match="steps do not increase"):
+        retrospective(steps[::-1], series)
+    with pytest.raises(ValueError, match=r"plan/semantic_entropy has 39 values; expected 40"):
+        retrospective(steps, series | {DIVERSITY: series[DIVERSITY][1:]})
+
+
+def test_a_long_run_is_thinned_and_its_onset_still_found():
+    steps, series = metrics(10_000, onset=6_000, width=300)
+    kept, means = thinned(steps, series[DIVERSITY])
+    assert len(kept) <= MOST and means[0] == pytest.approx(series[DIVERSITY][:25].mean())
+    verdict = retrospective(steps, series)
+    assert verdict.state == "planning" and abs(verdict.onset_step - 6_000) < 150
+
+
+# --- in a run ------------------------------------------------------------------------------------
+
+
+def records(steps, series):
+    for i, step in enumerate(steps):
+        values = {name: float(column[i]) for name, column in series.items() if np.isfinite(column[i])}
+        yield StepRecord(int(step), (), {}, values | {"reward/mean": i / 100, "length/mean": 10.0 + i})
+
+
+def test_online_says_at_every_step_what_looking_back_says_there():
+    steps, series = metrics(120)
+    series[DIVERSITY][30:34] = np.nan
+    diagnostic = PhaseDiagnostic()
+    for n, record in enumerate(records(steps, series), 1):
+        said, back = diagnostic.observe(record), retrospective(steps[:n], head(series, n))
+        assert said["phase/confidence"] == back.confidence
+        assert said.get("phase/onset") == back.onset_step
+        assert back.interval is None or (said["phase/onset_low"], said["phase/onset_high"]) == back.interval
+        assert not undeclared(said)
+
+
+def test_a_resumed_run_says_the_same():
+    steps, series = metrics(110)
+    whole, first = PhaseDiagnostic(), PhaseDiagnostic()
+    told = []
+    for n, record in enumerate(records(steps, series), 1):
+        if n == 61:
+            second = PhaseDiagnostic()
+            second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+            first = second
+        assert whole.observe(record) == first.observe(record)
+        events = whole.events()
+        assert events == first.events()
+        told += events
+    assert whole.state_dict() == first.state_dict()
+    assert [told[0].evidence["to"], told[-1].evidence["to"]] == ["consolidating", "planning"]
+    assert told[-1].evidence["interval"][0] <= 80 and all(event.advice for event in told)
+
+
+def test_nothing_to_read_is_nothing_said():
+    diagnostic = PhaseDiagnostic()
+    assert isinstance(diagnostic, Diagnostic)
+    assert diagnostic.observe(StepRecord(1, (), {}, {"reward/mean": 1.0})) == {}
+    assert diagnostic.state_dict()["steps"] == []
+    assert not undeclared(stem for panel in diagnostic.panels for stem in panel.metrics)
+
+
+def test_it_is_found_by_name():
+    [found] = entry_points(group="rltrain.diagnostics", name="phase")
+    assert found.load() is PhaseDiagnostic
+
+
+def test_too_few_steps_are_too_few():
+    assert find_rise(np.arange(FEWEST - 1), noise(FEWEST - 1)) is None
+    assert find_rise(np.arange(FEWEST), noise(FEWEST)) is not None
