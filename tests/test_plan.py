@@ -55,7 +55,9 @@ def test_entropy_against_the_paper_s_formula_written_out():
     assert entropy(counts) == pytest.approx(seen + f1 / n * (1 - a) ** (1 - n) * tail, abs=1e-9)
 
 
-@pytest.mark.parametrize("counts", [[1] * 500, [1] + [2] * 3000, [1, 2] + [10**5] * 40, [1] * 9 + [10**6]])
+@pytest.mark.parametrize(
+    "counts", [[5, 1], [1, 1], [2, 1], [1] * 500, [1] + [2] * 3000, [1, 2] + [10**5] * 40, [1] * 9 + [10**6]]
+)
 def test_entropy_is_finite_where_powers_vanish(counts):
     assert 0 <= entropy(counts) < 40
 

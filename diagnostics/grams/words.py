@@ -1,4 +1,4 @@
-"""Words as the grams see them: without case and punctuation, numbers exchanged for one sign."""
+"""Words as the grams see them: without case and punctuation, all numbers alike."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019\u02bc][^\W_]+)*")
 _ITEM = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019\u02bc][^\W_]+)*|\S")
 
 
+def fold(word: str) -> str:
+    """Lower case without apostrophes: "Let's" and "lets" are one word."""
+    return word.translate(_APOSTROPHES).lower()
+
+
 def words(text: str) -> list[str]:
     """The words of a text: "Let's see," is lets, see."""
-    return [word.translate(_APOSTROPHES).lower() for word in _WORD.findall(text)]
+    return [fold(word) for word in _WORD.findall(text)]
 
 
 def pieces(items: Sequence[str], longest: int) -> list[str]:
@@ -22,8 +27,9 @@ def pieces(items: Sequence[str], longest: int) -> list[str]:
     return [" ".join(items[i : i + longest]) for i in range(0, len(items), longest)]
 
 
-def follower(text: str, start: int, count: int = 1, window: int = 80) -> str:
-    """The next `count` words, signs or numbers from `start` on; numbers are alike, the end is one too."""
-    items = _ITEM.findall(text[start : start + window])[:count]
-    items = [NUMBER if item[0].isdigit() else item.translate(_APOSTROPHES).lower() for item in items]
-    return " ".join(items + [END] * (len(items) < count))
+def follower(text: str, start: int, window: int = 80) -> str:
+    """The next word, sign or number from `start` on; all numbers are one, the end is one too."""
+    match = _ITEM.search(text, start, start + window)
+    if match is None:
+        return END
+    return NUMBER if match[0][0].isdigit() else fold(match[0])
