@@ -70,6 +70,18 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("status", _status, "one screen for a terminal")
     sub.add_argument("run", help="a run directory or name")
 
+    sub = add("tag", _tag, "planning spans and format of each text of a JSONL file")
+    sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")
+    sub.add_argument("--tagger", default="lexicon", metavar="SPEC", help="a tagger's name or module:attr")
+    sub.add_argument("--lexicon", type=Path, metavar="FILE", help="phrases for it (default: the shipped ones)")
+    sub.add_argument("--formats", default="rules", metavar="SPEC", help="a format classifier's name or module:attr")
+
+    grams = add("grams", _grams, "strategic grams from a run's correct completions: `rltrain grams mine PATH`")
+    grams.add_argument("action", choices=["mine"], help="find them")
+    grams.add_argument("path", type=Path, help="a run, a directory of .parquet files, or a .parquet or .jsonl file")
+    grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
+    grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
+
     sub = add("plugins", _plugins, "what is installed and where it comes from")
     sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
     return parser
@@ -122,6 +134,21 @@ def _status(arguments: argparse.Namespace) -> int:
     from rltrain.status import render
 
     Console().print(render(load_run(_run(arguments.run))))
+    return 0
+
+
+def _tag(arguments: argparse.Namespace) -> int:
+    from rltrain import tag
+
+    tag.main(arguments.file, arguments.tagger, arguments.formats, arguments.lexicon)
+    return 0
+
+
+def _grams(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    mine = plugins.resolve("grams_mine", "rltrain.commands")
+    mine(_run(str(arguments.path)), arguments.out, arguments.seed)
     return 0
 
 

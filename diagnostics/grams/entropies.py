@@ -35,7 +35,7 @@ def entropy(counts: Iterable[int]) -> float:
 def _tail(a: float, n: int) -> float:
     """(1 - a)^(1 - n) x (-log a - sum over r < n of (1 - a)^r / r), where the paper's form does not cancel."""
     b = 1.0 - a
-    if 0 < b and n * a < 10:
+    if b > 0 and n * a < 10:
         powers = b ** np.arange(1, n)
         return float((-np.log(a) - (powers / np.arange(1, n)).sum()) / powers[-1])
     j = np.arange(1, int(37 / a) + 2)  # the same as a series; b^j is below 1e-16 after it

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 NUMBER = "0"
 END = "</s>"  # what follows a gram that ends the text
 _APOSTROPHES = str.maketrans("", "", "'\u2019\u02bc")
+_CURLY = str.maketrans("\u2019\u02bc", "''")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019\u02bc][^\W_]+)*")
 _ITEM = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019\u02bc][^\W_]+)*|\S")
 
@@ -15,6 +16,11 @@ _ITEM = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019\u02bc][^\W_]+)*|\S")
 def fold(word: str) -> str:
     """Lower case without apostrophes: "Let's" and "lets" are one word."""
     return word.translate(_APOSTROPHES).lower()
+
+
+def straight(word: str) -> str:
+    """Lower case with plain apostrophes, as a lexicon is written."""
+    return word.translate(_CURLY).lower()
 
 
 def words(text: str) -> list[str]:

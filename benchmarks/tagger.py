@@ -1,0 +1,241 @@
+"""Whether the tagger is right, and how fast it is: `python -m benchmarks.tagger` (half a minute).
+
+Agreement over characters with every `benchmarks/labels/planning_*.jsonl` ({"text", "spans"}, labelled after
+docs/labels.md), and what is missed and wrongly marked there. The target is an F1 of 0.85 held out. The lexicon was
+built on the building half alone; `--show` prints texts and is refused for held-out files.
+Speed on one core: tokens a second of the tagger, and with the step's planning masks; decoding is not counted. The
+target is 1,000,000 tokens a second. Texts are made solutions, repeated to the lengths of completions; tokens are
+those of the built-in model's tokenizer, or 4 characters each where it is not there.
+    python -m benchmarks.tagger [FILE.jsonl ...] [--lexicon FILE] [--show]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.made_solutions import solutions
+from benchmarks.tell import keep
+from diagnostics.taggers import LexiconTagger
+from rltrain.collect import planning_mask
+from rltrain.types import Completion, Tagger
+
+LABELS = Path(__file__).parent / "labels"
+TARGET_F1, TARGET_SPEED = 0.85, 1_000_000
+LENGTHS = (200, 1000, 8000)  # characters of a completion, about
+CHARACTERS = 2_000_000  # of each speed measurement
+ROUNDS = 5
+MOVES = (  # of docs/labels.md; labels do not name them, so a span's own words do, the first line that fits
+    (
+        "doubt, go back",
+        r"\bwait|hold on|mistake|seem|right\b|but the|re-?read|\bback|actually|reconsider|rethink|wrong",
+    ),
+    ("check", r"verify|check|make sense|makes sense|confirm|test"),
+    ("branch", r"alternativ|another|\bcase|possib|other hand|either|instead|what if|suppose|assum|maybe|perhaps"),
+    ("set out", r"find|asked|goal|\bplan\b|break|figure|start|understand|want|look|think|solve|determine|question"),
+    ("stop or commit", r"that.?s all|that is all|together|combin|conclude|everything|enough information|done"),
+    ("deduce", r"mean|tells|impl|enough|follow|so (?:we|i|it|that|the)\b|since|because|must|have to|need to know"),
+    ("decompose, order", r"first|next|then|now|once|before|after|final|step|last|begin"),
+    ("choose a method", r"use|using|way|try|appl|approach|formula|trick|method|consider|let|can|could"),
+    ("other", r""),
+)
+Passage = tuple[str, Sequence[Sequence[int]]]
+
+
+def read(path: Path) -> list[Passage]:
+    """(text, spans) of each line."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [(row["text"], row["spans"]) for row in rows]
+
+
+def marked(length: int, spans: Iterable[Sequence[int]]) -> np.ndarray:
+    """(length,) bool: characters inside a span."""
+    mask = np.zeros(length, bool)
+    for start, end in spans:
+        mask[start:end] = True
+    return mask
+
+
+def agreement(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, float]:
+    """Precision, recall and F1 over all characters of all texts, and the share of spans that are touched."""
+    both = found = labelled = touched = spans_total = 0
+    for text, spans in passages:
+        truth, given = marked(len(text), spans), marked(len(text), tagger.spans(text))
+        both, found, labelled = both + int((truth & given).sum()), found + int(given.sum()), labelled + int(truth.sum())
+        touched += sum(bool(given[start:end].any()) for start, end in spans)
+        spans_total += len(spans)
+    return {
+        "precision": both / found if found else 0.0,
+        "recall": both / labelled if labelled else 0.0,
+        "f1": 2 * both / (found + labelled) if found + labelled else 0.0,
+        "spans touched": touched / spans_total if spans_total else 0.0,
+        "spans": spans_total,
+        "texts": len(passages),
+    }
+
+
+def interval(tagger: Tagger, passages: Sequence[Passage], resamples: int = 1000) -> tuple[float, float]:
+    """95% interval of F1 by a bootstrap over texts."""
+    rows = []
+    for text, spans in passages:
+        truth, given = marked(len(text), spans), marked(len(text), tagger.spans(text))
+        rows.append(((truth & given).sum(), given.sum() + truth.sum()))
+    draws = np.random.default_rng(0).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples)
+    both, sides = (draws @ np.array(rows, np.float64)).T
+    low, high = np.percentile(2 * both / np.maximum(sides, 1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def mistakes(tagger: Tagger, passages: Sequence[Passage]) -> tuple[Counter[str], Counter[str]]:
+    """Spans the tagger does not touch, and what it marks where no span is, by their first three words."""
+    missed: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for text, spans in passages:
+        given = tagger.spans(text)
+        truth, mask = marked(len(text), spans), marked(len(text), given)
+        missed.update(_opening(text[start:end]) for start, end in spans if not mask[start:end].any())
+        wrong.update(_opening(text[start:end]) for start, end in given if not truth[start:end].any())
+    return missed, wrong
+
+
+def _opening(phrase: str) -> str:
+    return " ".join(phrase.lower().split()[:3])
+
+
+def by_move(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, list[int]]:
+    """Move -> [spans touched, spans, characters covered, characters] of the labelled spans."""
+    found = {move: [0, 0, 0, 0] for move, _ in MOVES}
+    for text, spans in passages:
+        mask = marked(len(text), tagger.spans(text))
+        for start, end in spans:
+            row = found[next(move for move, words in MOVES if re.search(words, text[start:end].lower()))]
+            inside = mask[start:end]
+            row[:] = row[0] + bool(inside.any()), row[1] + 1, row[2] + int(inside.sum()), row[3] + end - start
+    return {move: row for move, row in found.items() if row[1]}
+
+
+def completions(length: int) -> list[Completion]:
+    """Texts of about this many characters, 2 million in all, cut into tokens."""
+    parts = [one.text for one in solutions(400, seed=5)]
+    whole = "\n".join(parts * (1 + CHARACTERS // sum(map(len, parts))))[:CHARACTERS]
+    cut = _tokenizer()
+    made = []
+    for start in range(0, len(whole), length):
+        text = whole[start : start + length]
+        ends = cut(text)
+        zeros = np.zeros(len(ends))
+        made.append(Completion(zeros.astype(np.int32), zeros.astype(np.float32), ends, text, "stop", 0, "", ""))
+    return made
+
+
+def _tokenizer() -> Callable[[str], np.ndarray]:
+    """Text -> ends of its tokens (T,)."""
+    from rltrain.models import load_tokenizer
+
+    try:
+        tokenizer = load_tokenizer("smollm2-135m")
+    except (ValueError, OSError):
+        return lambda text: np.minimum(np.arange(4, len(text) + 4, 4), len(text)).astype(np.int32)
+    return lambda text: np.array(
+        [end for _, end in tokenizer(text, return_offsets_mapping=True)["offset_mapping"]], np.int32
+    )
+
+
+def speed(tagger: Tagger) -> dict[str, dict[str, float]]:
+    """Tokens a second by length of the completions; medians of rounds in turn, the first of which does not count."""
+    found: dict[str, dict[str, float]] = {}
+    for length in LENGTHS:
+        made = completions(length)
+        tokens = sum(len(one.offsets) for one in made)
+        tagging, masking = [], []
+        for _ in range(ROUNDS + 1):
+            begun = time.perf_counter()
+            spans = [tagger.spans(one.text) for one in made]
+            between = time.perf_counter()
+            for one, of in zip(made, spans, strict=True):
+                planning_mask(one, of)
+            tagging.append(between - begun)
+            masking.append(time.perf_counter() - begun)
+        found[f"{length} characters"] = {
+            "tagger": tokens / statistics.median(tagging[1:]),
+            "with masks": tokens / statistics.median(masking[1:]),
+            "characters a token": sum(len(one.text) for one in made) / tokens,
+        }
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables and keep the figures (of the shipped lexicon on the shipped labels)."""
+    parser = argparse.ArgumentParser(prog="benchmarks.tagger", description="Agreement and speed of the tagger.")
+    parser.add_argument("files", nargs="*", type=Path, help="labelled files (default: the shipped ones)")
+    parser.add_argument("--lexicon", type=Path, help="a lexicon file (default: the shipped one)")
+    parser.add_argument("--show", action="store_true", help="what is missed and wrongly marked; not for held-out files")
+    asked = parser.parse_args(arguments)
+    tagger, console = LexiconTagger(asked.lexicon), Console()
+    found: dict[str, Any] = {}
+    for path in asked.files or sorted(LABELS.glob("planning_*.jsonl")):
+        passages = read(path)
+        if not passages:
+            continue
+        found[path.stem] = agreement(tagger, passages)
+        found[path.stem] |= {"interval": interval(tagger, passages), "moves": by_move(tagger, passages)}
+        if asked.show and "heldout" not in path.stem:
+            missed, wrong = mistakes(tagger, passages)
+            console.print({"missed": missed.most_common(60), "wrong": wrong.most_common(60)})
+    console.print(agreement_table(found))
+    console.print(move_table(found))
+    if not asked.files and asked.lexicon is None:
+        measured = speed(tagger)
+        console.print(speed_table(measured))
+        kept = {"lexicon": {"version": tagger.version, "hash": tagger.hash}, "agreement": found, "speed": measured}
+        keep("tagger", kept | {"targets": {"f1": TARGET_F1, "tokens_per_s": TARGET_SPEED}})
+
+
+def agreement_table(found: Mapping[str, Any]) -> Table:
+    """One line a file."""
+    table = Table("file", "texts", "spans", "precision", "recall", "F1", "95% interval", "spans touched")
+    for name, row in found.items():
+        shares = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        low, high = row["interval"]
+        touched = f"{row['spans touched']:.0%}"
+        table.add_row(name, str(row["texts"]), str(row["spans"]), *shares, f"{low:.3f} to {high:.3f}", touched)
+    return table
+
+
+def move_table(found: Mapping[str, Any]) -> Table:
+    """What is missed: spans without any marked character, and the characters of spans that are not marked."""
+    table = Table("move", *(f"{name}: {what}" for name in found for what in ("spans missed", "characters missed")))
+    for move, _ in MOVES:
+        rows = [row["moves"].get(move) for row in found.values()]
+        if any(rows):
+            cells = [
+                cell
+                for row in rows
+                for cell in ((f"{row[1] - row[0]} of {row[1]}", f"{1 - row[2] / row[3]:.0%}") if row else ("", ""))
+            ]
+            table.add_row(move, *cells)
+    return table
+
+
+def speed_table(measured: Mapping[str, Mapping[str, float]]) -> Table:
+    """One line a length."""
+    table = Table("completions of", "tagger", "with masks", "characters a token", title="tokens a second, one core")
+    for label, row in measured.items():
+        figures = (f"{row[key]:,.0f}" for key in ("tagger", "with masks"))
+        table.add_row(label, *figures, f"{row['characters a token']:.2f}")
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Reads completions from what a run left: its directory, parquet of ours or of TRL, or JSON lines.
+
+Files are read in batches and only the columns that are needed, so ten million rows take the memory of one batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+BATCH = 4096  # rows read at once
+TEXTS, PROMPTS = ("completion", "text"), ("task_key", "prompt")
+COLUMNS = (*TEXTS, *PROMPTS, "step", "outcome", "advantage")
+
+
+class Solution(NamedTuple):
+    """One completion."""
+
+    step: int
+    problem: str  # the task's key or prompt: what the completions of a group share
+    text: str
+    correct: bool
+
+
+def files(path: Path) -> list[Path]:
+    """The files with completions at `path`, in order. ValueError where there are none."""
+    if path.is_file() and path.suffix in (".parquet", ".jsonl"):
+        return [path]
+    for folder in (path / "rollouts", path / "completions", path):
+        if found := sorted(folder.glob("*.parquet")):
+            return found
+    raise ValueError(
+        f"{str(path)!r}: no completions there; expected a run's directory, a directory of .parquet files, "
+        "or one .parquet or .jsonl file"
+    )
+
+
+def judged_by(columns: Sequence[str], path: Path) -> str:
+    """The column that tells a correct completion. ValueError where a file cannot be used."""
+    if not set(TEXTS) & set(columns):
+        raise ValueError(f"{path}: expected a column 'completion' or 'text', got {', '.join(columns) or 'nothing'}")
+    for column in ("outcome", "advantage"):
+        if column in columns:
+            return column
+    raise ValueError(
+        f"{path}: nothing tells which completions are correct; expected a column 'outcome' (1 is correct) or, "
+        f"from TRL, 'advantage'; got {', '.join(columns)}"
+    )
+
+
+def read(paths: Sequence[Path]) -> Iterator[Solution]:
+    """Every completion with a text. Correct is an outcome of 1, or without outcomes an advantage above 0."""
+    for path in paths:
+        for row in _json_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path):
+            solution = _solution(row, judged_by(list(row), path))
+            if solution is not None:
+                yield solution
+
+
+def _solution(row: Mapping[str, Any], judge: str) -> Solution | None:
+    text = text_of(next((row[name] for name in TEXTS if row.get(name) is not None), None))
+    if text is None:
+        return None
+    problem = next((row[name] for name in PROMPTS if row.get(name) is not None), "")
+    value = row[judge]
+    correct = isinstance(value, int | float) and (value >= 1 if judge == "outcome" else value > 0)
+    return Solution(int(row.get("step") or 0), str(problem), text, correct)
+
+
+def text_of(value: Any) -> str | None:
+    """A completion's text; of chat messages the last one's content. None for anything else."""
+    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
+        value = value[-1].get("content")
+    return value if isinstance(value, str) else None
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        judged_by(file.schema_arrow.names, path)
+        wanted = [name for name in COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(BATCH, columns=wanted):
+            yield from batch.to_pylist()
+
+
+def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {number}: no JSON ({error})") from None
+                if not isinstance(row, dict):
+                    raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
+                yield row

@@ -1,0 +1,66 @@
+"""`rltrain tag FILE`: what the tagger and the format classifier say about each text of a JSONL file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rltrain import plugins
+from rltrain.types import FormatClassifier, Tagger
+
+KEYS = ("text", "completion")
+
+
+def main(path: Path, tagger: str, formats: str, lexicon: Path | None) -> None:
+    """Print `{"spans": [[start, end], ...], "format": "..."}` for each line. ValueError names a bad one."""
+    finds = _made(tagger, "rltrain.taggers", {} if lexicon is None else {"path": str(lexicon)})
+    names = _made(formats, "rltrain.formats", {})
+    try:
+        for text in texts(path):
+            print(json.dumps(judged(text, finds, names)))
+    except BrokenPipeError:  # `| head` has seen enough; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def judged(text: str, tagger: Tagger, formats: FormatClassifier) -> dict[str, Any]:
+    """Planning spans in characters, end exclusive, and the format's name."""
+    return {"spans": [list(span) for span in tagger.spans(text)], "format": formats.format(text)}
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The text of each line: `text` or `completion`, of chat messages the last one's content; blank lines are none."""
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _text(line, f"{path}, line {number}")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected UTF-8 text") from None
+
+
+def _text(line: str, where: str) -> str:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: no JSON ({error})") from None
+    if not isinstance(row, Mapping) or not any(key in row for key in KEYS):
+        keys = ", ".join(row) if isinstance(row, Mapping) else type(row).__name__
+        raise ValueError(f"{where}: expected an object with 'text' or 'completion', got {keys or 'nothing'}")
+    value = next(row[key] for key in KEYS if key in row)
+    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
+        value = value[-1].get("content")
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: expected a text or a list of chat messages, got {type(value).__name__}")
+    return value
+
+
+def _made(spec: str, group: str, args: dict[str, Any]) -> Any:
+    factory = plugins.resolve(spec, group)
+    plugins.bind(factory, args)
+    return factory(**args)
