@@ -20,7 +20,7 @@ from rltrain.rollouts.pool import RolloutPool
 from rltrain.tickets import TicketOffice
 from rltrain.types import Sampling, Ticket
 
-REPEATS = 5
+REPEATS = 9
 GROUPS = 16  # of 8 samples each: twice the engine's slots
 WARMUP = 1
 

@@ -29,25 +29,22 @@ def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     """Make the run's directory, or find the checkpoint to go on from. ValueError before anything is written."""
     from rltrain.check import preflight
     from rltrain.manifest import manifest
-    from rltrain.records import newest, next_name
+    from rltrain.records import next_name
 
+    directory = named_directory(config) if resume is None else _resumed_directory(config, stem, resume)
+    _check_model(config)
+    preflight(config, twin=twin)
     if resume is None:
-        named = named_directory(config)
-        _check_model(config)
-        preflight(config, twin=twin)
-        directory = named or RUNS / next_name(RUNS, stem)
+        directory = directory or RUNS / next_name(RUNS, stem)
         RunDir.create(directory, dump(config), manifest()).close()
         return Order(config, Path(directory), twin, faults, None)
-    directory = config.run.dir or (_named_run(resume) if resume else newest(RUNS, stem))
-    if directory is None:
-        raise ValueError(f"--resume: no run of {stem!r} under {RUNS}/; start one without --resume")
-    found = checkpoint.whole(Path(directory) / "checkpoints")
+    found = checkpoint.whole(directory / "checkpoints")
     if found:
         checkpoint.load(found[-1], fingerprint(config))
     run = RunDir.open(directory)
     run.cut(found[-1].step if found else -1)
     run.close()
-    return Order(config, Path(directory), twin, faults, found[-1] if found else None)
+    return Order(config, directory, twin, faults, found[-1] if found else None)
 
 
 def named_directory(config: Config) -> Path | None:
@@ -63,8 +60,15 @@ def named_directory(config: Config) -> Path | None:
     return named
 
 
-def _named_run(name: str) -> Path:
-    return Path(name) if Path(name).is_dir() else RUNS / name
+def _resumed_directory(config: Config, stem: str, resume: str) -> Path:
+    """The run to go on with: the one of `run.dir`, the one named, or the newest of this config."""
+    from rltrain.records import newest
+
+    named = Path(resume) if Path(resume).is_dir() else RUNS / resume
+    directory = config.run.dir or (named if resume else newest(RUNS, stem))
+    if directory is None:
+        raise ValueError(f"--resume: no run of {stem!r} under {RUNS}/; start one without --resume")
+    return RunDir.open(directory).path
 
 
 def _check_model(config: Config) -> None:
