@@ -10,6 +10,7 @@ from pathlib import Path
 LEXICON = Path(__file__).with_name("lexicon.txt")
 BETWEEN = r"[\W_]{1,4}"  # what may stand between two words: spaces, commas, emphasis marks
 APOSTROPHE = "['\u2019\u02bc]?"
+END = ""  # of a phrase, in the tree of letters
 
 
 class LexiconTagger:
@@ -26,11 +27,14 @@ class LexiconTagger:
         self._pattern = compile_phrases(phrases)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """(start, end) of the planning phrases in characters, in order, merged where they overlap or touch."""
+        """(start, end) of the planning phrases in characters, in order, merged where they overlap or touch.
+
+        Phrases touch when nothing but space is between them, as their tokens do.
+        """
         found: list[tuple[int, int]] = []
-        for match in self._pattern.finditer(_lower(text)):
-            start, end = match.span(1)
-            if found and start <= found[-1][1]:
+        for match in self._pattern.finditer(" " + _lower(text)):
+            start, end = match.start(1) - 1, match.end(1) - 1
+            if found and (start <= found[-1][1] or text[found[-1][1] : start].isspace()):
                 found[-1] = (found[-1][0], max(end, found[-1][1]))
             else:
                 found.append((start, end))
@@ -72,28 +76,33 @@ def _phrases(lines: Sequence[str], path: str | Path) -> list[str]:
 
 
 def compile_phrases(phrases: Sequence[str]) -> re.Pattern[str]:
-    """One pattern for lower-case text, whose group 1 is the longest phrase that starts at a word.
+    """One pattern for lower-case text behind a space, whose group 1 is the longest phrase that starts at a word.
 
-    Phrases are a tree of words, so that a word that starts none is left after one comparison. The look-ahead
-    lets phrases overlap: "now we need to find" is both "now we need to" and "we need to find".
+    It begins with what stands before a word, which the regex engine looks for faster than for anything else, and
+    phrases are a tree of letters, so that a word that starts none is left after a comparison or two. The
+    look-ahead lets phrases overlap: "now we need to find" is both "now we need to" and "we need to find".
     """
     tree: dict = {}
     for phrase in phrases:
         node = tree
-        for word in [*re.findall(r"[^\W_]+(?:'[^\W_]+)*", phrase), ""]:
-            node = node.setdefault(word, {})
-    return re.compile(rf"(?=(?<![^\W_])({_branches(tree)}))")
+        for symbol in [*" ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)*", phrase)), END]:
+            node = node.setdefault(symbol, {})
+    return re.compile(rf"[\W_](?=({_branches(tree)}))")
 
 
 def _branches(tree: dict) -> str:
-    """The pattern of a tree of words; longer phrases are tried before shorter ones."""
-    options = []
-    for word, rest in sorted(tree.items(), reverse=True):
-        longer = {next_word: node for next_word, node in rest.items() if next_word}
-        then = [BETWEEN + _branches(longer)] if longer else []
-        then += [r"(?![^\W_])"] if "" in rest else []
-        options.append(re.escape(word).replace("'", APOSTROPHE) + f"(?:{'|'.join(then)})")
-    return f"(?:{'|'.join(options)})"
+    """The pattern of a tree of letters; longer phrases are tried before shorter ones."""
+    chain = ""
+    while len(tree) == 1 and END not in tree:
+        [(symbol, tree)] = tree.items()
+        chain += _pattern_of(symbol)
+    options = [_pattern_of(symbol) + _branches(rest) for symbol, rest in sorted(tree.items(), reverse=True) if symbol]
+    options += [r"(?![^\W_])"] if END in tree else []
+    return chain + (f"(?:{'|'.join(options)})" if len(options) > 1 else options[0])
+
+
+def _pattern_of(symbol: str) -> str:
+    return {" ": BETWEEN, "'": APOSTROPHE}.get(symbol) or re.escape(symbol)
 
 
 def _lower(text: str) -> str:

@@ -187,8 +187,17 @@ def test_a_file_of_no_use_is_refused_in_words(tmp_path, line, said):
 
 def test_rows_without_a_text_or_an_outcome_are_left_out_or_wrong(tmp_path):
     path = tmp_path / "x.jsonl"
-    path.write_text('{"text": null, "outcome": 1}\n\n{"text": "a", "outcome": null}\n{"text": "b", "outcome": 1}\n')
+    path.write_text(
+        '{"text": null, "outcome": 1}\n\n{"text": "a", "outcome": null}\n{"text": "b", "outcome": 1, "step": NaN}\n'
+    )
     assert [(one.text, one.correct) for one in reading.read([path])] == [("a", False), ("b", True)]
+
+
+def test_half_a_file_is_left_out_with_a_word(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    parquet.write_table(pa.table({"text": ["x"], "outcome": [1.0]}), tmp_path / "b.parquet")
+    with pytest.warns(UserWarning, match="left out, it cannot be read"):
+        assert [one.text for one in reading.read(reading.files(tmp_path))] == ["x"]
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -217,6 +226,14 @@ def test_mine_refuses_what_it_cannot_read_or_write(tmp_path, capsys):
     assert cli.main(["grams", "mine", str(tmp_path / "nowhere")]) == 2
     assert cli.main(["grams", "mine", str(tmp_path), "--out", str(tmp_path / "no" / "x.txt")]) == 2
     assert "no such directory" in capsys.readouterr().err
+
+
+def test_phrases_that_touch_are_one(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("we need\nto find\n")
+    tagger = LexiconTagger(path)
+    assert tagger.spans("We need  to find x") == [(0, 16)]
+    assert tagger.spans("We need, to find x") == [(0, 7), (9, 16)]
 
 
 def test_tag_says_what_the_instruments_say(tmp_path, capsys):

@@ -6,6 +6,8 @@ Files are read in batches and only the columns that are needed, so ten million r
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +68,10 @@ def _solution(row: Mapping[str, Any], judge: str) -> Solution | None:
     problem = next((row[name] for name in PROMPTS if row.get(name) is not None), "")
     value = row[judge]
     correct = isinstance(value, int | float) and (value >= 1 if judge == "outcome" else value > 0)
-    return Solution(int(row.get("step") or 0), str(problem), text, correct)
+    step = row.get("step")
+    return Solution(
+        int(step) if isinstance(step, int | float) and math.isfinite(step) else 0, str(problem), text, correct
+    )
 
 
 def text_of(value: Any) -> str | None:
@@ -77,9 +82,15 @@ def text_of(value: Any) -> str | None:
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    with parquet.ParquetFile(path) as file:
+    try:
+        file = parquet.ParquetFile(path)
+    except pa.ArrowInvalid as error:  # a run that was killed may leave half a file
+        warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=2)
+        return
+    with file:
         judged_by(file.schema_arrow.names, path)
         wanted = [name for name in COLUMNS if name in file.schema_arrow.names]
         for batch in file.iter_batches(BATCH, columns=wanted):
