@@ -24,7 +24,7 @@ EXAMPLES = {
         "def greet\n  puts 'hi'\nend",
     ],
     "prose": [
-        "Use a comprehension to build a list from another one. It is short and reads well. To square them you write:\n\n"
+        "Use a comprehension to build a list from another one. It is short and reads well. To square them, write:\n\n"
         "```python\n[x**2 for x in y]\n```\n\nThe loop does the same in three lines.\nIt is easier to step through.",
         "If you want to do this, you need: a pen, a sheet of paper and some time. Then you can start.",
         "I came, I saw, I conquered. That is what he said when he returned to the city after the war.",
