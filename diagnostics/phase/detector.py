@@ -15,14 +15,17 @@ the whole series: at the same step both say the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnostics.phase.rise import FEWEST, Rise, find_rise
+from diagnostics.phase.rise import FEWEST, Rise, find_rise, settled_after
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = 3.5  # log Bayes factor from which on a move is believed; its error rates are in docs/phases.md
+EVIDENCE = math.log(50)  # log Bayes factor from which on a move is believed: 1 in 50 by chance, ever
+APART = 0.1  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
+FALL_EXPECTED = 15.0  # consolidation is many times the noise of its series; plan diversity moves less
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
 PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/semantic_entropy")
 
@@ -59,23 +62,30 @@ def execution_uncertainty(perplexity_rel: np.ndarray, entropy: np.ndarray) -> np
     return surprise if alone >= other else entropy
 
 
+def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
+    """The rise in plan diversity (N,); where it falls at first, as in the paper's Llama runs, the one after that."""
+    later = steps >= settled_after(steps, diversity, EVIDENCE)
+    return find_rise(steps[later], diversity[later])
+
+
 def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Verdict:
     """The verdict on execution uncertainty (N,) and plan diversity (N,) at steps (N,): all that was seen so far."""
-    rise, fall = find_rise(steps, diversity), find_rise(steps, -execution)
+    rise, fall = diversity_rise(steps, diversity), find_rise(steps, -execution, FALL_EXPECTED)
     if rise is None and fall is None:
         return Verdict("undecided", None, None, 0.0, (), "too few steps with a value", {})
     evidence = _numbers("diversity_rise", rise) | _numbers("execution_fall", fall)
     if _certain(rise):
         blurring = find_rise(steps, execution)
-        if not _certain(blurring):
-            parts = _segments(steps, rise, fall, "planning", rise.onset, rise.probability)
-            why = "plan diversity has risen, and execution did not become less sure"
-            return Verdict("planning", rise.onset, rise.interval, rise.probability, parts, why, evidence)
         evidence |= _numbers("execution_rise", blurring)
-        chance = 1 - blurring.probability
-        parts = _segments(steps, rise, fall, "undecided", min(rise.onset, blurring.onset), chance)
-        why = "plan diversity rises, but execution gets less sure as well: a policy that falls apart looks like this"
-        return Verdict("undecided", None, None, chance, parts, why, evidence)
+        apart = 0.0 if blurring is None else _chance(blurring.log_bayes_factor + math.log(APART))
+        chance = rise.probability * (1 - apart)
+        if apart > 0.5:
+            parts = _segments(steps, rise, fall, "undecided", min(rise.onset, blurring.onset), chance)
+            why = "plan diversity rises, but execution gets less sure as well, as in a policy that falls apart"
+            return Verdict("undecided", None, None, chance, parts, why, evidence)
+        parts = _segments(steps, rise, fall, "planning", rise.onset, chance)
+        why = "plan diversity has risen, and execution did not become less sure"
+        return Verdict("planning", rise.onset, rise.interval, chance, parts, why, evidence)
     state, since, confidence, why = _without_a_rise(steps, rise, fall)
     parts = _segments(steps, rise, fall, state, since, confidence)
     return Verdict(state, None, None, confidence, parts, why, evidence)
@@ -131,6 +141,10 @@ def _quiet(steps: np.ndarray, start: int, end: int, rise: Rise | None, fall: Ris
     long = rise is not None and fall is not None and _independent(steps, start, end, rise, fall) >= FLAT_ENOUGH
     chance = min(move.probability for move in (rise, fall) if _certain(move))
     return Segment("stalled" if long else "undecided", start, end, chance)
+
+
+def _chance(log_odds: float) -> float:
+    return 0.5 * (1 + math.tanh(0.5 * log_odds))
 
 
 def _numbers(name: str, move: Rise | None) -> dict[str, float]:

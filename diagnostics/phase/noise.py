@@ -13,12 +13,14 @@ SMALLEST_WINDOW = 12.0  # observations; a local level from fewer is itself mostl
 WINDOW_SHARE = 0.125  # of the series: standard deviation of the smoothing kernel
 
 
-def observation_scale(innovations: np.ndarray) -> np.ndarray:
-    """Scale (N,) of each innovation (N,), 1 on average: local noise level, larger where it is an outlier."""
-    local = local_level(innovations)
-    outlying = np.abs(innovations) / (CUT * local)
-    scale = local * np.maximum(1.0, outlying)
-    return scale / np.exp(np.log(local).mean())
+def observation_scale(level: np.ndarray, innovations: np.ndarray) -> np.ndarray:
+    """Scale (N,) of each innovation (N,): the local noise level (N,), more where the innovation is an outlier.
+
+    Relative to the mean level, so that it is 1 where nothing is odd.
+    """
+    relative = np.abs(innovations) / level
+    outlying = relative / (CUT * max(1.4826 * float(np.median(relative)), 1e-300))
+    return level * np.maximum(1.0, outlying) / np.exp(np.log(level).mean())
 
 
 def local_level(innovations: np.ndarray) -> np.ndarray:
