@@ -124,7 +124,9 @@ class PlanDiagnostic:
         It is a warning and no error: a long run must outlive a mended phrase or an update of rltrain, and
         a changed `tagger` section of the config is refused before this.
         """
-        self._before = state["lexicon"] if state["lexicon"]["hash"] != self._lexicon["hash"] else None
+        before = state["lexicon"]
+        same = all(before[key] == self._lexicon[key] for key in ("tagger", "hash"))
+        self._before = None if same else before
 
 
 class Counts:
