@@ -103,7 +103,7 @@ def bursts(rng: Rng, n: int) -> np.ndarray:
 
 
 def spikes(rng: Rng, n: int) -> np.ndarray:
-    """AR(1) and single values six standard deviations off, one in fifty."""
+    """AR(1) of standard deviation 1, and on top single values six off, one in fifty."""
     return ar()(rng, n) + 6.0 * rng.choice([-1, 1], n) * (rng.uniform(size=n) < 0.02)
 
 

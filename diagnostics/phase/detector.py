@@ -74,10 +74,10 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
     if rise is None and fall is None:
         return Verdict("undecided", None, None, 0.0, (), "too few steps with a value", {})
     evidence = _numbers("diversity_rise", rise) | _numbers("execution_fall", fall)
-    if _certain(rise):
+    if _certain(rise) and fall is not None:
         blurring = find_rise(steps, execution)
         evidence |= _numbers("execution_rise", blurring)
-        apart = 0.0 if blurring is None else _chance(blurring.log_bayes_factor + math.log(APART))
+        apart = _chance(blurring.log_bayes_factor + math.log(APART))
         chance = rise.probability * (1 - apart)
         if apart > 0.5:
             parts = _segments(steps, rise, fall, "undecided", min(rise.onset, blurring.onset), chance)
@@ -92,7 +92,7 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
 
 
 def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> tuple[State, int, float, str]:
-    """State, since when, how sure, and why, where plan diversity has not certainly risen."""
+    """State, since when, how sure, and why, where a rise of plan diversity is not certain, or execution unknown."""
     flat = 1.0 if rise is None else 1 - rise.probability
     falling = 0.0 if fall is None else fall.probability * fall.going_on
     if _certain(fall) and falling > 0.5:
@@ -100,7 +100,8 @@ def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> 
     since = fall.end if _certain(fall) else int(steps[0])
     chances = (flat * (1 - falling), flat * falling, 1 - flat)  # of stalled, consolidating, planning
     if rise is None or fall is None:
-        return "undecided", since, max(chances), "one of execution and plan diversity has too few values"
+        missing = "plan diversity" if rise is None else "execution"
+        return "undecided", since, max(chances), f"{missing} has too few values, and one series alone does not tell"
     if chances[0] > 0.5 and _independent(steps, since, int(steps[-1]), rise, fall) >= FLAT_ENOUGH:
         return "stalled", since, chances[0], "neither execution nor plan diversity moves"
     return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
