@@ -46,6 +46,7 @@ class Alarm:
         self._tests: dict[str, RiseTest] = {}
         self._recent: deque[tuple[int, dict[str, tuple[float, float]]]] = deque(maxlen=KEPT)
         self._raised = False
+        self._leader: tuple[str, np.ndarray] = ("", np.zeros(1))  # the most frequent label lately and its curve
 
     def learn(self, step: int, rows: Sequence[Row]) -> None:
         """A step of the base: what the policy wrote before it was trained much."""
@@ -74,11 +75,8 @@ class Alarm:
 
     def leading(self) -> tuple[str, float]:
         """The label with the largest smoothed share."""
-        lately: Counter[str] = Counter()
-        for _, of in list(self._recent)[-FAST[-1][0] :]:
-            lately.update({label: share for label, (share, _) in of.items()})
-        label = max(sorted(lately), key=lambda name: lately[name])
-        return label, float(1 / (1 + np.exp(-self._slow(label)[-1])))
+        label, curve = self._leader
+        return label, float(1 / (1 + np.exp(-curve[-1])))
 
     def base_share(self, label: str) -> float:
         """Mean share of a label in the first steps."""
@@ -97,6 +95,11 @@ class Alarm:
 
     def _remember(self, step: int, rows: Sequence[Row]) -> None:
         self._recent.append((step, {label: _mean(values) for label, values in _per_group(rows).items()}))
+        lately: Counter[str] = Counter()
+        for _, of in list(self._recent)[-FAST[-1][0] :]:
+            lately.update({label: share for label, (share, _) in of.items()})
+        label = max(sorted(lately), key=lambda name: lately[name])
+        self._leader = label, self._slow(label)
 
     def _fit(self, label: str, window: int, degree: int) -> Curve:
         recent = list(self._recent)[-window:]
@@ -112,8 +115,12 @@ class Alarm:
     def _above(self, label: str) -> int | None:
         """The first of the last steps that are above the level without a break, if they are by one of the curves."""
         level = logit(self._level)
-        if (slow := self._slow(label))[-1] >= level:
+        slow = self._leader[1]
+        if slow[-1] >= level:
             return self._first(slow >= level)
+        last = [of.get(label, (0.0, 0.0))[0] for _, of in list(self._recent)[-FAST[-1][0] :]]
+        if max(last) < self._level:
+            return None
         for window, errors in FAST:
             curve = self._fit(label, window, degree=1)
             if len(self._recent) >= window and curve.fitted[-1] - errors * curve.error >= level:
@@ -178,11 +185,14 @@ def logit_curve(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, de
     beta = np.zeros(degree + 1)
     beta[0] = logit(mean)
     ridge = 1e-3 * np.eye(degree + 1)  # keeps a share of exactly 1 finite
-    for _ in range(8):
+    for _ in range(12):
         fitted = 1 / (1 + np.exp(-np.clip(x @ beta, -12, 12)))
         weights = size * np.maximum(fitted * (1 - fitted), 1e-4)
         information = x.T @ (weights[:, None] * x) + ridge
-        beta = beta + np.clip(np.linalg.solve(information, size * x.T @ (shares - fitted) - ridge @ beta), -2, 2)
+        move = np.clip(np.linalg.solve(information, size * x.T @ (shares - fitted) - ridge @ beta), -2, 2)
+        beta = beta + move
+        if np.abs(move).max() < 1e-4:
+            break
     return Curve(x @ beta, float(np.sqrt(np.linalg.inv(information)[0, 0])))
 
 

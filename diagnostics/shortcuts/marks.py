@@ -46,7 +46,7 @@ def marks(record: StepRecord) -> list[Marks]:
 
 
 def _of_group(group: Group, read: dict[str, tuple[int, bool, bool, str | None]]) -> Marks:
-    prompt = "\n".join(str(message["content"]) for message in group.task.prompt)
+    prompt = texts.runs("\n".join(str(message["content"]) for message in group.task.prompt))
     found = []
     for completion in group.completions:
         if completion.text not in read:

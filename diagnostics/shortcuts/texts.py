@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
 
 RUN = 6  # words in a row that count as copied
 TAIL = 600  # characters at the end that are looked at for loops
@@ -45,19 +44,26 @@ def _is_step(unit: str) -> bool:
     return len(_WORD.findall(unit)) >= 3
 
 
-def copied(text: str, prompt: str) -> float:
+def runs(prompt: str) -> frozenset[tuple[str, ...]]:
+    """All runs of six words that a prompt has."""
+    words = _words(prompt)
+    return frozenset(tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1))
+
+
+def copied(text: str, prompt_runs: frozenset[tuple[str, ...]]) -> float:
     """Share of the words that stand in a run of six which the prompt has too; 0 for a shorter text or prompt."""
-    words, of_prompt = _words(text), _words(prompt)
-    known = {tuple(of_prompt[i : i + RUN]) for i in range(len(of_prompt) - RUN + 1)}
+    if not prompt_runs:
+        return 0.0
+    words = _words(text)
     inside = [False] * len(words)
     for i in range(len(words) - RUN + 1):
-        if tuple(words[i : i + RUN]) in known:
+        if tuple(words[i : i + RUN]) in prompt_runs:
             inside[i : i + RUN] = [True] * RUN
     return sum(inside) / len(words) if words else 0.0
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
+    return _WORD.findall(text.lower())
 
 
 def is_looped(text: str) -> bool:
@@ -67,9 +73,3 @@ def is_looped(text: str) -> bool:
         return False
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)  # no header: short texts count too
     return len(packer.compress(tail) + packer.flush()) <= 0.25 * len(tail)
-
-
-def most_common(answer_lists: list[list[str]]) -> str | None:
-    """The final answer most completions of a group agree on; None when they state none."""
-    finals = Counter(stated[-1] for stated in answer_lists if stated and stated[-1])
-    return finals.most_common(1)[0][0] if finals else None

@@ -1,0 +1,246 @@
+"""Format diversity: figures by hand, fingerprints, the collapse alarm and its silence, the wrong winner, resume."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from synthetic import completion, group, record
+
+from diagnostics.format_diversity import FormatDiagnostic
+from diagnostics.format_diversity.alarm import logit, logit_curve
+from diagnostics.format_diversity.contest import Contest
+from diagnostics.format_diversity.fingerprint import Structures, fingerprint
+from diagnostics.format_diversity.measures import Row, distance, standardised
+from rltrain.metrics import undeclared
+from rltrain.types import Diagnostic, StepRecord
+
+TEXTS = {
+    "code": "def f(x):\n    return x + 1",
+    "prose": "She has three apples and buys four more. That makes seven in all.",
+    "boxed_latex": "We add them and get $\\boxed{7}$",
+    "json": '{"answer": 7}',
+}
+ODD = (
+    "~~ 3 ~~ 4 ~~",
+    "1: a\n2: b\n3: c\n4: d\n5: e",
+    ">>> x\n<<< y\n>>> z",
+    "a=1; b=2; c=3\n" * 6,
+    "((((()))))\n[[[]]]",
+)
+
+
+def step(number, *formats, outcomes=None, key="sums", texts=None):
+    """A step with one group for each sequence of formats."""
+    groups = []
+    for i, names in enumerate(formats):
+        said = texts[i] if texts else [TEXTS[name] for name in names]
+        made = group(
+            i,
+            tuple(outcomes[i] if outcomes else [0.0] * len(names)),
+            completions=tuple(completion(text) for text in said),
+            formats=tuple(names),
+        )
+        groups.append(dataclasses.replace(made, task=dataclasses.replace(made.task, key=f"{key}/{i}")))
+    return record(number, *groups)
+
+
+def batch(number, rng, shares, accuracies=None, groups=16, size=8):
+    """A step sampled from shares of the forms in TEXTS."""
+    names = rng.choice(list(TEXTS)[: len(shares)], (groups, size), p=shares)
+    outcomes = rng.random(names.shape) < (
+        np.vectorize(dict(zip(TEXTS, accuracies, strict=False)).get)(names) if accuracies else 0.3
+    )
+    return step(number, *names.tolist(), outcomes=outcomes.astype(float).tolist())
+
+
+def events(diagnostic, steps):
+    found = []
+    for made in steps:
+        diagnostic.observe(made)
+        found += diagnostic.events()
+    return found
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def test_shares_entropy_and_effective_numbers_by_hand():
+    made = step(1, ["code", "code", "prose", "prose"], ["code"] * 4, outcomes=[[1, 0, 1, 1], [0, 0, 0, 1]])
+    metrics = FormatDiagnostic().observe(made)
+    assert (metrics["format/share@code"], metrics["format/share@prose"]) == (0.75, 0.25)
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert metrics["format/entropy"] == pytest.approx(entropy)
+    assert metrics["format/effective"] == pytest.approx(math.exp(entropy))
+    assert metrics["format/effective_in_group"] == pytest.approx(math.exp(math.log(2) / 2))
+    assert (metrics["format/accuracy@code"], metrics["format/judged@code"]) == (pytest.approx(2 / 6), 6)
+    assert metrics["format/accuracy@prose"] == 1.0 and metrics["format/unclassified"] == 0.0
+
+
+def test_everything_said_is_declared_and_shown():
+    diagnostic = FormatDiagnostic(baseline_steps=1)
+    assert isinstance(diagnostic, Diagnostic)
+    said = {}
+    for number in range(1, 4):
+        said |= diagnostic.observe(step(number, ["code", "other"], texts=[[TEXTS["code"], ODD[0]]]))
+    assert not undeclared(said) and all(isinstance(value, float) for value in said.values())
+    stems = {stem for panel in diagnostic.panels for stem in panel.metrics}
+    assert not undeclared(stems) and {"format/base_distance_same", "format/structures_other"} <= set(said)
+
+
+@pytest.mark.parametrize("made", [StepRecord(1, (), {}, {}), record(1, group(1, formats=()))])
+def test_nothing_to_rest_on_is_nothing_said(made):
+    assert FormatDiagnostic().observe(made) == {}
+
+
+def test_failed_scores_and_empty_texts_and_groups_of_one_are_counted():
+    made = record(1, group(1, (None,), completions=(completion(""),), formats=("other",)))
+    metrics = FormatDiagnostic().observe(made)
+    assert metrics["format/share@other"] == 1.0 and not any("accuracy" in name for name in metrics)
+    assert all(math.isfinite(value) for value in metrics.values()) and "format/effective_in_group" not in metrics
+
+
+def test_rejected_groups_count():
+    rejected = group(1, (0.0, 0.0), admitted=False, formats=("code", "prose"))
+    assert FormatDiagnostic().observe(record(1, rejected))["format/completions"] == 2
+
+
+def test_distance_from_the_base_is_by_source_and_by_prompt():
+    diagnostic = FormatDiagnostic(baseline_steps=1)
+    diagnostic.observe(step(1, ["code", "code"], ["prose", "prose"]))
+    same = diagnostic.observe(step(2, ["code", "code"], ["prose", "prose"]))
+    assert same["format/base_distance"] == same["format/base_distance_same"] == 0.0
+    turned = diagnostic.observe(step(3, ["prose", "prose"], ["code", "code"]))
+    assert turned["format/base_distance"] == 0.0 and turned["format/base_prompts"] == 2
+    one = diagnostic.observe(step(4, ["prose", "prose"]))  # a prompt that got code at first
+    assert one["format/base_distance_same"] == 1.0 and one["format/base_distance"] == 0.5
+    elsewhere = diagnostic.observe(step(5, ["code", "prose"], key="haiku"))
+    assert "format/base_distance_same" not in elsewhere
+
+
+def test_the_noise_of_a_distance_is_what_chance_makes_of_it():
+    rng, base = np.random.default_rng(0), np.array([0.5, 0.3, 0.2])
+    draws = [rng.multinomial(64, base) / 64 for _ in range(2000)]
+    pairs = [
+        distance(dict(enumerate(p)), dict(enumerate(q)), 64, 64) for p, q in zip(draws[::2], draws[1::2], strict=True)
+    ]
+    assert np.mean([d.value for d in pairs]) == pytest.approx(np.mean([d.noise for d in pairs]), rel=0.03)
+
+
+def test_strata_weigh_as_they_do_now():
+    assert standardised({"a": {"x": 2}, "b": {"x": 1, "y": 1}}, {"a": 1, "b": 3, "c": 9}) == {"x": 0.625, "y": 0.375}
+
+
+# --- structure without classes -------------------------------------------------------------------
+
+
+def test_a_fingerprint_forgets_words_and_keeps_structure():
+    one, two = "- apples\n- pears\n- plums", "- milk\n- bread"
+    assert fingerprint(one) @ fingerprint(two) == pytest.approx(1.0)
+    assert fingerprint(one) @ fingerprint(TEXTS["prose"]) < 0.3
+    assert not fingerprint("").any() and np.linalg.norm(fingerprint("\ud800 x")) == pytest.approx(1.0)
+
+
+def test_structures_are_numbered_as_they_turn_up():
+    structures = Structures(most=2)
+    assert structures.label(["- a\n- b", "- c", TEXTS["prose"], "- d\n- e"]) == [0, 0, 1, 0]
+    assert structures.label(["x = 1"])[0] in (0, 1)  # no room for a third
+    again = Structures(most=2)
+    again.load_state_dict(json.loads(json.dumps(structures.state_dict())))
+    assert again.label([TEXTS["prose"]]) == [1]
+
+
+def test_many_unknown_forms_are_no_collapse_and_one_is():
+    rng = np.random.default_rng(0)
+
+    def steps(odd):
+        for number in range(1, 41):
+            if number <= 15:
+                yield batch(number, rng, [0.5, 0.5])
+            else:
+                texts = [[odd[rng.integers(len(odd))] for _ in range(8)] for _ in range(16)]
+                yield step(number, *(["other"] * 8 for _ in range(16)), texts=texts)
+
+    assert not events(FormatDiagnostic(), steps(ODD))
+    one = FormatDiagnostic()
+    [event] = events(one, steps(ODD[:1]))
+    assert event.name == "format_collapse" and event.evidence["winner"].startswith("other:")
+    assert 16 <= event.evidence["onset_step"] <= 20 and event.step <= 21
+
+
+# --- the alarm -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ramp", "seed"), [(1, 0), (1, 1), (10, 2), (10, 3), (30, 4)])
+def test_a_takeover_is_seen_within_five_steps(ramp, seed):
+    rng = np.random.default_rng(seed)
+
+    def share(number):
+        return 0.4 + 0.57 * min(max((number - 40) / ramp, 0), 1)
+
+    truth = next(number for number in range(200) if share(number) >= 0.9)
+    made = (batch(n, rng, [share(n), (1 - share(n)) / 2, (1 - share(n)) / 2], groups=32) for n in range(1, 101))
+    [event] = events(FormatDiagnostic(), made)
+    assert event.name == "format_collapse" and event.evidence["winner"] == "code"
+    assert abs(event.step - truth) <= 5 and abs(event.evidence["onset_step"] - truth) <= 5
+    assert event.evidence["rise_step"] >= 36
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.3, 0.2), (0.8, 0.1, 0.1), (0.65, 0.05, 0.3)])
+def test_no_takeover_no_alarm(shares):
+    rng = np.random.default_rng(5)
+    assert not events(FormatDiagnostic(), (batch(n, rng, shares) for n in range(1, 121)))
+
+
+def test_one_form_from_the_start_is_said_to_be_that():
+    rng = np.random.default_rng(6)
+    [event] = events(FormatDiagnostic(), (batch(n, rng, [0.97, 0.03]) for n in range(1, 41)))
+    assert (event.name, event.severity, event.step) == ("format_single", "info", 5)
+
+
+@pytest.mark.parametrize(("accuracies", "wrong"), [((0.2, 0.6), True), ((0.6, 0.2), False), ((0.4, 0.4), False)])
+def test_the_wrong_winner_is_named(accuracies, wrong):
+    rng = np.random.default_rng(7)
+    shares = [min(0.3 + 0.012 * n, 0.97) for n in range(1, 81)]
+    made = (batch(n, rng, [s, 1 - s], accuracies) for n, s in enumerate(shares, 1))
+    found = {event.name: event for event in events(FormatDiagnostic(), made)}
+    assert "format_collapse" in found and ("format_wrong_winner" in found) == wrong
+    if wrong:
+        evidence = found["format_wrong_winner"].evidence
+        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(0.4, abs=0.1)
+
+
+def test_forms_are_compared_on_the_same_prompts():
+    contest = Contest()
+    for _ in range(20):  # code is used on easy prompts; where both are, prose is better
+        contest.observe([Row("a", "s", (), ("code",) * 4, (), (1.0,) * 4)])
+        contest.observe([Row("b", "s", (), ("code", "prose"), (), (0.0, 1.0))])
+    assert contest.compare("prose", "code").difference == 1.0 == -contest.compare("code", "prose").difference
+    assert contest.compare("prose", "code").groups == 20 and contest.compare("prose", "json") is None
+
+
+def test_curves_follow_a_straight_line_in_log_odds():
+    steps = np.arange(40.0)
+    shares = 1 / (1 + np.exp(-(steps - 20) / 5))
+    curve = logit_curve(steps, shares, np.full(40, 1e-4), degree=1)
+    assert curve.fitted[-1] == pytest.approx((39 - 20) / 5, abs=0.05)
+    assert logit(0.9) == pytest.approx(math.log(9))
+
+
+def test_state_carries_over():
+    def steps():
+        rng = np.random.default_rng(8)
+        return [batch(n, rng, [s := min(0.3 + 0.012 * n, 0.97), 1 - s], (0.2, 0.6)) for n in range(1, 81)]
+
+    whole, first, second = FormatDiagnostic(), FormatDiagnostic(), FormatDiagnostic()
+    expected = [(whole.observe(made), whole.events()) for made in steps()]
+    got = [(first.observe(made), first.events()) for made in steps()[:45]]
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    got += [(second.observe(made), second.events()) for made in steps()[45:]]
+    assert got == expected
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"alert_share 1\.5"):
+        FormatDiagnostic(alert_share=1.5)
