@@ -27,6 +27,8 @@ class Row(NamedTuple):
     logprobs: np.ndarray  # (T,) the sampler's
     advantages: np.ndarray  # (T,)
     old: np.ndarray | None = None  # (T,) old log-probs, where a forward of their own was made
+    value: float = 0.0  # the advantage without token-level credit
+    entropy_bonus: float = 0.0  # credit on tokens of high entropy
 
     @property
     def length(self) -> int:
@@ -45,6 +47,8 @@ def rows(groups: Sequence[Group], old: Mapping[tuple[int, int], np.ndarray] | No
             c.logprobs,
             token_advantages(group, i),
             old.get((group.ticket, i)),
+            group.advantages[i].value,
+            group.entropy_bonus[i] if group.entropy_bonus else 0.0,
         )
         for group in groups
         if group.admitted
@@ -75,8 +79,8 @@ def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
 
     Prompts are padded on the left, completions on the right, each only to this micro-batch's longest.
     Returns prompt_ids, prompt_mask (B, P); completion_ids, completion_mask, advantages,
-    sampling_per_token_logps (B, T), old_per_token_logps (B, T) where rows carry some; num_items_in_batch:
-    completion tokens of the whole step, all ranks.
+    sampling_per_token_logps (B, T), old_per_token_logps (B, T) where rows carry some, values and entropy_bonus
+    (B,) where rows carry credit for entropy; num_items_in_batch: completion tokens of the whole step, all ranks.
     """
     width_p = max(len(row.prompt_ids) for row in batch)
     width_t = max(1, max(len(row.completion_ids) for row in batch))
@@ -108,4 +112,7 @@ def collate(batch: Sequence[Row], num_items: int) -> dict[str, torch.Tensor]:
     }
     if any(row.old is not None for row in batch):
         inputs["old_per_token_logps"] = torch.from_numpy(old)
+    if any(row.entropy_bonus for row in batch):
+        inputs["values"] = torch.tensor([row.value for row in batch], dtype=torch.float32)
+        inputs["entropy_bonus"] = torch.tensor([row.entropy_bonus for row in batch], dtype=torch.float32)
     return inputs

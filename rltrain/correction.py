@@ -31,45 +31,97 @@ def importance_ratio(diff: torch.Tensor, mode: str, cap: float) -> torch.Tensor:
 
 
 class Drift(NamedTuple):
-    """Sums over tokens and sequences, to be added over micro-batches and ranks before any division."""
+    """Sums over tokens and completions, to be added over micro-batches and ranks before any division.
+
+    r is trainer / sampler: of a token, or (`sequence_*`) the product over a completion, before the cap
+    unless `capped_*` says otherwise.
+    """
 
     tokens: float
-    kl: float  # sum of the k3 estimate of KL(sampler || trainer)
+    kl: float  # sum of r - 1 - log r: the k3 estimate of KL(sampler || trainer)
+    kl_reverse: float  # sum of r log r - r + 1: the same of KL(trainer || sampler), reweighted to the trainer's samples
     ratio: float
     ratio_squared: float
-    outside: float  # tokens whose ratio lies beyond the cap
+    outside: float  # tokens whose weight the cap changes
+    capped: float  # sum of the weights after the cap
+    capped_squared: float
     low: float
     high: float
+    sequences: float
+    sequence_ratio: float
+    sequence_squared: float
+    sequence_high: float
 
 
-def drift(diff: torch.Tensor, mask: torch.Tensor, cap: float) -> Drift:
-    """Drift of one micro-batch, before truncation."""
-    x = diff[mask.bool()].double()
+SUMMED = tuple(name for name in Drift._fields if not name.endswith(("low", "high")))
+LARGEST_LOG = 30.0  # a completion's log-ratio is cut here: e^30 says "absurd" as well as infinity, and adds up
+
+
+def drift(diff: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drift:
+    """Drift of one micro-batch; `mode`, `cap`: the run's correction, `none` changes no weight."""
+    real = mask.bool()
+    x = diff[real].double()
     if not len(x):
-        return Drift(0, 0, 0, 0, 0, float("inf"), float("-inf"))
+        sums = dict.fromkeys(SUMMED, 0.0)
+        return Drift(**sums, low=float("inf"), high=float("-inf"), sequence_high=float("-inf"))
     r = x.exp()
+    of_sequence = diff.double().sum(-1)[real.any(-1)].clamp(max=LARGEST_LOG).exp()
+    weights = r if mode == "none" else importance_ratio(diff.double(), mode, cap).expand_as(diff)[real]
+    before = r if mode.startswith("token") or mode == "none" else _spread(diff.double(), real)
     return Drift(
         tokens=float(len(x)),
         kl=float((r - 1 - x).sum()),
+        kl_reverse=float((r * x - r + 1).sum()),
         ratio=float(r.sum()),
         ratio_squared=float((r * r).sum()),
-        outside=float((r > cap).sum()),
+        outside=float((weights != before).sum()),
+        capped=float(weights.sum()),
+        capped_squared=float((weights * weights).sum()),
         low=float(r.min()),
         high=float(r.max()),
+        sequences=float(len(of_sequence)),
+        sequence_ratio=float(of_sequence.sum()),
+        sequence_squared=float((of_sequence * of_sequence).sum()),
+        sequence_high=float(of_sequence.max()),
     )
+
+
+def _spread(diff: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Each token's completion-level ratio, for the tokens of `real`."""
+    return diff.sum(-1, keepdim=True).exp().expand_as(diff)[real]
 
 
 def drift_metrics(parts: list[Drift]) -> dict[str, float]:
     """The step's drift/* metrics from all micro-batches of all ranks."""
-    total = sum(p.tokens for p in parts)
-    if not total:
+    total = Drift(
+        **{name: sum(getattr(p, name) for p in parts) for name in SUMMED},
+        low=min((p.low for p in parts), default=0.0),
+        high=max((p.high for p in parts), default=0.0),
+        sequence_high=max((p.sequence_high for p in parts), default=0.0),
+    )
+    if not total.tokens:
         return {}
-    ratio, squared = sum(p.ratio for p in parts), sum(p.ratio_squared for p in parts)
     return {
-        "drift/kl_sampler_trainer": sum(p.kl for p in parts) / total,
-        "drift/ratio_mean": ratio / total,
-        "drift/ratio_min": min(p.low for p in parts),
-        "drift/ratio_max": max(p.high for p in parts),
-        "drift/ess": ratio * ratio / (squared * total),
-        "drift/truncated_frac": sum(p.outside for p in parts) / total,
+        "drift/kl_sampler_trainer": total.kl / total.tokens,
+        "drift/kl_trainer_sampler": total.kl_reverse / total.tokens,
+        "drift/ratio_mean": total.ratio / total.tokens,
+        "drift/ratio_std": _std(total.ratio, total.ratio_squared, total.tokens),
+        "drift/ratio_min": total.low,
+        "drift/ratio_max": total.high,
+        "drift/ess": _effective(total.ratio, total.ratio_squared, total.tokens),
+        "drift/truncated_frac": total.outside / total.tokens,
+        "drift/capped_mean": total.capped / total.tokens,
+        "drift/capped_ess": _effective(total.capped, total.capped_squared, total.tokens),
+        "drift/sequence_ratio_mean": total.sequence_ratio / total.sequences,
+        "drift/sequence_ratio_max": total.sequence_high,
+        "drift/sequence_ess": _effective(total.sequence_ratio, total.sequence_squared, total.sequences),
     }
+
+
+def _effective(weights: float, squared: float, count: float) -> float:
+    """Kish's effective sample size as a share of the samples; 0 where no sample has any weight."""
+    return weights * weights / (squared * count) if squared else 0.0
+
+
+def _std(values: float, squared: float, count: float) -> float:
+    return max(0.0, squared / count - (values / count) ** 2) ** 0.5

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import advantages, batch, gate, steps
+from rltrain import actions, advantages, batch, gate, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -28,7 +28,10 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
         while len(progress.requested) <= config.rollouts.max_lag and progress.requests_left(config):
             progress.requested.append(steps.request(run, config.groups_per_rollout, version=step))
         groups = collect(run, version=step)
-        groups = advantages.assign(groups, run.weights, **config.advantages.model_dump())
+        groups = advantages.assign(
+            groups, run.weights, scale=config.advantages.scale, combine=config.advantages.combine
+        )
+        groups = steps.credit(run, groups, version=step)
         old = steps.old_logprobs(run, groups)
         for update in steps.updates(groups, config.training.updates_per_rollout):
             step += 1
@@ -39,6 +42,8 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
                 steps.publish(run, version=step)
             steps.record(run, step, update, evaluation=steps.evaluate(run, step))
         progress.rollouts = rollout + 1
+        if actions.act(run, step) == "stop":
+            break
         steps.save(run, step)
 
 
@@ -80,6 +85,8 @@ def follow(run: Run) -> Iterator[dict[str, Any]]:
             run.trainer.logits(argument)
         elif kind == "weights":
             run.accompany_weights()
+        elif kind == "adjust":
+            run.trainer.adjust(argument)
         elif kind == "final":
             for _ in run.final_weights():
                 pass

@@ -135,6 +135,8 @@ _TABLE = (
     Metric("entropy/nonfinite_tokens", "tokens", "Trained tokens without a finite entropy; they count in no mean.",
            "number of them; absent without any", "entropy diagnostic"),
 
+    Metric("plan/credit", "share", "How much of the advantage is credit for planning (HICRA).",
+           "sum of |planning bonus| / sum of |advantage without it|, trained tokens", "loop"),
     Metric("plan/ratio", "share", "Share of the trained tokens that plan.",
            "entropy/planning_tokens / trained tokens", "entropy diagnostic"),
     Metric("plan/semantic_entropy", "nats", "Variety of the planning phrases across the completions of a step.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rltrain.config import Config
+from rltrain.credit import Guard
 from rltrain.types import Completion, Curriculum, Diagnostic, Event, Task, Ticket
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Progress:
     tokens: int = 0  # completion tokens trained
     best: tuple[float, int] | None = None  # (held-out outcome, step)
     bound: float | None = None  # of the parity gate, measured at the start
+    guard: Guard = dataclasses.field(default_factory=Guard)  # of planning-focused credit
+    settings: dict[str, float] = dataclasses.field(default_factory=dict)  # of the trainer, as actions changed them
 
     def requests_left(self, config: Config) -> bool:
         """Whether rollout batches remain that were not asked for."""
@@ -70,11 +73,13 @@ class Run:
     progress: Progress = dataclasses.field(default_factory=Progress)
     restored: Sequence[tuple[Ticket, tuple[Completion, ...]]] = ()  # groups in flight at the checkpoint
     resumed_from: Path | None = None
+    news: list[Event] = dataclasses.field(default_factory=list)  # events that no action was looked up for yet
 
     def event(self, event: Event) -> None:
         """Write an event down and show it."""
         self.directory.log_event(event)
         self.console.event(event)
+        self.news.append(event)
 
     def rest(self) -> None:
         """Engines that share the trainer's GPU give it back for the optimizer step."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rltrain import advantages, batch, checkpoint, collect
+from rltrain import credit as planning
 from rltrain import evaluate as held_out
 from rltrain.batch import Row
 from rltrain.correction import drift_metrics
@@ -33,12 +34,20 @@ class TooManyErrors(RuntimeError):
 def begin(run: Run) -> int:
     """Publish the weights as they are and take up what was in flight; the step the run stands at."""
     step = run.progress.rollouts * run.config.training.updates_per_rollout
+    if run.progress.settings:
+        adjust(run, run.progress.settings)
     publish(run, version=step)
     run.pool.settle(step, partial(run.console.stage, "starting engines"))
     run.collector.restore(run.restored)
     if run.resumed_from is not None:
         run.event(Event(step, "resumed", "info", {"checkpoint": run.resumed_from.name}, "nothing to do"))
     return step
+
+
+def adjust(run: Run, settings: dict[str, float]) -> None:
+    """Change what the trainer lets be changed under way, in all processes."""
+    run.channel.announce("adjust", settings)
+    run.trainer.adjust(settings)
 
 
 def look_once(run: Run) -> None:
@@ -112,6 +121,20 @@ def enough(run: Run, groups: list[Group], version: int) -> list[Group]:
     return groups
 
 
+def credit(run: Run, groups: list[Group], version: int) -> list[Group]:
+    """Planning-focused credit, once it has begun and while no phrases are being stuffed."""
+    hicra, step = run.config.advantages.hicra, version + 1
+    if hicra is None:
+        return groups
+    before = run.progress.guard
+    if isinstance(hicra.start, int) and step >= hicra.start:
+        before = before.started(step)
+    run.progress.guard = before.seen(planning.planning_ratio(groups), hicra.max_ratio)
+    if event := planning.told(before, run.progress.guard, step):
+        run.event(event)
+    return planning.planning_credit(groups, hicra.alpha, hicra.variant) if run.progress.guard.active else groups
+
+
 def updates(groups: Sequence[Group], count: int) -> Iterator[list[Group]]:
     """The groups split over the optimizer steps of one rollout batch; rejected ones go with the first."""
     kept = [group for group in groups if group.admitted]
@@ -158,6 +181,8 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         for rows, _, _ in taken
         for row in rows
     }
+    if run.progress.guard.active:
+        groups = planning.as_trained(groups, tokens)
     trained = sum(len(arrays.entropy) for arrays in tokens.values())
     run.progress.tokens += trained
     logs = taken[0][2]
@@ -172,6 +197,8 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         "curriculum/rejected": float(sum(not g.admitted for g in groups)),
         "prompts/dropped": float(run.office.dropped),
     }
+    if run.config.advantages.hicra is not None:
+        metrics["plan/credit"] = planning.effect(groups)
     metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)

@@ -9,7 +9,7 @@ forward. Every overridden hook is pinned by a test that fails by name when TRL m
 from __future__ import annotations
 
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from rltrain.batch import Row, collate
 from rltrain.builtin_models import no_progress_bars
 from rltrain.config import Config
 from rltrain.correction import Drift, drift, importance_ratio, log_ratio
+from rltrain.covariance import drawn, kl_penalty, largest, token_covariance
+from rltrain.credit import with_entropy_bonus
 from rltrain.head import only_at, packed, score
 from rltrain.trl_arguments import trl_arguments
 
@@ -62,8 +64,11 @@ class RLTrainer(GRPOTrainer):
             peft_config=lora_config(config),
         )
         self.remove_callback(PrinterCallback)
+        self.beta = config.training.beta  # TRL saw the largest that an action may set, and made a reference for it
         # Set after construction, so that TRL builds no engine and yet multiplies our correction into the loss.
-        self.use_vllm = config.training.correction != "none"
+        self._covariance = config.training.covariance
+        clips = self._covariance is not None and self._covariance.method == "clip_cov"
+        self.use_vllm = config.training.correction != "none" or clips
         self.vllm_importance_sampling_correction = self.use_vllm
         self._correction, self._cap = config.training.correction, config.training.correction_cap
         self._old_is_sampler = not config.aligned and config.training.old_logprobs == "sampler"
@@ -118,6 +123,12 @@ class RLTrainer(GRPOTrainer):
             (path.parent / "README.md").unlink(missing_ok=True)  # TRL's model card
         self.accelerator.wait_for_everyone()
 
+    def adjust(self, settings: Mapping[str, float]) -> None:
+        """Change `beta` or `entropy_coef` from the next step on. Entered by all ranks."""
+        self.beta = settings.get("beta", self.beta)
+        self.entropy_coef = settings.get("entropy_coef", self.entropy_coef)
+        self._entropy_bonus_enabled = self.entropy_coef != 0.0 or self.use_adaptive_entropy
+
     # --- hooks of TRL, each pinned in tests/test_trl_contract.py -----------------------------------
 
     def get_train_dataloader(self) -> DataLoader:
@@ -133,7 +144,8 @@ class RLTrainer(GRPOTrainer):
             inputs["ref_per_token_logps"] = self._reference(inputs)
         self._inputs = inputs  # the forward below writes the correction into it
         try:
-            return super()._compute_loss(model, inputs)
+            loss = super()._compute_loss(model, inputs)
+            return loss + inputs["penalty"] if "penalty" in inputs else loss
         finally:
             self._inputs = None
 
@@ -147,7 +159,9 @@ class RLTrainer(GRPOTrainer):
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )
         if self._inputs is not None:
-            self._read_along(self._inputs, out[0].detach(), out[1])
+            self._read_along(self._inputs, out[0].detach(), out[1].detach())
+            if self._covariance is not None:
+                self._spare_entropy(self._inputs, out[0])
         return out
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm=None):
@@ -211,14 +225,32 @@ class RLTrainer(GRPOTrainer):
             old = inputs["old_per_token_logps"] = torch.where(old.isnan(), logps, old)
         diff = log_ratio(old, sampler, mask)
         if self.use_vllm:
-            inputs["importance_sampling_ratio"] = importance_ratio(diff, self._correction, self._cap)
+            none = self._correction == "none"
+            ratio = torch.ones_like(diff) if none else importance_ratio(diff, self._correction, self._cap)
+            inputs["importance_sampling_ratio"] = ratio
+        if "entropy_bonus" in inputs:
+            inputs["advantages"] = with_entropy_bonus(
+                inputs["advantages"], inputs["values"], inputs["entropy_bonus"], entropy, mask
+            )
         seen = log_ratio(logps, sampler, mask)  # of the policy as it is now, whatever the loss calls old
-        self._drifts.append(drift(seen, mask, self._cap))
+        self._drifts.append(drift(seen, mask, self._correction, self._cap))
         arrays = [t.detach().float().cpu().numpy() for t in (logps, entropy, seen.exp(), inputs["advantages"])]
         lengths = mask.sum(-1).tolist()
         for i, (key, length) in enumerate(zip(inputs["keys"], lengths, strict=True)):
             if key[0] >= 0:
                 self._trained.append(Trained(key, *(a[i, :length].copy() for a in arrays)))
+
+    def _spare_entropy(self, inputs: dict[str, Any], logps: torch.Tensor) -> None:
+        """KL-Cov: a penalty for the loss. Clip-Cov: weight 0 for the drawn tokens."""
+        spec, mask = self._covariance, inputs["completion_mask"]
+        covariance = token_covariance(inputs["advantages"], logps, mask)
+        if spec.method == "clip_cov":
+            kept = ~drawn(covariance, mask, spec.share, spec.bounds)
+            inputs["importance_sampling_ratio"] = inputs["importance_sampling_ratio"] * kept
+        else:  # divided like the token-mean losses: by the tokens of the step, of all ranks
+            tokens = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
+            chosen = largest(covariance, mask, spec.share)
+            inputs["penalty"] = spec.coef * kl_penalty(logps, inputs["old_per_token_logps"], chosen) / tokens
 
 
 def _rewarded_elsewhere(completions: list, **columns: Any) -> list[float]:

@@ -72,7 +72,7 @@ def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> d
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": "constant",
         "loss_type": training.loss,
-        "beta": training.beta,
+        "beta": max([training.beta, *(a.value or 0.0 for a in config.actions if a.do == "beta")]),
         "max_steps": training.steps,
         "optim": training.optimizer,
         "seed": config.run.seed,

@@ -97,6 +97,7 @@ class Group:
     advantages: tuple[Advantage, ...] = ()
     planning: tuple[np.ndarray, ...] = ()  # G masks (T,) bool, from the tagger
     planning_bonus: tuple[np.ndarray, ...] = ()  # G arrays (T,) float32, token-level credit
+    entropy_bonus: tuple[float, ...] = ()  # G sizes of credit on tokens of high entropy, given in the forward
     formats: tuple[str, ...] = ()  # G names from the format classifier
     admitted: bool = True
     reject_reason: str | None = None

@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from rltrain import batch
-from rltrain.correction import Drift, drift, drift_metrics, importance_ratio, log_ratio
+from rltrain.correction import drift, drift_metrics, importance_ratio, log_ratio
 
 
 def test_rows_are_the_admitted_completions():
@@ -94,18 +94,34 @@ def test_truncation_caps_and_masking_drops_on_both_sides():
 def test_drift_adds_over_micro_batches_before_it_divides():
     diff = torch.tensor([[0.3, -0.2, 0.0], [1.5, 0.0, 0.0]])
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
-    whole = drift_metrics([drift(diff, mask, 2.0)])
-    parts = drift_metrics([drift(diff[i : i + 1], mask[i : i + 1], 2.0) for i in range(2)])
+    whole = drift_metrics([drift(diff, mask, "token_truncate", 2.0)])
+    parts = drift_metrics([drift(diff[i : i + 1], mask[i : i + 1], "token_truncate", 2.0) for i in range(2)])
     assert whole == pytest.approx(parts)
     x = np.array([0.3, -0.2, 0.0, 1.5])
     assert whole["drift/kl_sampler_trainer"] == pytest.approx(np.mean(np.exp(x) - 1 - x), rel=1e-6)
     assert whole["drift/ess"] == pytest.approx(np.exp(x).sum() ** 2 / (4 * np.exp(2 * x).sum()), rel=1e-6)
     assert whole["drift/truncated_frac"] == 0.25
+    capped = np.minimum(np.exp(x), 2.0)
+    assert whole["drift/capped_mean"] == pytest.approx(capped.mean())
+    assert whole["drift/capped_ess"] == pytest.approx(capped.sum() ** 2 / (4 * (capped**2).sum()))
+    s = np.exp([0.1, 1.5])
+    assert whole["drift/sequence_ess"] == pytest.approx(s.sum() ** 2 / (2 * (s**2).sum()))
+
+
+def test_both_divergences_are_those_of_the_distributions():
+    """Over all tokens of a known pair, weighted by how often the sampler draws them."""
+    sampler, trainer = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    draws = np.repeat(np.arange(3), (sampler * 10).astype(int))
+    x = torch.tensor(np.log(trainer / sampler)[draws]).unsqueeze(0)
+    found = drift_metrics([drift(x, torch.ones_like(x), "none", 2.0)])
+    assert found["drift/kl_sampler_trainer"] == pytest.approx((sampler * np.log(sampler / trainer)).sum())
+    assert found["drift/kl_trainer_sampler"] == pytest.approx((trainer * np.log(trainer / sampler)).sum())
+    assert found["drift/truncated_frac"] == 0.0 and found["drift/capped_ess"] == found["drift/ess"]
 
 
 def test_a_micro_batch_of_fillers_has_no_drift():
-    empty = drift(torch.zeros(2, 3), torch.zeros(2, 3), 2.0)
+    empty = drift(torch.zeros(2, 3), torch.zeros(2, 3), "token_truncate", 2.0)
     assert empty.tokens == 0
-    some = Drift(2, 0.1, 2.0, 2.1, 0, 0.9, 1.1)
+    some = drift(torch.tensor([[0.2, -0.1]]), torch.ones(1, 2), "token_truncate", 2.0)
     assert drift_metrics([empty, some]) == drift_metrics([some])
     assert drift_metrics([empty]) == {}

@@ -16,6 +16,7 @@ def advice(config: Config) -> Section:
     _distribution(section, config)
     _engines(section, config)
     _evaluation(section, config)
+    _phase(section, config)
     if not section.lines:
         section.ok("nothing stands out")
     return section
@@ -58,6 +59,15 @@ def _engines(section: Section, config: Config) -> None:
     if config.groups_per_rollout < r.engines:
         section.warn(
             f"rollouts.engines {r.engines}: only {config.groups_per_rollout} groups a batch, some engines idle"
+        )
+
+
+def _phase(section: Section, config: Config) -> None:
+    hicra = config.advantages.hicra
+    if hicra is not None and hicra.start == "phase2" and "phase" not in {spec.use for spec in config.diagnostics}:
+        section.warn(
+            "advantages.hicra.start phase2: no diagnostic called `phase` is on, so it begins only if another one "
+            "writes the event phase_changed with state: planning; add {use: phase} to diagnostics, or give a step"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rltrain.check.verdicts import Section
-from rltrain.config import Config
+from rltrain.config import Config, Covariance
 
 SURROGATE = "-w_t min(r_t A_t, clip(r_t, {low:g}, {high:g}) A_t)"
 TERMS = {
@@ -65,6 +65,13 @@ def loss_in_words(config: Config, trl: dict[str, Any]) -> Section:
     section.fact(f"w_t: {_correction(config)}.")
     if training.beta:
         section.fact(f"KL: + {training.beta:g} (e^d - d - 1) a token, d = log p_initial - log p; one more forward.")
+    if (spec := training.covariance) is not None:
+        section.fact(_covariance(spec))
+    if (hicra := config.advantages.hicra) is not None:
+        section.fact(
+            f"HICRA ({hicra.variant}): A_t + {hicra.alpha:g} |A_t| on planning tokens from {_start(hicra.start)}; "
+            f"rests while their share is above {hicra.max_ratio:g} x what it was at the start."
+        )
     for name, told in _extras(trl):
         section.fact(f"{name}: {told}.")
     section.fact(f"Short of groups: {_fill(config)}.")
@@ -82,6 +89,24 @@ def _advantages(config: Config) -> str:
         return f"{ADVANTAGES[scale]}; the reward is the weighted sum"
     scale = "group" if scale == "batch" else scale
     return f"each reward by itself ({ADVANTAGES[scale]}), then the weighted sum"
+
+
+def _covariance(spec: Covariance) -> str:
+    """KL-Cov or Clip-Cov."""
+    if spec.method == "kl_cov":
+        return (
+            f"KL-Cov: + {spec.coef:g} |log p_t - log p_old| on the {spec.share:.2%} of each micro-batch's tokens with "
+            "the largest covariance of advantage and log-prob, divided by the step's tokens."
+        )
+    low, high = spec.bounds
+    return (
+        f"Clip-Cov: no gradient from {spec.share:.2%} of each micro-batch's tokens, drawn among those with a "
+        f"covariance of advantage and log-prob between {low:g} and {high:g}."
+    )
+
+
+def _start(start: int | str) -> str:
+    return "the step at which phase 2 is detected" if start == "phase2" else f"step {start}"
 
 
 def _ratio(config: Config, trl: dict[str, Any]) -> str:

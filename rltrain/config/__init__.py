@@ -5,11 +5,14 @@ place and printed by `rltrain check`. Nothing here imports torch, ray, vllm or t
 """
 
 from rltrain.config.machinery import (
+    Action,
     Admission,
     Advantages,
     Checkpoints,
+    Covariance,
     Distributed,
     Evaluation,
+    Hicra,
     Rollouts,
     SamplingSpec,
     Training,
@@ -19,13 +22,16 @@ from rltrain.config.read import dump, find, load, parse
 from rltrain.config.root import Config
 
 __all__ = [
+    "Action",
     "Admission",
     "Advantages",
     "Checkpoints",
     "Config",
+    "Covariance",
     "CurriculumSpec",
     "Distributed",
     "Evaluation",
+    "Hicra",
     "Lora",
     "Model",
     "PluginSpec",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rltrain.config.plugins import Section
 
@@ -60,6 +60,19 @@ class Rollouts(Section):
     """Further arguments of vLLM's engine, by vLLM's own names."""
 
 
+class Covariance(Section):
+    """Spare the tokens through which entropy is lost (arXiv 2505.22617)."""
+
+    method: Literal["kl_cov", "clip_cov"]
+    """`kl_cov`: a penalty |log p - log p_old| on them; `clip_cov`: no gradient from some of them."""
+    share: float = Field(0.002, gt=0, le=1)
+    """Share of a micro-batch's tokens it acts on; the paper has 0.002 (7B) and 0.0002 (32B, Clip-Cov)."""
+    coef: float = Field(1.0, gt=0)
+    """Weight of the penalty (`kl_cov`)."""
+    bounds: tuple[float, float] = (1.0, 5.0)
+    """Covariance that a token must have to be drawn (`clip_cov`)."""
+
+
 class Training(Section):
     """The optimizer steps."""
 
@@ -83,6 +96,8 @@ class Training(Section):
     """Importance correction for the difference between sampler and trainer (TIS)."""
     correction_cap: float = Field(2.0, gt=0)
     """Cap C of the correction; truncated to it or masked above it."""
+    covariance: Covariance | None = None
+    """Spare the entropy with KL-Cov or Clip-Cov; absent: off."""
     optimizer: str = "adamw_torch_fused"
     """An optimizer name of transformers."""
     trl: dict[str, Any] = Field(default_factory=dict)
@@ -108,6 +123,19 @@ class Distributed(Section):
     """DeepSpeed's JSON config, for `strategy: deepspeed`."""
 
 
+class Hicra(Section):
+    """Planning-focused credit: A + alpha |A| on planning tokens (arXiv 2509.03646)."""
+
+    alpha: float = Field(0.2, gt=0, lt=1)
+    """Share of the advantage's size that is added."""
+    variant: Literal["paper", "long_correct"] = "paper"
+    """All planning tokens; or planning and high-entropy tokens of correct completions above the mean length."""
+    start: int | Literal["phase2"] = "phase2"
+    """Step at which it begins, or `phase2`: when the phase diagnostic first says `planning`."""
+    max_ratio: float = Field(2.0, gt=1)
+    """It rests while the share of planning tokens is above this multiple of what it was at the start."""
+
+
 class Advantages(Section):
     """How scores become advantages."""
 
@@ -115,6 +143,8 @@ class Advantages(Section):
     """Divide by nothing (mean-only), the group's or the batch's standard deviation."""
     combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
     """Sum the weighted rewards and normalise, or normalise each reward inside the group and sum (GDPO)."""
+    hicra: Hicra | None = None
+    """Planning-focused credit; absent: every token has its completion's advantage."""
 
 
 class Admission(Section):
@@ -148,3 +178,26 @@ class Checkpoints(Section):
     """Steps between checkpoints; 0 = only at the end."""
     keep: int = Field(2, ge=1)
     """Newest checkpoints kept; the best by held-out outcome is kept besides."""
+
+
+class Action(Section):
+    """What the run does when an event is written, or at a step; logged as an event `action` with its cause."""
+
+    event: str | None = None
+    """Name of the event, for example `phase_changed` or `format_collapse`."""
+    when: dict[str, Any] = Field(default_factory=dict)
+    """Evidence the event must have, for example `state: planning`."""
+    at: int | None = Field(None, ge=1)
+    """Step instead of an event; an earlier run's actions are replayed this way."""
+    do: Literal["hicra", "beta", "entropy_coef", "checkpoint", "stop"]
+    """`hicra`: begin planning-focused credit; `beta`, `entropy_coef`: set to `value`; save; end the run in order."""
+    value: float | None = Field(None, ge=0)
+    """New value of `beta` or `entropy_coef`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Action:
+        if (self.event is None) == (self.at is None):
+            raise ValueError(f"actions: {self.do} needs either event: NAME or at: STEP")
+        if (self.value is None) == (self.do in ("beta", "entropy_coef")):
+            raise ValueError(f"actions: {self.do} " + ("needs a value" if self.value is None else "takes no value"))
+        return self

@@ -9,13 +9,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from rltrain.config import (
+    Action,
     Admission,
     Advantages,
     Checkpoints,
     Config,
+    Covariance,
     CurriculumSpec,
     Distributed,
     Evaluation,
+    Hicra,
     Lora,
     Model,
     PluginSpec,
@@ -37,12 +40,15 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "sampling": SamplingSpec,
     "rollouts": Rollouts,
     "training": Training,
+    "training.covariance": Covariance,
     "distributed": Distributed,
     "advantages": Advantages,
+    "advantages.hicra": Hicra,
     "admission": Admission,
     "evaluation": Evaluation,
     "checkpoints": Checkpoints,
     "diagnostics (a list), tagger, formats": PluginSpec,
+    "actions (a list)": Action,
 }
 HEAD = """# Configuration
 
@@ -99,7 +105,8 @@ def _named(annotation: Any) -> str:
         return "mapping"
     plain = {str: "text", type(None): "nothing", bool: "true or false", int: "whole number", float: "number"}
     name = plain.get(annotation) or getattr(annotation, "__name__", str(annotation))
-    return {"Path": "path", "Lora": "section below", "CurriculumSpec": "curriculum"}.get(name, name)
+    below = dict.fromkeys(("Lora", "Covariance", "Hicra"), "section below")
+    return ({"Path": "path", "CurriculumSpec": "curriculum"} | below).get(name, name)
 
 
 def _default(field: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from rltrain.config.machinery import (
+    Action,
     Admission,
     Advantages,
     Checkpoints,
@@ -52,6 +53,8 @@ class Config(Section):
     """Finds planning phrases."""
     formats: PluginSpec = Field(default_factory=lambda: PluginSpec(use="rules"))
     """Names output formats."""
+    actions: list[Action] = Field(default_factory=list)
+    """What the run does about events."""
 
     # Derived numbers, in one place.
 
@@ -120,6 +123,16 @@ class Config(Section):
             raise ValueError(
                 "distributed.strategy: fsdp2 on CPU processes is silently plain DDP in accelerate; "
                 "set distributed.gpus or use strategy: ddp"
+            )
+        if any(action.do == "hicra" for action in self.actions) and self.advantages.hicra is None:
+            raise ValueError("actions: hicra without advantages.hicra; give it (an empty {} has the defaults)")
+        covariance = self.training.covariance
+        if covariance is not None and covariance.method == "clip_cov" and self.training.loss == "vespo":
+            raise ValueError("training.covariance: clip_cov acts through the token weights, which vespo does not have")
+        if covariance is not None and covariance.method == "kl_cov" and self.aligned:
+            raise ValueError(
+                "training.covariance: kl_cov penalises moving away from the old log-probs, and with one update per "
+                "rollout batch nothing has moved; use updates_per_rollout of 2 or more, max_lag, or clip_cov"
             )
         if self.training.loss == "vespo" and self.training.correction.startswith("sequence"):
             raise ValueError(

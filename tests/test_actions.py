@@ -1,0 +1,158 @@
+"""Acting on events: credit for planning begins, settings change, a run ends; logged, replayable, resumable."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from rltrain import checkpoint, config, launch, load_run
+from rltrain.actions import due
+from rltrain.config import Action
+from rltrain.types import Event
+
+PLUGINS = """
+import re
+from rltrain.types import Event
+
+class Digits:
+    '''Takes numbers for planning phrases.'''
+    def spans(self, text):
+        return [match.span() for match in re.finditer(r"[0-9]+", text)]
+
+class Alarm:
+    panels = ()
+    def __init__(self, *, at):
+        self.at = at
+    def observe(self, record):
+        self.step = record.step
+        return {}
+    def events(self):
+        return [Event(self.step, "alarm", "warning", {"state": "red"}, "none")] if self.step == self.at else []
+    def state_dict(self):
+        return {}
+    def load_state_dict(self, state):
+        pass
+"""
+BASE = ["run.console=false", "evaluation.prompts=0", "checkpoints.every=4", "checkpoints.keep=9", "training.steps=8"]
+
+
+@pytest.fixture(scope="module")
+def runs(ray_session, tmp_path_factory):
+    """Runs a twin of the quickstart whose tagger takes numbers for plans."""
+    root = tmp_path_factory.mktemp("actions")
+    (root / "plugins.py").write_text(PLUGINS)
+
+    def run(name: str, *overrides: str, resume: bool = False) -> Path:
+        given = [text.replace("PLUGINS", str(root / "plugins.py")) for text in overrides]
+        order = [*BASE, "tagger.use=" + str(root / "plugins.py:Digits"), *given, f"run.dir={root / name}"]
+        launch.train(
+            config.load("quickstart", order), "quickstart", resume="" if resume else None, twin=True, faults=()
+        )
+        return root / name
+
+    return run
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = weights(one), weights(other)
+    return all(np.array_equal(a[name], b[name]) for name in b)
+
+
+@pytest.mark.parametrize("variant", ["paper", "long_correct"])
+def test_credit_begins_at_its_step_and_is_written_down(runs, variant):
+    order = (f"advantages.hicra={{start: 3, max_ratio: 50, variant: {variant}}}",)
+    run = runs(variant, *order)
+    rows = load_run(run).rollouts()
+    early, late = rows[rows.step < 3], rows[rows.step >= 3]
+    assert not any(bonus is not None and np.any(bonus) for bonus in early.planning_bonus)
+    credited = 0
+    for row in late.itertuples():
+        bonus, seen = np.array(row.planning_bonus), np.array(row.token_advantage)
+        np.testing.assert_allclose(seen - bonus, row.advantage, atol=1e-6)
+        assert np.isclose(bonus, 0.2 * abs(row.advantage), atol=1e-6)[bonus != 0].all()
+        if variant == "paper":
+            assert (bonus[np.array(row.planning)] > 0).all() == (row.advantage != 0)
+            assert not bonus[~np.array(row.planning)].any()
+        else:
+            assert not bonus.any() or row.outcome > 0.5
+            credited += bonus[~np.array(row.planning)].any()
+    assert variant == "paper" or credited, "no token of high entropy got credit"
+    metrics = load_run(run).metrics.set_index("step")["plan/credit"]
+    assert (metrics.loc[:2] == 0).all() and metrics.loc[3:].max() > 0
+    copy = run.with_name(f"{variant}-resumed")
+    shutil.copytree(run, copy)
+    shutil.rmtree(checkpoint.path_of(copy / "checkpoints", 8))
+    shutil.rmtree(copy / "model")
+    assert same_weights(run, runs(copy.name, *order, resume=True))
+
+
+def test_an_action_has_its_cause_and_is_replayed_and_resumed_bit_equal(runs):
+    alarm = "diagnostics=[{use: 'PLUGINS:Alarm', args: {at: 3}}]"
+    on_event = "actions=[{event: alarm, when: {state: red}, do: beta, value: 0.2}, {event: alarm, do: checkpoint}]"
+    run = runs("caused", alarm, on_event)
+    found = [event for event in load_run(run).events if event.name == "action"]
+    assert [event.evidence["do"] for event in found] == ["beta", "checkpoint"]
+    assert found[0].step == 3 and found[0].evidence["cause"] == "alarm"
+    assert found[0].evidence["cause_evidence"] == {"state": "red"}
+    assert "actions: [{at: 3, do: beta, value: 0.2}]" in found[0].advice
+    kl = load_run(run).metrics.set_index("step")["loss/kl"]
+    assert kl.loc[:3].isna().all() and kl.loc[4:].notna().all()
+    assert checkpoint.path_of(run / "checkpoints", 3) in [c.path for c in checkpoint.whole(run / "checkpoints")]
+
+    replayed = runs("replayed", "actions=[{at: 3, do: beta, value: 0.2}]")
+    assert same_weights(run, replayed)
+    plain = runs("plain")
+    assert not same_weights(run, plain)
+
+    copy = run.with_name("caused-resumed")
+    shutil.copytree(run, copy)
+    shutil.rmtree(checkpoint.path_of(copy / "checkpoints", 8))
+    shutil.rmtree(copy / "model")
+    assert same_weights(run, runs("caused-resumed", alarm, on_event, resume=True))
+
+
+def test_stop_ends_the_run_in_order_and_it_can_go_on(runs):
+    run = runs("stopped", "actions=[{at: 3, do: stop}]")
+    assert load_run(run).metrics.step.max() == 3
+    assert (run / "model" / "model.safetensors").exists()
+    assert checkpoint.whole(run / "checkpoints")[-1].step == 3
+    shutil.rmtree(run / "model")
+    gone_on = runs("stopped", "actions=[{at: 3, do: stop}]", resume=True)
+    assert load_run(gone_on).metrics.step.tolist() == list(range(1, 9))
+    assert same_weights(gone_on, runs("never-stopped", "actions=[{at: 99, do: stop}]"))
+
+
+def test_events_choose_actions():
+    alarm = Event(5, "alarm", "warning", {"state": "red", "n": 3}, "")
+    actions = [
+        Action(event="alarm", do="checkpoint"),
+        Action(event="alarm", when={"state": "green"}, do="stop"),
+        Action(at=5, do="beta", value=0.1),
+        Action(at=6, do="stop"),
+    ]
+    assert due(actions, 5, [alarm, alarm]) == [(actions[0], alarm), (actions[2], None)]
+    assert due(actions, 5, []) == [(actions[2], None)]
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("{do: stop}", "needs either event: NAME or at: STEP"),
+        ("{event: alarm, at: 3, do: stop}", "needs either event: NAME or at: STEP"),
+        ("{event: alarm, do: beta}", "needs a value"),
+        ("{event: alarm, do: stop, value: 1}", "takes no value"),
+        ("{event: alarm, do: hicra}", "advantages.hicra"),
+        ("{event: alarm, do: dance}", "do"),
+    ],
+)
+def test_a_bad_action_is_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        config.load("quickstart", [f"actions=[{text}]"])
