@@ -1,6 +1,7 @@
 """Format diversity: figures by hand, fingerprints, the collapse alarm and its silence, the wrong winner, resume."""
 
 import dataclasses
+import functools
 import json
 import math
 
@@ -22,6 +23,7 @@ TEXTS = {
     "boxed_latex": "We add them and get $\\boxed{7}$",
     "json": '{"answer": 7}',
 }
+written = functools.cache(completion)
 ODD = (
     "~~ 3 ~~ 4 ~~",
     "1: a\n2: b\n3: c\n4: d\n5: e",
@@ -39,7 +41,7 @@ def step(number, *formats, outcomes=None, key="sums", texts=None):
         made = group(
             i,
             tuple(outcomes[i] if outcomes else [0.0] * len(names)),
-            completions=tuple(completion(text) for text in said),
+            completions=tuple(map(written, said)),
             formats=tuple(names),
         )
         groups.append(dataclasses.replace(made, task=dataclasses.replace(made.task, key=f"{key}/{i}")))
@@ -172,7 +174,7 @@ def test_many_unknown_forms_are_no_collapse_and_one_is():
 # --- the alarm -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ramp", "seed"), [(1, 0), (1, 1), (10, 2), (10, 3), (30, 4)])
+@pytest.mark.parametrize(("ramp", "seed"), [(1, 0), (10, 2), (30, 4)])
 def test_a_takeover_is_seen_within_five_steps(ramp, seed):
     rng = np.random.default_rng(seed)
 
@@ -180,7 +182,7 @@ def test_a_takeover_is_seen_within_five_steps(ramp, seed):
         return 0.4 + 0.57 * min(max((number - 40) / ramp, 0), 1)
 
     truth = next(number for number in range(200) if share(number) >= 0.9)
-    made = (batch(n, rng, [share(n), (1 - share(n)) / 2, (1 - share(n)) / 2], groups=32) for n in range(1, 101))
+    made = (batch(n, rng, [share(n), (1 - share(n)) / 2, (1 - share(n)) / 2], groups=32) for n in range(1, 86))
     [event] = events(FormatDiagnostic(), made)
     assert event.name == "format_collapse" and event.evidence["winner"] == "code"
     assert abs(event.step - truth) <= 5 and abs(event.evidence["onset_step"] - truth) <= 5
