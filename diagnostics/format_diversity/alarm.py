@@ -19,7 +19,6 @@ from diagnostics.format_diversity.measures import Row
 from diagnostics.sequential import Baseline, RiseTest
 
 MARGIN = 0.05  # a share may be this much above its start before it counts as risen
-MOST_LABELS = 80
 KEPT = 150  # steps whose shares are kept
 SLOW = (40, KEPT)  # steps of the curves whose mean follows a slow takeover: the long one is quiet, the short one bends
 # Straight lines that catch a sudden one: their steps, and by how many standard errors they must be above the level.
@@ -64,7 +63,7 @@ class Alarm:
         """The takeover, at the step at which it is first certain."""
         self._remember(step, rows)
         values = _per_group(rows)
-        for label in {*values, *self._tests}:
+        for label in sorted({*values, *self._tests}):
             self._test(label).update(step, values.get(label, np.zeros(len(rows))))
         label, share = self.leading()
         test = self._tests.get(label)
@@ -89,8 +88,13 @@ class Alarm:
     def _test(self, label: str) -> RiseTest:
         if label not in self._tests:
             base = self._base[label].upper() if label in self._base else 0.0
-            # A stake for each label that may yet turn up: the guarantee is for all of them together.
-            self._tests[label] = RiseTest(min(base + MARGIN, 0.99), alpha=self._alpha / MOST_LABELS)
+            # Labels of the base share half of alpha; the k-th that turns up later gets 1/(k(k+1)) of the other half.
+            if label in self._base:
+                part = 0.5 / len(self._base)
+            else:
+                k = 1 + len(self._tests.keys() - self._base.keys())
+                part = 0.5 / (k * (k + 1))
+            self._tests[label] = RiseTest(min(base + MARGIN, 0.99), alpha=self._alpha * part)
         return self._tests[label]
 
     def _remember(self, step: int, rows: Sequence[Row]) -> None:
