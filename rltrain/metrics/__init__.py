@@ -1,0 +1,71 @@
+"""Every metric, declared once: name, unit, meaning, formula, where it comes from.
+
+A metric's full name is its stem, optionally `@` and a source, reward, or class: `reward/mean@chain_sum`.
+Only the stem is declared. `python -m rltrain.metrics` prints `docs/metrics.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from rltrain.metrics.answers import ANSWERS
+from rltrain.metrics.learning import LEARNING
+from rltrain.metrics.machine import MACHINE
+from rltrain.metrics.metric import Metric
+
+AREAS: Mapping[str, str] = MappingProxyType({
+    "reward": "What the rewards said about the completions of a step.",
+    "loss": "The optimizer step.",
+    "drift": "How far the policy that sampled is from the policy that is trained.",
+    "entropy": "How undecided the policy is, on planning and on execution tokens.",
+    "plan": "How much the completions plan, and how variedly.",
+    "phase": "Which phase of learning the run is in, judged from the steps so far.",
+    "ppl": "How surprising the sampled tokens are to the policy, relative to the first step.",
+    "format": "In which forms the answers are written.",
+    "shortcut": "Whether reward is earned without the work.",
+    "length": "How long the completions are.",
+    "curriculum": "Which groups entered the batch.",
+    "prompts": "Prompts that never became tasks.",
+    "eval": "Held-out evaluation.",
+    "throughput": "How fast the run goes.",
+    "tokens": "How much was sampled.",
+    "time": "Where the seconds of a step go.",
+    "pool": "The rollout engines.",
+})  # fmt: skip
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.stem: metric for metric in (*LEARNING, *ANSWERS, *MACHINE)})
+
+
+def stem(name: str) -> str:
+    """The declared part of a metric's name: `reward/mean@chain_sum` -> `reward/mean`."""
+    return name.partition("@")[0]
+
+
+def area(name: str) -> str:
+    """The part before the slash: `reward/mean@chain_sum` -> `reward`."""
+    return name.partition("/")[0]
+
+
+def undeclared(names: Iterable[str]) -> list[str]:
+    """The names whose stem is not in the table, in order and once each; `step` is no metric."""
+    return [name for name in dict.fromkeys(names) if name != "step" and stem(name) not in METRICS]
+
+
+def markdown() -> str:
+    """The page `docs/metrics.md`."""
+    lines = [
+        "# Metrics",
+        "",
+        "Every curve a run writes to `metrics.jsonl`. A name is `area/name`, and `area/name@x` for one source, "
+        "reward or class. This page is generated: `python -m rltrain.metrics > docs/metrics.md`.",
+    ]
+    for name, about in AREAS.items():
+        lines += ["", f"## {name}", "", about, "", "| metric | unit | meaning | formula | measured by |"]
+        lines.append("|---|---|---|---|---|")
+        for metric in METRICS.values():
+            if area(metric.stem) == name:
+                cells = (f"`{metric.stem}`", metric.unit, metric.meaning, metric.formula, metric.source)
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

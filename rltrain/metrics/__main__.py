@@ -1,0 +1,5 @@
+"""`python -m rltrain.metrics` prints `docs/metrics.md`."""
+
+from rltrain.metrics import markdown
+
+print(markdown(), end="")

@@ -1,0 +1,19 @@
+"""The form of a declaration.
+
+One row is stem, unit, meaning / formula, source. "Trained" completions are those of admitted groups; "scored" ones
+have a score without an error. A mean is always one sum over one count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """What a curve is, in words a reader can hold against the code."""
+
+    stem: str
+    unit: str
+    meaning: str
+    formula: str
+    source: str  # the part of the program that measures it
