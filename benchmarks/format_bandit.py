@@ -30,7 +30,6 @@ class Setting(NamedTuple):
     accuracies: tuple[float, ...] = ACCURACIES
     beta: float = 0.0
     bonus: tuple[float, ...] = (0.0, 0.0, 0.0)  # shaping reward of each form
-    runs: int = 20
 
 
 SETTINGS = (
@@ -38,7 +37,7 @@ SETTINGS = (
     Setting("KL 0.01", beta=0.01),
     Setting("KL 0.1", beta=0.1),
     Setting("less accurate form rewarded", bonus=(0.0, 0.3, 0.0)),
-    Setting("control: equal accuracies", accuracies=(0.32, 0.32, 0.32), runs=40),
+    Setting("control: equal accuracies", accuracies=(0.32, 0.32, 0.32)),
 )
 
 

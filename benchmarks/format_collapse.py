@@ -28,6 +28,7 @@ from diagnostics.format_diversity import FormatDiagnostic
 from rltrain.types import StepRecord
 
 LEVEL, WITHIN = 0.9, 5
+BEDS = ("bandit", "planted", "transformer")
 
 
 class Planted(NamedTuple):
@@ -38,7 +39,6 @@ class Planted(NamedTuple):
     prompts: int = 32
     begins: int = 80
     level: float = 0.96
-    runs: int = 20
 
 
 PLANTED = (
@@ -52,11 +52,11 @@ PLANTED = (
 
 
 def planted(setting: Planted, seed: int) -> Iterator[tuple[np.ndarray, StepRecord]]:
-    """(true shares, record) of 200 steps."""
+    """(true shares, record) of 160 steps."""
     rng = np.random.default_rng([seed, 7])
     base = np.array([0.5, 0.3, 0.2])
     end = np.array([setting.level, *(2 * [(1 - setting.level) / 2])])
-    for step in range(1, 201):
+    for step in range(1, 161):
         done = min(max((step - setting.begins + 1) / setting.ramp, 0.0), 1.0)
         shares = base + done * (end - base)
         forms = rng.choice(3, (setting.prompts, 16), p=shares)
@@ -124,24 +124,24 @@ def quartiles(values: np.ndarray) -> list[float]:
     return [float(v) for v in np.percentile(values, [0, 25, 50, 75, 100])]
 
 
-def work(seeds: int, controls: int, only: str | None) -> dict[str, list[Any]]:
-    """For each setting the runs to make, each a function of nothing."""
-    jobs: dict[str, list[Any]] = {}
-    if only in (None, "bandit"):
-        for setting in format_bandit.SETTINGS:
-            runs = controls if "control" in setting.name else seeds
-            jobs[f"bandit, {setting.name}"] = [
-                lambda s=setting, seed=seed: judged(format_bandit.run(s, seed), format_bandit.NAMES)
-                for seed in range(runs)
-            ]
-    if only in (None, "planted"):
-        for setting in PLANTED:
-            jobs[setting.name] = [
+def work(seeds: int, controls: int, bed: str) -> dict[str, list[Any]]:
+    """For each setting of a test bed the runs to make, each a function of nothing."""
+    if bed == "transformer":
+        return transformers()
+    if bed == "planted":
+        return {
+            setting.name: [
                 lambda s=setting, seed=seed: judged(planted(s, seed), format_bandit.NAMES) for seed in range(seeds)
             ]
-    if only in (None, "transformer"):
-        jobs |= transformers()
-    return jobs
+            for setting in PLANTED
+        }
+    return {
+        setting.name: [
+            lambda s=setting, seed=seed: judged(format_bandit.run(s, seed), format_bandit.NAMES)
+            for seed in range(controls if "control" in setting.name else seeds)
+        ]
+        for setting in format_bandit.SETTINGS
+    }
 
 
 def transformers() -> dict[str, list[Any]]:
@@ -189,16 +189,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.format_collapse", description="The collapse alarm, measured.")
     parser.add_argument("--seeds", type=int, default=20, help="runs of each setting of bandit and planted")
     parser.add_argument("--controls", type=int, default=40, help="runs of the bandit with equal accuracies")
-    parser.add_argument("--only", choices=("bandit", "transformer", "planted"), help="one test bed")
+    parser.add_argument("--only", choices=BEDS, help="one test bed")
     asked = parser.parse_args(arguments)
-    jobs = work(asked.seeds, asked.controls, asked.only)
-    flat = [(name, job) for name, of in jobs.items() for job in of]
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in jobs}
-    for name, job in bar(flat, "format collapse", len(flat)):
-        runs[name].append(job())
-    cells = {name: summary(of) for name, of in runs.items()}
-    Console(width=200).print(table(cells))
-    keep("format_collapse" + (f"_{asked.only}" if asked.only else ""), {"cells": cells, "runs": runs})
+    for bed in [asked.only] if asked.only else BEDS:
+        jobs = work(asked.seeds, asked.controls, bed)
+        flat = [(name, job) for name, of in jobs.items() for job in of]
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in jobs}
+        for name, job in bar(flat, f"format collapse: {bed}", len(flat)):
+            runs[name].append(job())
+        cells = {name: summary(of) for name, of in runs.items()}
+        Console(width=200).print(table(cells))
+        keep(f"format_collapse_{bed}", {"cells": cells, "runs": runs})
 
 
 if __name__ == "__main__":
