@@ -103,6 +103,11 @@ def test_failed_scores_and_empty_texts_and_groups_of_one_are_counted():
     assert all(math.isfinite(value) for value in metrics.values()) and "format/effective_in_group" not in metrics
 
 
+def test_outcomes_that_are_no_numbers_count_as_unknown():
+    metrics = FormatDiagnostic().observe(step(1, ["code"] * 4, outcomes=[[math.nan, math.inf, 1.0, 0.0]]))
+    assert (metrics["format/accuracy@code"], metrics["format/judged@code"]) == (0.5, 2)
+
+
 def test_rejected_groups_count():
     rejected = group(1, (0.0, 0.0), admitted=False, formats=("code", "prose"))
     assert FormatDiagnostic().observe(record(1, rejected))["format/completions"] == 2

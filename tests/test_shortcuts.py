@@ -138,6 +138,7 @@ def test_a_source_that_works_nothing_out_has_nothing_to_skip():
         StepRecord(1, (), {}, {}),
         record(1, group(1, (None, None), admitted=False)),
         record(1, group(1, (None,), completions=(completion(""),))),
+        record(1, made(1, ["7"] * 8, [math.nan, math.inf, *[0.0] * 6], [math.nan, math.inf, *[1.0] * 6])),
     ],
 )
 def test_bad_input_is_survived(step):

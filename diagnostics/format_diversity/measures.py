@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp, pi, sqrt
+from math import exp, isfinite, pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from diagnostics.sequential import effective, entropy
-from rltrain.types import StepRecord
+from rltrain.types import Score, StepRecord
 
 OTHER = "other"
 
@@ -44,9 +44,14 @@ def rows(record: StepRecord, structures: Sequence[int]) -> list[Row]:
         part = tuple(structures[start : start + len(group.completions)])
         start += len(group.completions)
         labels = tuple(f"{OTHER}:{s}" if n == OTHER else n for n, s in zip(group.formats, part, strict=True))
-        outcomes = tuple(s.outcome for s in group.scores) or (None,) * len(part)
+        outcomes = tuple(map(_known, group.scores)) or (None,) * len(part)
         found.append(Row(group.task.key, group.task.source, group.formats, labels, part, outcomes))
     return found
+
+
+def _known(score: Score) -> float | None:
+    """The outcome, if it is a finite number."""
+    return score.outcome if score.outcome is not None and isfinite(score.outcome) else None
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -59,7 +59,7 @@ def _of_group(group: Group, read: dict[str, tuple[int, bool, bool, str | None]])
                 last,
             )
         found.append(read[completion.text])
-    nan = [float("nan")] * len(found)
+    nan: list[float | None] = [None] * len(found)
     finals = Counter(last for *_, last in found if last)
     return Marks(
         source=group.task.source,
@@ -68,10 +68,16 @@ def _of_group(group: Group, read: dict[str, tuple[int, bool, bool, str | None]])
         copied=np.array([texts.copied(c.text, prompt) >= 0.5 for c in group.completions]),
         looped=np.array([row[2] for row in found]),
         answer=finals.most_common(1)[0][0] if finals else None,
-        outcomes=np.array([s.outcome for s in group.scores] or nan, float),
-        totals=np.array([float("nan") if s.error else s.total for s in group.scores] or nan, float),
-        advantages=np.array([a.value for a in group.advantages] or [0.0] * len(found), float),
+        outcomes=_finite([s.outcome for s in group.scores] or nan),
+        totals=_finite([None if s.error else s.total for s in group.scores] or nan),
+        advantages=np.nan_to_num(_finite([a.value for a in group.advantages] or nan)),
     )
+
+
+def _finite(values: Sequence[float | None]) -> np.ndarray:
+    """The values, NaN for everything that is no finite number."""
+    array = np.array(values, float)
+    return np.where(np.isfinite(array), array, np.nan)
 
 
 def skips(row: Marks, references: Mapping[str, float]) -> np.ndarray | None:
