@@ -2,12 +2,12 @@
 
     python -m benchmarks.phase_simulation [--runs N] [--online N] [--seed N]
 
-Two families of generators (`phase_generators.py`): the one the detector was built on, with other seeds, and one
-that was not looked at. Each null cell has `--runs` runs, each cell with a phase `--runs` / 4 at each of the
-rises over noise 1, 2, 3, 5, 10; `--online` of each null cell, an eighth of that of the others, are also judged as they
-go, every 5th step. The oracle knows
-the shape of the rise and fits onset and width by least squares; a second one is told the width as well, which alone
-halves the error of an onset (Cramer-Rao, ramp in white noise). About 20 minutes on one core.
+Two families of generators (`phase_generators.py`): the one the detector was built on, with other seeds, and one of
+other shapes and noise. Each null cell has `--runs` runs, each cell with a phase a quarter of that at each of the rises
+over noise 1, 2, 3, 5, 10; `--online` of each null cell, and an eighth of that of the others, are also judged as they
+go, every 5th step. The oracle knows the shape of the rise and fits onset and width by least squares; a second one is
+told the width as well, which alone halves the error of an onset (Cramer-Rao, ramp in white noise). Half an hour on
+one core.
 
 Prints the tables, writes `benchmarks/results/phase_simulation.json` and the reliability plot beside it.
 """

@@ -247,3 +247,18 @@ def test_the_oracle_and_the_tables_are_right():
     assert figures["null_total"]["false_alarms"] == 0 and figures["from_3_on"]["missed"] == 0
     assert figures["from_3_on"]["online_agrees"] == 1 and outcomes[0].delay > 0
     assert wilson(0, 100) == pytest.approx(0.0263, abs=1e-3)
+
+
+def test_knowing_the_width_halves_the_error_of_an_onset():
+    """Fisher information of onset, width, level and size of a ramp in white noise: why one oracle is out of reach."""
+    steps, width = np.arange(400.0), 60.0
+
+    def mean(onset, wide, level, size):
+        return level + size * changepoint.ramp(steps, onset, onset + wide)
+
+    at = np.array([150.0, width, 0.0, 3.0])
+    slopes = np.array([(mean(*(at + d)) - mean(*(at - d))) / 2e-4 for d in 1e-4 * np.eye(4)])
+    information = slopes @ slopes.T
+    unknown = np.linalg.inv(information)[0, 0]
+    told = np.linalg.inv(np.delete(np.delete(information, 1, 0), 1, 1))[0, 0]
+    assert np.sqrt(unknown / told) == pytest.approx(2.0, rel=0.1)

@@ -23,7 +23,7 @@ import numpy as np
 from diagnostics.phase.rise import FEWEST, Rise, find_rise, settled_after
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(50)  # log Bayes factor from which on a move is believed: 1 in 50 by chance, ever
+EVIDENCE = math.log(50)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
 APART = 0.1  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
 FALL_EXPECTED = 15.0  # consolidation is many times the noise of its series; plan diversity moves less
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
