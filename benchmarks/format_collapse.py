@@ -28,6 +28,7 @@ from diagnostics.format_diversity import FormatDiagnostic
 from rltrain.types import StepRecord
 
 LEVEL, WITHIN = 0.9, 5
+FIRST_SEED = 1000  # the alarm was built on others
 BEDS = ("bandit", "planted", "transformer")
 
 
@@ -131,14 +132,15 @@ def work(seeds: int, controls: int, bed: str) -> dict[str, list[Any]]:
     if bed == "planted":
         return {
             setting.name: [
-                lambda s=setting, seed=seed: judged(planted(s, seed), format_bandit.NAMES) for seed in range(seeds)
+                lambda s=setting, seed=seed: judged(planted(s, seed), format_bandit.NAMES)
+                for seed in range(FIRST_SEED, FIRST_SEED + seeds)
             ]
             for setting in PLANTED
         }
     return {
         setting.name: [
             lambda s=setting, seed=seed: judged(format_bandit.run(s, seed), format_bandit.NAMES)
-            for seed in range(controls if "control" in setting.name else seeds)
+            for seed in range(FIRST_SEED, FIRST_SEED + (controls if "control" in setting.name else seeds))
         ]
         for setting in format_bandit.SETTINGS
     }
@@ -160,7 +162,9 @@ def transformers() -> dict[str, list[Any]]:
         return judged(steps, format_templates.NAMES)
 
     return {
-        setting.name: [lambda s=setting, seed=seed: one(s, seed) for seed in range(setting.runs)]
+        setting.name: [
+            lambda s=setting, seed=seed: one(s, seed) for seed in range(FIRST_SEED, FIRST_SEED + setting.runs)
+        ]
         for setting in format_templates.SETTINGS
     }
 

@@ -21,6 +21,7 @@ from diagnostics.sequential import Baseline, RiseTest
 MARGIN = 0.05  # a share may be this much above its start before it counts as risen
 KEPT = 150  # steps whose shares are kept
 SLOW = (40, KEPT)  # steps of the curves whose mean follows a slow takeover: the long one is quiet, the short one bends
+EARLY = 0.5  # standard errors taken off: a noisy curve that is looked at every step crosses a level too early
 # Straight lines that catch a sudden one: their steps, and by how many standard errors they must be above the level.
 FAST = ((10, 3.0), (5, 3.5))
 
@@ -112,9 +113,9 @@ class Alarm:
 
     def _slow(self, label: str) -> np.ndarray:
         """Smoothed log-odds of the last steps."""
-        curves = [self._fit(label, window, degree=2).fitted for window in SLOW]
-        kept = min(map(len, curves))
-        return np.mean([curve[-kept:] for curve in curves], axis=0)
+        curves = [self._fit(label, window, degree=2) for window in SLOW]
+        kept = min(len(curve.fitted) for curve in curves)
+        return np.mean([curve.fitted[-kept:] for curve in curves], axis=0) - EARLY * curves[-1].error
 
     def _above(self, label: str) -> int | None:
         """The first of the last steps that are above the level without a break, if they are by one of the curves."""
