@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic import completion, group, record
 
+from benchmarks import format_bandit, format_collapse
 from diagnostics.format_diversity import FormatDiagnostic
 from diagnostics.format_diversity.alarm import logit, logit_curve
 from diagnostics.format_diversity.contest import Contest
@@ -251,3 +252,37 @@ def test_state_carries_over():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"alert_share 1\.5"):
         FormatDiagnostic(alert_share=1.5)
+
+
+# --- the test beds -------------------------------------------------------------------------------
+
+
+def test_the_bandit_follows_its_own_objective():
+    """Its gradient is that of mean A log p - beta KL, by finite differences."""
+    rng = np.random.default_rng(9)
+    logits, start = rng.normal(size=3), np.array([0.28, 0.6, 0.12])
+    forms, advantages = rng.integers(3, size=(4, 8)), rng.normal(size=(4, 8))
+
+    def objective(x):
+        p = format_bandit.softmax(x)
+        return (advantages * np.log(p)[forms]).mean() - 0.3 * (p * np.log(p / start)).sum()
+
+    numeric = [(objective(logits + 1e-6 * e) - objective(logits - 1e-6 * e)) / 2e-6 for e in np.eye(3)]
+    exact = format_bandit.gradient(format_bandit.softmax(logits), forms, advantages, 0.3, start)
+    assert exact == pytest.approx(numeric, abs=1e-6)
+
+
+def test_the_templates_are_read_as_the_forms_they_stand_for():
+    from benchmarks import format_templates as templates
+
+    ids = templates.examples(np.random.default_rng(0), 40, (1.0, 1.0, 1.0))
+    [*groups] = templates.groups(ids[:, :2], ids[:, None, 2:], {})
+    assert {name for group in groups for name in group.formats} == set(templates.NAMES)
+    assert all(group.scores[0].outcome == 1.0 for group in groups)
+
+
+def test_a_summary_counts_alarms_against_the_truth():
+    run = {"winner": "code", "share": 0.95, "effective": 1.2, "wrong_winner": False}
+    runs = [run | {"true_onset": t, "alarm": a, "onset": a} for t, a in [(50, 53), (50, 60), (None, 9), (70, None)]]
+    found = format_collapse.summary(runs)
+    assert (found["false_alarms"], found["missed"], found["alarm_within"]) == (1, 1, 0.5)
