@@ -35,7 +35,7 @@ def of(config: Config) -> list[Action]:
     start = hicra is not None and hicra.start == "phase2"
     return [
         *config.actions,
-        *([Action(event="phase_changed", when={"state": "planning"}, do="hicra")] if start else []),
+        *([Action(event="phase_changed", when={"to": "planning"}, do="hicra")] if start else []),
     ]
 
 

@@ -70,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("status", _status, "one screen for a terminal")
     sub.add_argument("run", help="a run directory or name")
 
+    sub = add("diagnose", _diagnose, "all diagnostics over rollouts that exist: a run's, or TRL's completions")
+    sub.add_argument("path", type=Path, help="a run, TRL's output directory, a folder of .parquet files, or one file")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="a new directory (default: PATH/diagnosis)")
+
     sub = add("tag", _tag, "planning spans and format of each text of a JSONL file")
     sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")
     sub.add_argument("--tagger", default="lexicon", metavar="SPEC", help="a tagger's name or module:attr")
@@ -134,6 +138,13 @@ def _status(arguments: argparse.Namespace) -> int:
     from rltrain.status import render
 
     Console().print(render(load_run(_run(arguments.run))))
+    return 0
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    from rltrain import diagnose
+
+    diagnose.main(arguments.path, arguments.out)
     return 0
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from rltrain import steps
+from rltrain import recording, steps
 from rltrain.batch import Row
 from rltrain.rollouts import parity
 from rltrain.run import Run
@@ -20,7 +20,7 @@ PROBE_TOKENS = 64  # longest completion of a probe
 def check(run: Run, step: int, *, always: bool = False) -> None:
     """The parity gate: at the start, every `parity_every` steps, after a restart. ParityError stops the run."""
     every = run.config.rollouts.parity_every
-    restarted = steps.report_losses(run, step)
+    restarted = recording.report_losses(run, step)
     if not (always or restarted or (every and step and step % every == 0)):
         return
     with run.stages("parity"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import actions, advantages, batch, gate, steps
+from rltrain import actions, advantages, batch, gate, recording, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -40,7 +40,7 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
                 yield from steps.micro_batches(run, rows)
             if step % config.training.updates_per_rollout == 0:
                 steps.publish(run, version=step)
-            steps.record(run, step, update, evaluation=steps.evaluate(run, step))
+            recording.record(run, step, update, evaluation=steps.evaluate(run, step))
         progress.rollouts = rollout + 1
         if actions.act(run, step) == "stop":
             break

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rltrain import advantages, batch, checkpoint, collect
+from rltrain import advantages, batch, checkpoint, collect, recording
 from rltrain import credit as planning
 from rltrain import evaluate as held_out
 from rltrain.batch import Row
-from rltrain.correction import drift_metrics
 from rltrain.run import Run
-from rltrain.types import Event, Group, Sampling, StepRecord, Ticket, TokenArrays
-
-TRL_NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
-    "clip_ratio/region_mean": "loss/clip_frac",
-    "cispo_clip_ratio": "loss/clip_frac",
-    "kl": "loss/kl",
-    "entropy": "entropy/mean",
-}
+from rltrain.types import Event, Group, Sampling, Ticket
 
 
 class TooManyErrors(RuntimeError):
@@ -170,54 +161,6 @@ def micro_batches(run: Run, rows: list[Row]) -> Iterator[dict[str, Any]]:
         yield run.trainer.prepared(run.channel.scatter(parts, num_items), num_items)
 
 
-def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float]) -> None:
-    """Everything about a finished step: token arrays, metrics, diagnostics, sinks."""
-    run.channel.announce("step")
-    taken = run.channel.gather(run.trainer.take_step())
-    tokens = {
-        row.key: TokenArrays(
-            row.train_logprob, row.entropy, row.ratio, np.ones(len(row.ratio), dtype=bool), row.token_advantage
-        )
-        for rows, _, _ in taken
-        for row in rows
-    }
-    if run.progress.guard.active:
-        groups = planning.as_trained(groups, tokens)
-    trained = sum(len(arrays.entropy) for arrays in tokens.values())
-    run.progress.tokens += trained
-    logs = taken[0][2]
-    metrics: dict[str, float] = {TRL_NAMES[k]: float(v) for k, v in logs.items() if k in TRL_NAMES}
-    metrics |= drift_metrics([part for _, drifts, _ in taken for part in drifts])
-    metrics |= {
-        "drift/lag": float(step - 1 - min(c.policy_version for g in groups for c in g.completions)),
-        "tokens/step": float(trained),
-        "tokens/total": float(run.progress.tokens),
-        "throughput/samples": float(len(tokens)),
-        "curriculum/kept": float(sum(g.admitted for g in groups)),
-        "curriculum/rejected": float(sum(not g.admitted for g in groups)),
-        "prompts/dropped": float(run.office.dropped),
-    }
-    if run.config.advantages.hicra is not None:
-        metrics["plan/credit"] = planning.effect(groups)
-    metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
-    with run.stages("diagnostics"):
-        seen = StepRecord(step, tuple(groups), tokens, metrics)
-        for diagnostic in run.diagnostics:
-            metrics |= diagnostic.observe(seen)
-    report_losses(run, step)
-    times = run.stages.take()
-    times["time/step_s"] = math.fsum(times.values())
-    metrics |= times | {"throughput/tokens_per_s": trained / max(times["time/step_s"], 1e-9)}
-    begun = time.monotonic()
-    for diagnostic in run.diagnostics:
-        for event in diagnostic.events():
-            run.event(event)
-    run.directory.write_rollouts(StepRecord(step, tuple(groups), tokens, metrics))
-    run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})
-    run.tracker.log(step, metrics)
-    run.console.step(step, metrics)
-
-
 def evaluate(run: Run, step: int) -> dict[str, float]:
     """eval/* metrics when an evaluation is due at this step, else nothing."""
     config = run.config.evaluation
@@ -262,6 +205,7 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
     with run.stages("save"):
         in_flight = [pair for tickets in run.progress.requested for pair in run.collector.settle(tickets)]
         run.directory.flush()
+        recording.diagnosis(run)
         root.mkdir(exist_ok=True)
         run.channel.announce("save", path)
         run.trainer.save(path)
@@ -285,14 +229,3 @@ def once(run: Run, tickets: list[Ticket], told=lambda done, total: None) -> list
     groups = run.collector.gather(tickets, told)
     run.collector.release(tickets)
     return groups
-
-
-def report_losses(run: Run, step: int) -> bool:
-    """Engine replacements since the last call, as events; whether there were any."""
-    losses = run.pool.losses()
-    for loss in losses:
-        evidence = {"engine": loss.engine, "cause": loss.cause, "detail": loss.detail, "groups_redone": loss.redone}
-        run.event(
-            Event(step, "engine_restarted", "warning", evidence, "nothing is lost; look into the cause if it recurs")
-        )
-    return bool(losses)

@@ -67,7 +67,7 @@ def _phase(section: Section, config: Config) -> None:
     if hicra is not None and hicra.start == "phase2" and "phase" not in {spec.use for spec in config.diagnostics}:
         section.warn(
             "advantages.hicra.start phase2: no diagnostic called `phase` is on, so it begins only if another one "
-            "writes the event phase_changed with state: planning; add {use: phase} to diagnostics, or give a step"
+            "writes the event phase_changed with to: planning; add {use: phase} to diagnostics, or give a step"
         )
 
 

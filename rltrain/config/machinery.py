@@ -186,7 +186,7 @@ class Action(Section):
     event: str | None = None
     """Name of the event, for example `phase_changed` or `format_collapse`."""
     when: dict[str, Any] = Field(default_factory=dict)
-    """Evidence the event must have, for example `state: planning`."""
+    """Evidence the event must have, for example `to: planning`."""
     at: int | None = Field(None, ge=1)
     """Step instead of an event; an earlier run's actions are replayed this way."""
     do: Literal["hicra", "beta", "entropy_coef", "checkpoint", "stop"]
