@@ -41,12 +41,13 @@ class Setting(NamedTuple):
     name: str
     accuracies: tuple[float, ...] = ACCURACIES
     beta: float = 0.0
-    runs: int = 2
-    steps: int = 120
+    runs: int = 5
+    steps: int = 150
 
 
 SETTINGS = (
     Setting("transformer, no KL"),
+    Setting("transformer, KL 0.05", beta=0.05),
     Setting("transformer, KL 0.2", beta=0.2),
     Setting("transformer, control: equal accuracies", accuracies=EQUAL),
 )
