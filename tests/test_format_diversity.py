@@ -246,7 +246,10 @@ def test_state_carries_over():
     got = [(first.observe(made), first.events()) for made in steps()[:45]]
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     got += [(second.observe(made), second.events()) for made in steps()[45:]]
-    assert got == expected
+    assert got == expected and second.diagnosis() == whole.diagnosis()
+    found = whole.diagnosis()["format"]
+    assert found["collapsed"] and found["winner"] == "code" and found["wrong_winner"]
+    assert FormatDiagnostic().diagnosis()["format"]["collapsed"] is False
 
 
 def test_bad_arguments_are_named():

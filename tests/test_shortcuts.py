@@ -251,7 +251,9 @@ def test_state_carries_over():
         second = ShortcutDiagnostic()
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
         got += [(second.observe(step), second.events()) for step in steps[cut:]]
-        assert got == expected
+        assert got == expected and second.diagnosis() == whole.diagnosis()
+    found = {entry["name"]: entry for entry in whole.diagnosis()["shortcuts"]}["skipped"]
+    assert found["onset_step"] == 30 and found["evidence"]["step"] < 40
 
 
 def test_bad_arguments_are_named():

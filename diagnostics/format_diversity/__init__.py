@@ -164,6 +164,18 @@ class FormatDiagnostic:
         found, self._events = self._events, []
         return found
 
+    def diagnosis(self) -> dict[str, Any]:
+        """The entry `format` of diagnosis.json."""
+        found = self._takeover
+        return {
+            "format": {
+                "collapsed": found is not None,
+                "onset_step": found.onset if found else None,
+                "winner": found.label if found else None,
+                "wrong_winner": self._wrong is not None if found else None,
+            }
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """All that later steps are held against."""
         return {

@@ -33,6 +33,7 @@ class ShortcutDiagnostic:
             )
         self._detectors = Detectors(baseline_steps=baseline_steps, alpha=alpha)
         self._events: list[Event] = []
+        self._found: list[dict[str, Any]] = []  # of the whole run
 
     def observe(self, record: StepRecord) -> dict[str, float]:
         """The metrics of a step; empty when nothing was sampled."""
@@ -41,7 +42,11 @@ class ShortcutDiagnostic:
             return {}
         fired = self._detectors.update(record.step, rows)
         metrics = marks.metrics(rows, self._detectors.references)
-        self._events += [self._event(record.step, name, rows, metrics) for name in fired]
+        for name in fired:
+            event = self._event(record.step, name, rows, metrics)
+            self._events.append(event)
+            evidence = dict(event.evidence) | {"step": event.step}
+            self._found.append({"name": name, "onset_step": evidence.pop("onset_step"), "evidence": evidence})
         return metrics
 
     def _event(self, step: int, name: str, rows: Sequence[Marks], metrics: Mapping[str, float]) -> Event:
@@ -65,10 +70,15 @@ class ShortcutDiagnostic:
         found, self._events = self._events, []
         return found
 
+    def diagnosis(self) -> dict[str, Any]:
+        """The entry `shortcuts` of diagnosis.json."""
+        return {"shortcuts": list(self._found)}
+
     def state_dict(self) -> dict[str, Any]:
-        """All that later steps are held against."""
-        return self._detectors.state_dict()
+        """All that later steps are held against, and what was found."""
+        return {"detectors": self._detectors.state_dict(), "found": list(self._found)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as if the run had never stopped."""
-        self._detectors.load_state_dict(state)
+        self._detectors.load_state_dict(state["detectors"])
+        self._found = list(state["found"])
