@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rltrain.config.root import DIAGNOSTICS
 from rltrain.records import jsonl
 from rltrain.types import Diagnostic, Event
 
 FILE = "diagnosis.json"
-DEFAULT = ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
 
 
 def diagnosis(
@@ -70,7 +70,7 @@ def main(path: Path, out: Path | None) -> None:
     files = tables(path)
     out = out or (path if path.is_dir() else path.parent) / "diagnosis"
     tagger, formats = built("lexicon", "rltrain.taggers", {}), built("rules", "rltrain.formats", {})
-    diagnostics = [built(name, "rltrain.diagnostics", {}, tagger=tagger) for name in DEFAULT]
+    diagnostics = [built(name, "rltrain.diagnostics", {}, tagger=tagger) for name in DIAGNOSTICS]
     notes: dict[str, int] = {}
 
     def read(completion):

@@ -16,8 +16,7 @@ from datasets import Dataset
 from rltrain import cli, config, diagnose, launch
 from rltrain.records.rebuild import step_records, tables
 
-ALL = "diagnostics=[" + ", ".join(f"{{use: {name}}}" for name in diagnose.DEFAULT) + "]"
-ORDER = [ALL, "run.console=false", "evaluation.prompts=0", "checkpoints.every=4"]
+ORDER = ["run.console=false", "evaluation.prompts=0", "checkpoints.every=4"]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from rltrain.config.machinery import (
 )
 from rltrain.config.plugins import CurriculumSpec, Model, PluginSpec, RewardSpec, Run, Section, TaskSource
 
+DIAGNOSTICS = ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
+
 
 class Config(Section):
     """A run."""
@@ -47,8 +49,8 @@ class Config(Section):
     """Held-out evaluation."""
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     """What is kept to resume from."""
-    diagnostics: list[PluginSpec] = Field(default_factory=lambda: [PluginSpec(use="reward"), PluginSpec(use="entropy")])
-    """What is measured each step."""
+    diagnostics: list[PluginSpec] = Field(default_factory=lambda: [PluginSpec(use=name) for name in DIAGNOSTICS])
+    """What is measured each step, in this order: one that judges the others' figures (`phase`) stands behind them."""
     tagger: PluginSpec = Field(default_factory=lambda: PluginSpec(use="lexicon"))
     """Finds planning phrases."""
     formats: PluginSpec = Field(default_factory=lambda: PluginSpec(use="rules"))
