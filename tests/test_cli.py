@@ -80,6 +80,17 @@ def refused(here, capfd, *arguments: str) -> str:
         ("training.trl={epsilon_hi: 0.3}", ["training.trl.epsilon_hi", "did you mean 'epsilon_high'?"]),
         ("training.trl={temperature: 1}", ["is set by sampling.temperature"]),
         ("training.optimizer=adamw_torch_fussed", ["adamw_torch_fussed is not a valid OptimizerNames"]),
+        ("rewards.0.weight=.nan", ["rewards.0.weight", "finite number, got nan"]),
+        ("training.learning_rate=.inf", ["training.learning_rate", "finite number, got inf"]),
+        ("rewards.0.timeout_s=.inf", ["rewards.0.timeout_s", "finite number, got inf"]),
+        ("training.steps=true", ["training.steps: input should be a number, got True"]),
+        ("run.seed=-1", ["run.seed", "greater than or equal to 0, got -1"]),
+        ("run.name=..", ["run.name: expected one name under runs/", "'..'"]),
+        ("run.name=.", ["run.name: expected one name under runs/"]),
+        ("run.name=a/b", ["run.name: expected one name under runs/", "run.dir takes a path"]),
+        ("run.name=/tmp/x", ["run.name: expected one name under runs/"]),
+        ("sampling.stop=['']", ["sampling.stop.0", "at least 1 character"]),
+        ("tasks.0={[a]: 1}", ["line 1: expected a plain key, got a sequence"]),
     ],
 )
 def test_a_wrong_key_or_value(here, capfd, override, parts):
@@ -96,6 +107,7 @@ def test_a_wrong_key_or_value(here, capfd, override, parts):
         ("training: {steps: 1", ["bad.yaml, line", "not valid YAML"]),
         ("- a list", ["expected a mapping of sections, got list"]),
         ("run: {seed: 1}\nrun: {seed: 2}", ["line 2", "'run' is given twice"]),
+        ("run: {seed: 1}\n? [a]\n: 3", ["bad.yaml, line 2", "expected a plain key, got a sequence"]),
         ("run: {seed: 1}", ["model: missing", "tasks: missing", "training: missing"]),
     ],
 )
@@ -104,6 +116,18 @@ def test_a_config_that_cannot_be_read(here, capfd, text, parts):
     said = refused(here, capfd, "train", "bad.yaml")
     for part in parts:
         assert part in said
+
+
+def test_a_config_that_is_not_utf_8(here, capfd):
+    Path("bad.yaml").write_bytes(b"run: {}\n# caf\xe9\n")
+    assert "bad.yaml, line 2: byte 0xe9 is not UTF-8" in refused(here, capfd, "train", "bad.yaml")
+
+
+def test_an_override_enters_a_default(here):
+    read = config.load("small.yaml", ["diagnostics.0.use=mine", "formats.args={path: x}"])
+    default = config.load("small.yaml")
+    assert [spec.use for spec in read.diagnostics] == ["mine", *(spec.use for spec in default.diagnostics[1:])]
+    assert (read.formats.use, read.formats.args) == (default.formats.use, {"path": "x"})
 
 
 def test_a_config_that_is_not_there(here, capfd):

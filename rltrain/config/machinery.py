@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,7 +27,7 @@ class SamplingSpec(Section):
     """Longest completion in tokens."""
     long_prompts: Literal["drop", "error"] = "drop"
     """A prompt over the length is dropped and counted, or stops the run before it starts."""
-    stop: list[str] = Field(default_factory=list)
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     """Strings that end a completion, beside the model's end-of-sequence tokens."""
 
 

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from rltrain.types import Kind, Role
 
 
 class Section(BaseModel):
-    """A part of the config; frozen, and strict about its keys."""
+    """A part of the config; frozen, and strict about its keys. Numbers are finite, and true is no number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic itself would take true as 1."""
+        kinds = _kinds(cls.model_fields[info.field_name].annotation)
+        given = value if isinstance(value, list) else [value]
+        if kinds & {int, float} and bool not in kinds and any(isinstance(item, bool) for item in given):
+            raise PydanticCustomError("number", "input should be a number")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types an annotation is made of."""
+    return {annotation}.union(*map(_kinds, get_args(annotation)))
 
 
 class Run(Section):
@@ -23,12 +41,19 @@ class Run(Section):
     """Name under `runs/`. Default: the config file's name and the next free number."""
     dir: Path | None = None
     """Exact run directory instead of `runs/<name>`; it must not hold a run already."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seed of everything random: tasks, sampling, initialisation, order."""
     wandb: bool = True
     """Mirror the metrics to Weights & Biases; offline when nobody is logged in."""
     console: bool = True
     """Show the live console; off, one line a step is printed."""
+
+    @field_validator("name")
+    @classmethod
+    def _component(cls, name: str | None) -> str | None:
+        if name is not None and (name in ("", ".", "..") or any(mark in name for mark in "/\\\0")):
+            raise PydanticCustomError("name", "expected one name under runs/, without a slash (run.dir takes a path)")
+        return name
 
 
 class Lora(Section):
@@ -105,7 +130,7 @@ class RewardSpec(Section):
 class CurriculumSpec(Section):
     """A curriculum, possibly around another; keys beyond `use`, `inner`, `gates` are its arguments."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow")
 
     use: str = "uniform"
     """Entry-point name or spec of the curriculum."""

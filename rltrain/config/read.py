@@ -20,8 +20,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen: set[str] = set()
         for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ValueError(f"line {line}: expected a plain key, got a {key_node.id}")
             if key_node.value in seen:
-                raise ValueError(f"line {key_node.start_mark.line + 1}: key {key_node.value!r} is given twice")
+                raise ValueError(f"line {line}: key {key_node.value!r} is given twice")
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
@@ -63,12 +66,22 @@ def find(path: str | Path) -> Path:
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a config and apply `section.key=value` overrides (values are YAML). ValueError on bad input."""
     path = find(path)
-    data = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    data = read_yaml(_text(path), str(path))
     if not isinstance(data, dict):
         raise ValueError(f"{path}: expected a mapping of sections, got {type(data).__name__}")
     for override in overrides:
         _apply(data, override)
     return parse(data, str(path))
+
+
+def _text(path: Path) -> str:
+    """The file's text; ValueError with the line that is not UTF-8."""
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save it as UTF-8") from None
 
 
 def parse(data: dict[str, Any], origin: str) -> Config:
@@ -92,6 +105,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     value = read_yaml(raw, f"override {override!r}")
     target: Any = data
     *parents, last = key.split(".")
+    if parents and parents[0] not in data and parents[0] in Config.model_fields:
+        data[parents[0]] = _default(parents[0])
     for i, part in enumerate(parents):
         if isinstance(target, list):
             target = target[_index(part, target, override)]
@@ -105,6 +120,15 @@ def _apply(data: dict[str, Any], override: str) -> None:
         target[_index(last, target, override)] = value
     else:
         target[last] = value
+
+
+def _default(section: str) -> Any:
+    """What a section is where nothing is given, as YAML would have it: an override changes it in place."""
+    field = Config.model_fields[section]
+    value = {} if field.is_required() else field.get_default(call_default_factory=True)
+    if isinstance(value, list):
+        return [item.model_dump(exclude_unset=True) for item in value]
+    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
 
 
 def _index(part: str, items: list[Any], override: str) -> int:
