@@ -12,7 +12,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from rltrain import plugins
-from rltrain.tables import Columns, Lines, Missing, ParquetRows, Row, Unreachable
+from rltrain.tables import Columns, Lines, Missing, ParquetRows, Row, Unreachable, expect_text
 
 KEPT_ENTRIES = 50_000  # generated entries are kept up to here; beyond, memory counts for more than time
 
@@ -37,6 +37,7 @@ class ReasoningGym:
             warnings.simplefilter("ignore", SyntaxWarning)  # of a dependency, once per installation
             from reasoning_gym.factory import DATASETS, create_dataset
 
+        expect_text("reasoning_gym", generator=generator, suffix=suffix)
         if generator not in DATASETS:
             raise ValueError(
                 f"reasoning_gym: no generator {generator!r}{plugins.suggest(generator, DATASETS, 'there are')}"
@@ -87,6 +88,7 @@ class File:
         id: str | None = None,
         suffix: str = "",
     ):
+        expect_text("file", path=path, prompt=prompt, suffix=suffix, optional=dict(answer=answer, level=level, id=id))
         self.path = Path(path)
         self.name = self.path.stem
         self._columns = Columns(prompt, answer, level, id, suffix)
@@ -160,7 +162,8 @@ class Hub:
     """A Hugging Face dataset: `gsm8k`, `math`, a hub id, or a local directory `datasets` can load.
 
     `mapping` takes the columns of a ready dataset for a copy of it; `prompt`, `answer`, `level`, `id` name
-    columns otherwise. Nothing is fetched before the first row is asked for, and nothing at all `offline`.
+    columns otherwise, and without `prompt` they change those of a ready one. Nothing is fetched before the
+    first row is asked for, and nothing at all `offline`.
     """
 
     def __init__(
@@ -176,6 +179,8 @@ class Hub:
         suffix: str = "",
         offline: bool = False,
     ):
+        columns = {"prompt": prompt, "answer": answer, "level": level, "id": id}
+        expect_text("hub", dataset=dataset, split=split, suffix=suffix, optional=columns | {"config": config})
         if mapping is not None and mapping not in READY:
             raise ValueError(f"hub: no mapping {mapping!r}{plugins.suggest(mapping, READY, 'there are')}")
         known = READY.get(mapping or dataset)
@@ -184,7 +189,10 @@ class Hub:
         self._columns = Columns(prompt or "prompt", answer, level, id, suffix)
         self.name = dataset.rstrip("/").split("/")[-1]
         if known is not None and prompt is None:
-            self._columns, self._sample = known.columns.with_suffix(suffix), known.sample
+            self._columns = _changed(known.columns, answer, level, id).with_suffix(suffix)
+            if mapping is None:
+                self._columns.check(known.sample, f"hub: dataset {dataset}")
+            self._sample = known.sample if set(self._columns.named.values()) <= known.sample.keys() else None
         if known is not None and mapping is None:
             self._dataset, self._config = known.dataset, config or known.config
 
@@ -219,10 +227,18 @@ class Hub:
         return self._columns.row(self._sample or self._columns.placeholder(self.name))
 
 
+def _changed(columns: Columns, answer: str | None, level: str | None, id: str | None) -> Columns:
+    """The columns of a ready dataset with those that were asked for in place of its own."""
+    if answer != "answer":
+        columns = replace(columns, answer=answer, after="")
+    return replace(columns, level=level or columns.level, id=id or columns.id)
+
+
 class Python(Sequence):
     """Rows that a callable returns; `function` is a spec (`module:attr`, `path/to/file.py:attr`)."""
 
     def __init__(self, function: str, seed: int = 0, **arguments: Any):
+        expect_text("python", function=function)
         target = plugins.resolve(function, "rltrain.tasks")
         if plugins.bind(target, arguments, given={"seed"} - arguments.keys()):
             arguments = {"seed": seed, **arguments}

@@ -57,7 +57,7 @@ class Columns:
         used = self.named
         row = {role: record[column] for role, column in used.items()}
         row["meta"] = {name: value for name, value in record.items() if name not in used.values()}
-        if self.after and row["answer"] is not None:
+        if self.after and row.get("answer") is not None:
             row["answer"] = str(row["answer"]).rpartition(self.after)[2].strip().replace(",", "")
         row["prompt"] = extend(row["prompt"], self.suffix)
         return row
@@ -66,6 +66,13 @@ class Columns:
         """A record with these columns, for when there is no real one."""
         values = {"prompt": f"(a prompt of {name})", "answer": "0", "level": 0.0, "id": "0"}
         return {column: values[role] for role, column in self.named.items()}
+
+
+def expect_text(source: str, *, optional: Mapping[str, Any] = {}, **required: Any) -> None:
+    """ValueError where an argument of a source is no text; the optional ones may be None."""
+    for name, value in {**required, **optional}.items():
+        if not isinstance(value, str) and not (value is None and name in optional):
+            raise ValueError(f"{source}: {name}: expected text, got {value!r}")
 
 
 def extend(prompt: str | Sequence[Mapping[str, str]], suffix: str) -> str | Sequence[Mapping[str, str]]:

@@ -213,6 +213,8 @@ def _task(row: Row, source: str, kind: Kind, where: str) -> Task:
     if level is not None and not isinstance(level, int | float | np.number):
         raise ValueError(f"{where}: expected a number as level, got {level!r}")
     answer, own = row.get("answer"), row.get("id")
+    if isinstance(answer, str):
+        _whole(answer, f"{where}: the answer")
     stable = xxh64_hexdigest(_text(prompt)) if own is None else str(own)
     return Task(
         key=f"{source}/{stable}",
@@ -230,6 +232,15 @@ def _text(prompt: Sequence[Message]) -> bytes:
     return "\x1e".join(f"{m['role']}\x1f{m['content']}" for m in prompt).encode("utf-8", "surrogatepass")
 
 
+def _whole(text: str, what: str) -> None:
+    """ValueError where a text holds half a surrogate pair, which no tokenizer and no file takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"{text[error.start]!a} at character {error.start + 1}"
+        raise ValueError(f"{what} holds half a character ({half}); expected whole Unicode text") from None
+
+
 def _messages(prompt: Any, where: str) -> tuple[Message, ...]:
     """Chat messages of a prompt, which may be a plain string."""
     messages = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else prompt
@@ -238,6 +249,7 @@ def _messages(prompt: Any, where: str) -> tuple[Message, ...]:
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str) or "role" not in message:
             raise ValueError(f"{where}: expected messages with `role` and `content`, got {message!r}")
+        _whole(message["content"], f"{where}: the prompt")
     if not any(message["content"].strip() for message in messages):
         raise ValueError(f"{where}: the prompt is empty")
     return tuple({"role": str(m["role"]), "content": m["content"]} for m in messages)

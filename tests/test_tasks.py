@@ -65,6 +65,36 @@ def test_a_generator_that_draws_from_the_global_random_state_repeats():
     assert build(functions).train.keys == build(functions).train.keys
 
 
+@pytest.mark.parametrize(
+    ("use", "given", "error"),
+    [
+        ("file", {"path": 5}, "file: path: expected text, got 5"),
+        ("file", {"path": "rows.jsonl", "prompt": 5}, "file: prompt: expected text, got 5"),
+        ("hub", {"dataset": 5}, "hub: dataset: expected text, got 5"),
+        ("python", {"function": 5}, "python: function: expected text, got 5"),
+        ("reasoning_gym", {"generator": ["chain_sum"]}, "reasoning_gym: generator: expected text"),
+    ],
+)
+def test_an_argument_that_is_no_text(use, given, error):
+    with pytest.raises(ValueError, match=error):
+        tasks.sample(source(use, **given))
+
+
+def test_a_ready_dataset_takes_other_columns():
+    assert tasks.sample(source("hub", dataset="gsm8k", answer=None)).answer is None
+    assert tasks.sample(source("hub", dataset="math", id="unique_id")).key == "math/train/algebra/0.json"
+    with pytest.raises(ValueError, match="hub: dataset gsm8k: no level column 'grade'"):
+        tasks.sample(source("hub", dataset="gsm8k", level="grade"))
+    copy = tasks.sample(source("hub", dataset="copies/gsm8k", mapping="gsm8k", level="grade"))
+    assert (copy.answer, copy.level) == ("0", 0.0)
+
+
+def test_half_a_character_names_its_row(tmp_path):
+    path = write(tmp_path / "rows.jsonl", [*rows_of(2), {"prompt": "What is \ud800?", "answer": "1"}])
+    with pytest.raises(ValueError, match=r"source rows, row 2: the prompt holds half a character \('\\ud800' at"):
+        build(source("file", path=path))
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_files_map_their_columns(tmp_path, kind):
     path = DATA / "small.jsonl"
