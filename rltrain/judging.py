@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -23,6 +23,14 @@ Limit = Callable[[float], AbstractContextManager]
 
 class TimedOut(BaseException):
     """A reward took longer than it may. No `Exception`, so that a reward's own handlers let it pass."""
+
+
+class Interrupted(Exception):
+    """A reward raised KeyboardInterrupt (`own`) in a process that no person's Ctrl-C is meant for."""
+
+    def __init__(self, own: KeyboardInterrupt):
+        super().__init__(own)
+        self.own = own
 
 
 class Judgement(NamedTuple):
@@ -69,7 +77,7 @@ def judge(
     if reward.form == "completion" and not reward.asynchronous:
         returned = [_attempt(reward, limit, lambda c=c: reward.call(task, c, **reward.arguments)) for c in completions]
     else:
-        returned = _spread(_attempt(reward, limit, lambda: _call(reward, task, completions)), len(completions))
+        returned = _spread(reward, _attempt(reward, limit, lambda: _call(reward, task, completions)), len(completions))
     judgements = [_judgement(reward, value) for value in returned]
     first = next((i for i, value in enumerate(returned) if isinstance(value, _Failure)), None)
     return [j if i == first else j._replace(error=_first_line(j.error)) for i, j in enumerate(judgements)]
@@ -89,15 +97,20 @@ def _attempt(reward: BoundReward, limit: Limit, call: Callable[[], Any]) -> Any:
     try:
         with limit(reward.spec.timeout_s):
             return call()
-    except TimedOut:
+    except KeyboardInterrupt:  # a person's: where none sits, `limit` makes a reward's own an Interrupted
+        raise
+    except BaseException as error:  # a reward's fault is data: it must not end the run, nor be lost
+        return _raised(reward, error)
+
+
+def _raised(reward: BoundReward, error: BaseException) -> _Failure:
+    if isinstance(error, TimedOut):
         return _Failure(f"Timeout: reward {reward.label!r} took longer than {reward.spec.timeout_s:g} s")
-    except Exception as error:  # a reward's fault is data: it must not end the run, nor be lost
-        return _raised(error)
-
-
-def _raised(error: Exception) -> _Failure:
+    if isinstance(error, Interrupted):
+        error = error.own
     told = "".join(traceback.format_exception(error))
-    return _Failure(f"Raised {type(error).__name__}: {_first_line(str(error))}\n{told}")
+    what = f"Raised {type(error).__name__}: reward {reward.label!r}: {_first_line(str(error))}"
+    return _Failure(f"{what.removesuffix(': ')}\n{told}")
 
 
 def _call(reward: BoundReward, task: Task, completions: Sequence[Completion]) -> Any:
@@ -108,14 +121,15 @@ def _call(reward: BoundReward, task: Task, completions: Sequence[Completion]) ->
         returned = reward.call(task, completions, **reward.arguments)
     else:
         returned = reward.call(**_trl_columns(reward, task, completions))
-    return asyncio.run(_wait(returned)) if inspect.isawaitable(returned) else returned
+    returned = asyncio.run(_wait(returned)) if inspect.isawaitable(returned) else returned
+    return list(returned) if isinstance(returned, Iterator) else returned  # a generator's body runs here, in the limit
 
 
 async def _gather(reward: BoundReward, task: Task, completions: Sequence[Completion]) -> list[Any]:
     """All completions at once; one that raises leaves the others alone."""
     calls = [reward.call(task, completion, **reward.arguments) for completion in completions]
     returned = await asyncio.gather(*calls, return_exceptions=True)
-    return [_raised(r) if isinstance(r, Exception) else r for r in returned]
+    return [_raised(reward, r) if isinstance(r, BaseException) else r for r in returned]
 
 
 async def _wait(awaitable: Any) -> Any:
@@ -134,7 +148,7 @@ def _trl_columns(reward: BoundReward, task: Task, completions: Sequence[Completi
     return columns | dict(reward.arguments)
 
 
-def _spread(returned: Any, count: int) -> list[Any]:
+def _spread(reward: BoundReward, returned: Any, count: int) -> list[Any]:
     """What a call on a group returned, one entry a completion."""
     if isinstance(returned, _Failure):
         return [returned] * count
@@ -144,7 +158,7 @@ def _spread(returned: Any, count: int) -> list[Any]:
         values = None
     if values is None or len(values) != count:
         got = type(returned).__name__ if values is None else str(len(values))
-        return [_Failure(f"WrongLength: expected a list of {count} values, got {got}")] * count
+        return [_Failure(f"WrongLength: reward {reward.label!r}: expected a list of {count} values, got {got}")] * count
     return values
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from rltrain import scoring
 from rltrain.config import RewardSpec
-from rltrain.judging import BoundReward, TimedOut, judge
+from rltrain.judging import BoundReward, Interrupted, TimedOut, judge
 from rltrain.types import Completion, Group
 
 GRACE_S = 1.0  # between the signal that interrupts a call and the end of the process
@@ -52,6 +52,8 @@ def _limit(seconds: float) -> Iterator[None]:
     try:
         try:
             yield
+        except KeyboardInterrupt as error:  # the reward's own: Ctrl-C is for the run's process, which ends this one
+            raise Interrupted(error) from error
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:  # of its own: the signal may arrive just above

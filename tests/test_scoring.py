@@ -167,11 +167,27 @@ def test_a_failed_shaping_reward_fails_the_score_and_others_keep_their_values():
     right, _ = scores(specs, group("4", "raise"))
     assert right.values == {"exact": 1.0, "says": 1.0, "says_group": None}
     assert right.outcome is None
-    assert right.error == "WrongLength: expected a list of 2 values, got 1"
+    assert right.error == "WrongLength: reward 'says_group': expected a list of 2 values, got 1"
     _, both = scores(specs, group("4", "raise"))
     head = both.error.split("\n")[0]
     assert "Raised KeyError" in head
     assert "WrongLength" in head
+
+
+def test_what_ends_a_process_is_a_typed_error_too():
+    fine, left = scores([reward("says")], group("fine", "exit"))
+    assert fine.error is None
+    assert left.error.startswith("Raised SystemExit: reward 'says': 3\n")
+    fine, cancelled = scores([reward("cancelled")], group("fine", "cancel"))
+    assert fine.outcome == 1.0
+    assert cancelled.error.startswith("Raised CancelledError: reward 'cancelled'\n")
+    assert scores([reward("cancelled_group")], group("x"))[0].error.startswith("Raised CancelledError: ")
+    assert scores([reward("lazy")], group("x", "y"))[0].error.startswith("Raised KeyError: reward 'lazy': 'late'\n")
+
+
+def test_a_persons_interrupt_in_this_process_passes():
+    with pytest.raises(KeyboardInterrupt):
+        scores([reward("says")], group("interrupt"))
 
 
 def test_a_missing_column_of_trl_form_is_named():
@@ -274,6 +290,16 @@ def test_a_dead_or_deaf_worker_is_replaced_and_nothing_is_lost_or_blamed_wrongly
         assert finished[ticket].scores[0].values == {"says": None, "length": float(len(told[ticket]))}
     assert finished[4].scores[0].error.startswith("Raised KeyError")
     assert finished[4].scores[1].error is None
+
+
+def test_an_interrupt_raised_in_a_worker_costs_only_its_sample(pool_of):
+    pool = pool_of(reward("says"), reward("cancelled_group", role="shaping", only={"kind": "creative"}))
+    pool.submit(group("fine", "interrupt", "exit", ticket=1))
+    pool.submit(group("fine", kind="creative", ticket=2))
+    finished = drain(pool)
+    errors = [s.error and s.error.split("\n")[0] for s in finished[1].scores]
+    assert errors == [None, "Raised KeyboardInterrupt: reward 'says'", "Raised SystemExit: reward 'says': 3"]
+    assert finished[2].scores[0].error.startswith("Raised CancelledError: reward 'cancelled_group'")
 
 
 def test_every_group_is_scored_once(pool_of, tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 import time
 
 from rltrain.types import Score
@@ -37,6 +38,21 @@ async def trl_async(completions, **columns):
     return [1.0 for _ in completions]
 
 
+async def cancelled(task, completion):
+    if completion.text == "cancel":
+        raise asyncio.CancelledError
+    return 1.0
+
+
+async def cancelled_group(task, completions):
+    raise asyncio.CancelledError
+
+
+def lazy(task, completions):
+    yield 1.0
+    raise KeyError("late")
+
+
 def judged(task, completion, judge):
     return float(judge.generate([completion.text], max_tokens=1, temperature=0.0)[0])
 
@@ -50,6 +66,10 @@ def says(task, completion):
     told = completion.text
     if told == "raise":
         raise KeyError("first line\nsecond line")
+    if told == "interrupt":
+        raise KeyboardInterrupt
+    if told == "exit":
+        sys.exit(3)
     if told == "nan":
         return float("nan")
     if told == "text":
