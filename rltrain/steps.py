@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rltrain import advantages, batch, checkpoint, collect, recording
+from rltrain import advantages, batch, blame, checkpoint, collect, recording
 from rltrain import credit as planning
 from rltrain import evaluate as held_out
 from rltrain.batch import Row
 from rltrain.run import Run
-from rltrain.types import Event, Group, Sampling, Ticket
+from rltrain.types import Event, Group, Sampling, Task, Ticket
+
+EQUAL, FAILED = "zero variance in outcome", "all scores failed"  # reasons against a group that are the loop's own
 
 
 class TooManyErrors(RuntimeError):
@@ -60,7 +63,7 @@ def request(run: Run, count: int, version: int) -> list[Ticket]:
     tickets: list[Ticket] = []
     sampling = training_sampling(run)
     for _ in range(100):
-        tasks = run.curriculum.sample(count - len(tickets))
+        tasks = _sampled(run, count - len(tickets))
         tickets += run.office.issue(
             tasks, num_samples=run.config.sampling.num_generations, sampling=sampling, version=version
         )
@@ -73,6 +76,17 @@ def request(run: Run, count: int, version: int) -> list[Ticket]:
     )
 
 
+def _sampled(run: Run, count: int) -> Sequence[Task]:
+    """The curriculum's next `count` tasks; CurriculumFailed when it gives more or fewer."""
+    use = run.config.curriculum.use
+    with blame.curriculum(run.config.curriculum, "sample"):
+        tasks = run.curriculum.sample(count)
+    got = f"{len(tasks)} tasks" if isinstance(tasks, Sized) else type(tasks).__name__
+    if not isinstance(tasks, Sized) or len(tasks) != count:
+        raise blame.CurriculumFailed(f"curriculum {use!r}: sample({count}) returned {got}; expected {count}")
+    return tasks
+
+
 def training_sampling(run: Run) -> Sampling:
     """How training completions are sampled."""
     s = run.config.sampling
@@ -83,11 +97,14 @@ def admitted(run: Run, group: Group) -> Group:
     """The group with the verdict of the outcome rule, the curriculum and its gates."""
     reason = None
     if group.scores and all(score.error for score in group.scores):
-        reason = "all scores failed"
+        reason = FAILED
     elif run.config.admission.zero_variance == "drop" and advantages.zero_variance(group):
-        reason = "zero variance in outcome"
-    for judge in (run.curriculum, *run.gates):
-        reason = reason or judge.admit(group)
+        reason = EQUAL
+    spec = run.config.curriculum
+    for judge, of_judge in zip((run.curriculum, *run.gates), (spec, *spec.gates), strict=True):
+        if reason is None:
+            with blame.curriculum(of_judge, "admit"):
+                reason = judge.admit(group)
     return collect.admit(group, reason)
 
 
@@ -96,20 +113,27 @@ def enough(run: Run, groups: list[Group], version: int) -> list[Group]:
     need = run.config.training.updates_per_rollout
     have = sum(group.admitted for group in groups)
     if have < need:
-        run.event(
-            Event(
-                version + 1,
-                "nothing_admitted",
-                "warning",
-                {"sampled": len(groups), "admitted": have},
-                "the step keeps groups without a learning signal; use easier tasks, more generations, "
-                "or admission.zero_variance: keep",
-            )
-        )
+        reasons = Counter(group.reject_reason for group in groups if not group.admitted)
+        evidence = {"sampled": len(groups), "admitted": have, "reasons": dict(reasons.most_common(5))}
+        run.event(Event(version + 1, "nothing_admitted", "warning", evidence, _admission_advice(run, reasons)))
         spare = [i for i, group in enumerate(groups) if not group.admitted][: need - have]
         for i in spare:
             groups[i] = dataclasses.replace(groups[i], admitted=True, reject_reason=None)
     return groups
+
+
+def _admission_advice(run: Run, reasons: Iterable[str]) -> str:
+    """What to do about a batch that was refused for these reasons."""
+    known = {
+        EQUAL: "a prompt's outcomes are all equal: easier tasks, more generations, or admission.zero_variance: keep",
+        FAILED: "the rewards failed: see the column `error` of the rollouts",
+    }
+    advice = [said for reason, said in known.items() if reason in reasons]
+    if any(reason not in known for reason in reasons):
+        spec = run.config.curriculum
+        named = ", ".join(repr(judge.use) for judge in (spec, *spec.gates))
+        advice.append(f"the curriculum or a gate refused ({named}): loosen its arguments")
+    return "; ".join(["the step keeps refused groups", *advice])
 
 
 def credit(run: Run, groups: list[Group], version: int) -> list[Group]:
@@ -189,9 +213,12 @@ def check_errors(run: Run, groups: Sequence[Group]) -> None:
         step = run.progress.rollouts * run.config.training.updates_per_rollout
         if step:
             save(run, step, always=True)
-        raise TooManyErrors(
-            f"{failed['rate']:.0%} of the scores of step {step + 1} failed "
-            f"(admission.max_errors {run.config.admission.max_errors:.0%}); first: {failed['first']}"
+        first, _, told = failed["first"].partition("\n")
+        said = f"{failed['rate']:.0%} of the scores of step {step + 1} failed"
+        most = f"admission.max_errors {run.config.admission.max_errors:.0%}"
+        where = "the column `error` of the rollouts has those of earlier steps; " if step else ""
+        raise TooManyErrors(f"{said} ({most}); the first: {first}; {where}-v shows its traceback") from (
+            RuntimeError(f"{first}\n{told}") if told else None
         )
 
 

@@ -1,0 +1,41 @@
+"""Faults of plugins that the loop calls: which plugin, in which method, at which line of its file."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rltrain import plugins
+from rltrain.config import CurriculumSpec
+
+
+class CurriculumFailed(RuntimeError):
+    """A curriculum or gate raised, or gave back what it may not; the message names it."""
+
+
+@contextmanager
+def curriculum(spec: CurriculumSpec, method: str) -> Iterator[None]:
+    """A call of a curriculum's method. CurriculumFailed with the plugin, the method and the line where it raises."""
+    try:
+        yield
+    except Exception as error:
+        use, place = _where(spec, error)
+        raise CurriculumFailed(
+            f"curriculum {use!r}: {method} raised {type(error).__name__}: {error} at {place}"
+        ) from error
+
+
+def _where(spec: CurriculumSpec, error: Exception) -> tuple[str, str]:
+    """The innermost curriculum that was running and `file:line` in it; else where the error was raised."""
+    use_of = {}  # file -> plugin
+    inner: CurriculumSpec | None = spec
+    while inner is not None:
+        found = plugins.resolve(inner.use, "rltrain.curricula")
+        use_of[getattr(sys.modules.get(found.__module__), "__file__", "")] = inner.use
+        inner = inner.inner
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename in use_of]
+    last = (own or frames)[-1]
+    return use_of.get(last.filename, spec.use), f"{last.filename}:{last.lineno}"
