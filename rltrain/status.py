@@ -33,7 +33,7 @@ SEVERITY = {"info": "dim", "warning": "yellow", "error": "bold red"}
 
 def render(run: RunFiles) -> RenderableType:
     """The screen: where the run stands, its main curves, where the time goes, its last events."""
-    parts: list[RenderableType] = [_head(run)]
+    parts: list[RenderableType] = [_head(run), *(Text(printable(note), "yellow") for note in run.notes)]
     if len(run.metrics):
         parts += [_curves(run), _times(run)]
     else:
@@ -43,8 +43,8 @@ def render(run: RunFiles) -> RenderableType:
 
 def _head(run: RunFiles) -> Text:
     steps = run.metrics["step"]
-    total = (run.config.get("training") or {}).get("steps")
-    at = f"step {int(steps.max()) if len(steps) else 0}" + (f" of {total}" if total else "")
+    total = f" of {run.planned_steps}" if run.planned_steps else ""
+    at = f"step {int(steps.max()) if len(steps) else 0}{total}"
     path = run.path / "metrics.jsonl"
     age = f", written {duration(time.time() - path.stat().st_mtime)} ago" if path.exists() else ""
     return Text.assemble((printable(run.name), "bold"), f"  {at}{age}  ", (printable(run.path), "dim"))

@@ -1,6 +1,7 @@
 """A run directory: written whole, read tolerantly, cut back exactly, and never taken over."""
 
 import errno
+import io
 import json
 import os
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
+from rich.console import Console
 from synthetic import completion, group, record, run
 
 import rltrain
 from rltrain.records import RunDir, load_run, newest, next_name, taken
 from rltrain.records.table import COLUMNS, schema
+from rltrain.status import render
 from rltrain.types import Event, StepRecord
 
 
@@ -224,6 +227,25 @@ def test_a_half_written_run_reads(tmp_path):
     assert files.events == [] and files.manifest == {} and len(files.metrics) == 13
     with pytest.warns(UserWarning, match="left out"):
         assert list(files.rollouts().columns) == list(COLUMNS)
+
+
+@pytest.mark.parametrize("damage", [b"training: {steps: 5", b"\xff\xfe", b"trai", b"- 1\n"])
+def test_a_damaged_config_is_a_note_and_the_rest_reads(tmp_path, damage):
+    made = run(tmp_path / "r")
+    (made.path / "config.yaml").write_bytes(damage)
+    files = load_run(made.path)
+    (note,) = files.notes
+    assert "config.yaml cannot be read" in note and "\n" not in note
+    assert (files.config, files.planned_steps, files.diagnostics, len(files.metrics)) == ({}, None, [], 13)
+    screen = Console(width=200, file=io.StringIO())
+    screen.print(render(files))
+    assert "cannot be read" in screen.file.getvalue() and "step 12" in screen.file.getvalue()
+
+
+def test_a_torn_config_that_is_still_yaml_reads_as_far_as_it_goes(tmp_path):
+    made = run(tmp_path / "r", 1, config="diagnostics:\n- use: reward\n- us\ntraining: ste\n")
+    files = load_run(made.path)
+    assert (files.notes, files.planned_steps, files.diagnostics) == ([], None, ["reward"])
 
 
 def test_no_run_is_named(tmp_path):

@@ -107,6 +107,22 @@ def test_no_run_no_report(tmp_path):
         write_report([tmp_path / "none"], tmp_path / "x.html")
 
 
+def test_no_place_for_a_report_is_wrong_input_and_leaves_nothing(tmp_path):
+    made = run(tmp_path / "a", 1)
+    with pytest.raises(ValueError, match=r"a directory; expected a file, for example .*a/report\.html"):
+        write_report([made.path], made.path)
+    with pytest.raises(ValueError, match=r"no directory '.*none'; make it, or give another file"):
+        write_report([made.path], tmp_path / "none" / "x.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and not list(tmp_path.rglob(".*.tmp"))
+
+
+def test_a_damaged_config_is_a_note_in_the_report(tmp_path):
+    made = run(tmp_path / "a")
+    (made.path / "config.yaml").write_text("training: {steps: 5")
+    page = report(tmp_path, made)
+    assert "config.yaml cannot be read" in page.text and "reward/mean" in titles(page)
+
+
 def test_it_is_installed_as_the_html_report():
     (point,) = entry_points(group="rltrain.reports", name="html")
     assert point.load() is write_report

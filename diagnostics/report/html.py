@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -15,7 +14,7 @@ from diagnostics.report.panels import by_area, panels_of, present
 from diagnostics.report.series import stems_of
 from diagnostics.report.summary import evaluations, sentences
 from rltrain.metrics import METRICS
-from rltrain.records import RunFiles, load_run
+from rltrain.records import RunFiles, jsonl, load_run
 from rltrain.types import Panel
 
 PAGE = Path(__file__).with_name("page.html")
@@ -25,19 +24,22 @@ def write_report(runs: Sequence[Path], out: Path, panels: Sequence[Panel] | None
     """Write the report of some runs to `out` and return it.
 
     `panels` are drawn first; by default those of the diagnostics in the runs' configs. Every other declared
-    metric follows by area. ValueError if a path holds no run, OSError if `out` cannot be written.
+    metric follows by area. ValueError if a path holds no run or `out` is no place for a file, OSError if it cannot
+    be written.
     """
     if not runs:
         raise ValueError("report: no run given; expected at least one run directory")
     files = [load_run(path) for path in runs]
-    notes: list[str] = []
-    if panels is None:
-        specs = (spec.get("use", "") for run in files for spec in run.config.get("diagnostics") or [])
-        panels, notes = panels_of(specs)
     out = Path(out)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(_page(files, panels, notes), encoding="utf-8", errors="replace")
-    os.replace(temporary, out)
+    if out.is_dir():
+        raise ValueError(f"report {str(out)!r}: a directory; expected a file, for example {out / 'report.html'}")
+    if not out.parent.is_dir():
+        raise ValueError(f"report {str(out)!r}: no directory {str(out.parent)!r}; make it, or give another file")
+    notes = [f"{run.name}: {note}" for run in files for note in run.notes]
+    if panels is None:
+        found, missing = panels_of(spec for run in files for spec in run.diagnostics)
+        panels, notes = found, notes + missing
+    jsonl.replace(out, jsonl.clean(_page(files, panels, notes)))
     return out
 
 

@@ -51,7 +51,7 @@ def sentences(run: RunFiles) -> list[str]:
 def _extent(run: RunFiles) -> str:
     frame = run.metrics
     trained = frame[frame["step"] > 0]
-    planned = (run.config.get("training") or {}).get("steps")
+    planned = run.planned_steps
     steps = int(frame["step"].max())
     words = [f"{steps} optimizer step{'s' * (steps != 1)}" + (f" of {planned}" if planned and planned != steps else "")]
     if "tokens/step" in trained:

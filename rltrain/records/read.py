@@ -57,16 +57,45 @@ class RunFiles:
             if isinstance(row.get("step"), int) and "name" in row
         ]
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
-        """The resolved config as plain values."""
+        """The resolved config as plain values; empty where it cannot be read, and `notes` then says so."""
+        return self._config[0]
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the run cannot be read, in words for a person."""
+        return self._config[1]
+
+    @property
+    def planned_steps(self) -> int | None:
+        """`training.steps` of the config, where it is there."""
+        training = self.config.get("training")
+        steps = training.get("steps") if isinstance(training, dict) else None
+        return steps if isinstance(steps, int) else None
+
+    @property
+    def diagnostics(self) -> list[str]:
+        """The specs of the config's diagnostics."""
+        listed = self.config.get("diagnostics")
+        given = listed if isinstance(listed, list) else []
+        return [str(spec["use"]) for spec in given if isinstance(spec, dict) and "use" in spec]
+
+    @cached_property
+    def _config(self) -> tuple[dict[str, Any], list[str]]:
+        """The config, and notes on what is wrong with its file."""
         path = self.path / "config.yaml"
         try:
-            return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except FileNotFoundError:
-            return {}
+            return {}, []
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not valid YAML ({error}); restore it or read the run's other files") from None
+            why = "not valid YAML: " + " ".join(str(error).split())
+        else:
+            if isinstance(found, dict):
+                return found, []
+            why = f"expected keys and values, it holds {type(found).__name__}"
+        return {}, [f"{path} cannot be read ({why}); this is what the other files say"]
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
