@@ -55,6 +55,7 @@ def main(target: str, config_path: str | None, prompts: int | None, num_generati
 
 def subject(target: str, config_path: str | None) -> Subject:
     """A run with its own config, or a model with the given one. ValueError where it is neither."""
+    from rltrain import checkpoint
     from rltrain.order import RUNS
     from rltrain.records import taken
 
@@ -65,18 +66,31 @@ def subject(target: str, config_path: str | None) -> Subject:
                 f"eval {target!r}: no run of that name or directory; for a model give its tasks and rewards by --config"
             )
         given = configs.load(config_path)
+        _expect_model(target)
         model = given.model.model_copy(update={"path": target})
         return Subject(given.model_copy(update={"model": model}), {"model": target}, None)
     if config_path is not None:
         raise ValueError(f"--config {config_path}: {directory} is a run and has a config of its own; leave it out")
     given, model = configs.load(directory / "config.yaml"), directory / "model"
     if not (model / "config.json").is_file():
+        found = [path for _, path in checkpoint.whole(directory / "checkpoints") if (path / "config.json").is_file()]
+        told = ", or give its last checkpoint as a model: rltrain eval {} --config {}"
+        other = told.format(found[-1], directory / "config.yaml") if found else ""
         raise ValueError(
-            f"eval {target!r}: the run has no final model in {model}; train it to its end with --resume, or give "
-            f"one of its checkpoints as a model: rltrain eval {directory}/checkpoints/STEP "
-            f"--config {directory}/config.yaml"
+            f"eval {target!r}: the run has no final model in {model}; "
+            f"train it to its end with rltrain train CONFIG --resume {directory}{other}"
         )
     return Subject(given, {"base": given.model.path, "run": str(model)}, directory)
+
+
+def _expect_model(path: str) -> None:
+    """ValueError, before any engine starts, unless there is a model with its tokenizer and weights."""
+    from rltrain.models import load_tokenizer, locate
+
+    load_tokenizer(path)
+    place = locate(path)
+    if isinstance(place, Path) and not any(any(place.glob(kind)) for kind in ("*.safetensors", "*.bin")):
+        raise ValueError(f"eval {path!r}: {place} holds no weights (*.safetensors); give what save_pretrained wrote")
 
 
 def held_out(config: Config, prompts: int | None) -> list[Task]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rltrain import compare, config
+from rltrain import checkpoint, compare, config
 from rltrain.models import locate
 from rltrain.twin import twin
 from rltrain.types import Score
@@ -79,6 +79,31 @@ def test_what_cannot_be_evaluated(target, given, told, tmp_path, monkeypatch):
     synthetic.run(tmp_path / "runs" / "run", steps=1, config=config.dump(config.load("quickstart")))
     with pytest.raises(ValueError, match=told):
         compare.main(target, given, None, 2)
+
+
+def test_what_is_no_model_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "held_out", lambda *_: pytest.fail("it went on"))
+    (tmp_path / "plain").mkdir()
+    shutil.copytree(locate("tiny"), tmp_path / "empty", ignore=shutil.ignore_patterns("*.safetensors"))
+    for target, told in (
+        (tmp_path / "none", "no such directory, and not a hub id"),
+        (tmp_path / "plain", r"no config\.json in it"),
+        (tmp_path / "empty", "holds no weights"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            compare.main(str(target), "quickstart", None, 2)
+
+
+def test_a_checkpoint_is_advised_only_where_there_is_one(tmp_path):
+    run = tmp_path / "r"
+    synthetic.run(run, steps=1, config=config.dump(config.load("quickstart")))
+    with pytest.raises(ValueError, match=r"train CONFIG --resume .*/r$"):
+        compare.subject(str(run), None)
+    path = checkpoint.path_of(run / "checkpoints", 4)
+    shutil.copytree(locate("tiny"), path)
+    checkpoint.seal(path, {}, step=4, fingerprint={})
+    with pytest.raises(ValueError, match=r"rltrain eval .*/step_00004 --config .*config\.yaml"):
+        compare.subject(str(run), None)
 
 
 def test_nothing_held_out_is_an_error():
