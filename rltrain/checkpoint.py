@@ -6,6 +6,7 @@ published. Resuming publishes them first and goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 WHOLE = "whole.json"  # written last: the files and their sizes
+EDGE = 2**20  # bytes
 STATE = "loop.pkl"  # our own state: numpy arrays, tickets, counters
 
 
@@ -38,12 +40,26 @@ def seal(path: Path, state: Mapping[str, Any], *, step: int, fingerprint: Mappin
     """
     with open(path / STATE, "wb") as file:
         pickle.dump(dict(state), file, protocol=5)
-    files = {str(p.relative_to(path)): p.stat().st_size for p in sorted(path.rglob("*")) if p.is_file()}
+    files = {str(p.relative_to(path)): _print(p) for p in sorted(path.rglob("*")) if p.is_file()}
     temporary = path / f".{WHOLE}"
     temporary.write_text(json.dumps({"step": step, "fingerprint": dict(fingerprint), "files": files}, indent=1))
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
+    for name in (*files, temporary.name):  # on the disk before the seal says so, also after a power cut
+        with open(path / name, "rb") as file:
+            os.fsync(file.fileno())
     temporary.rename(path / WHOLE)
+
+
+def _print(path: Path) -> str:
+    """Size, and a checksum of the first and last MiB: a file that is cut, blank or another has another one.
+
+    Not of all bytes: that would cost minutes for a large model, and what stands between was synced.
+    """
+    size, digest = path.stat().st_size, hashlib.blake2b(digest_size=8)
+    with open(path, "rb") as file:
+        digest.update(file.read(EDGE))
+        file.seek(max(EDGE, size - EDGE))
+        digest.update(file.read(EDGE))
+    return f"{size} bytes, {digest.hexdigest()}"
 
 
 def whole(root: Path) -> list[Checkpoint]:
@@ -52,21 +68,29 @@ def whole(root: Path) -> list[Checkpoint]:
     for path in sorted(root.glob("step_*")) if root.is_dir() else []:
         seal_file = _read(path)
         if seal_file is not None and all(
-            (path / name).is_file() and (path / name).stat().st_size == size
-            for name, size in seal_file["files"].items()
+            (path / name).is_file() and _print(path / name) == kept for name, kept in seal_file["files"].items()
         ):
             found.append(Checkpoint(seal_file["step"], path))
     return sorted(found)
+
+
+def clear(root: Path) -> list[str]:
+    """Remove what is no whole checkpoint, so that its step can be saved again; the names of what was removed."""
+    kept = {found.path for found in whole(root)}
+    torn = [p for p in [*root.glob("step_*"), *root.glob("checkpoint-*")] if p not in kept] if root.is_dir() else []
+    for path in torn:
+        shutil.rmtree(path)
+    return sorted(path.name for path in torn)
 
 
 def load(checkpoint: Checkpoint, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """The loop's state. ValueError when the checkpoint belongs to a run of another config."""
     saved = _read(checkpoint.path)["fingerprint"]
     wanted = json.loads(json.dumps(dict(fingerprint)))
-    if changed := [key for key in wanted if saved.get(key) != wanted[key]]:
+    if changed := [key for key in sorted({*wanted, *saved}) if saved.get(key) != wanted.get(key)]:
         key = changed[0]
         raise ValueError(
-            f"{checkpoint.path.name} is of another config: {key} was {saved.get(key)!r}, is {wanted[key]!r}. "
+            f"{checkpoint.path.name} is of another config: {key} was {saved.get(key)!r}, is {wanted.get(key)!r}. "
             f"Resume with the run's own config.yaml, or start a new run"
         )
     with open(checkpoint.path / STATE, "rb") as file:
@@ -86,6 +110,7 @@ def prune(root: Path, *, keep: int, best: int | None) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((path / WHOLE).read_text())
-    except (OSError, json.JSONDecodeError):  # no seal, or half of one: torn
+        seal_file = json.loads((path / WHOLE).read_text())
+    except (OSError, ValueError):  # no seal, or half of one: torn
         return None
+    return seal_file if isinstance(seal_file, dict) and {"step", "fingerprint", "files"} <= seal_file.keys() else None

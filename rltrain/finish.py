@@ -51,7 +51,7 @@ def _save_model(run: Run) -> None:
     target = run.directory.path / "model"
     target.mkdir(exist_ok=True)
     if run.config.model.lora is not None:
-        last = checkpoint.whole(run.directory.checkpoints)[-1]
+        last = checkpoint.whole(run.directory.checkpoints)[-1]  # of the final step: the loop has just saved it
         shutil.copytree(last.path, target / "adapter", ignore=_no_adapter, dirs_exist_ok=True)
         model = model.get_base_model()
     model.config.dtype = getattr(torch, run.config.model.dtype)

@@ -41,6 +41,9 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
                 run_rank(order, console)
             else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'
                 _run_ranks(order, console)
+    except ValueError:  # wrong input that only the machine could tell: more GPUs than there are
+        orders.withdraw(order)
+        raise
     except KeyboardInterrupt as error:  # Ctrl-C or SIGTERM, at any moment from Ray's start to its end
         raise _failed(error, order.directory) from error
     return order.directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,14 @@ from typing import Any
 from rltrain import checkpoint
 from rltrain.config import Config, dump
 from rltrain.records import RunDir
+from rltrain.types import Event
 
 RUNS = Path("runs")
-FREE = ("run", "checkpoints", "evaluation.every", "training.steps", "rollouts.deadline_s")  # may change on resume
+# What may change on resume.
+FREE = (
+    *("run.name", "run.dir", "run.wandb", "run.console"),
+    *("checkpoints", "evaluation.every", "training.steps", "rollouts.deadline_s"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +42,40 @@ def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     preflight(config, twin=twin)
     if resume is None:
         directory = directory or RUNS / next_name(RUNS, stem)
-        RunDir.create(directory, dump(config), manifest()).close()
+        try:
+            RunDir.create(directory, dump(config), manifest()).close()
+        except OSError as error:
+            raise ValueError(f"run directory {str(directory)!r}: {error}") from error
         return Order(config, Path(directory), twin, faults, None)
-    found = checkpoint.whole(directory / "checkpoints")
+    assert directory is not None
+    found = next(reversed(checkpoint.whole(directory / "checkpoints")), None)
     if found:
-        checkpoint.load(found[-1], fingerprint(config))
+        checkpoint.load(found, fingerprint(config))
+        if found.step > config.training.steps:
+            raise ValueError(
+                f"training.steps: {config.training.steps}, but {directory} has done {found.step}; give more to go on"
+            )
+    _cut_back(directory, found.step if found else -1, config)
+    return Order(config, directory, twin, faults, found)
+
+
+def _cut_back(directory: Path, step: int, config: Config) -> None:
+    """The run's files as they were after this step; what is torn is removed and told."""
     run = RunDir.open(directory)
-    run.cut(found[-1].step if found else -1)
+    run.cut(step)
+    if torn := checkpoint.clear(run.checkpoints):
+        run.log_event(Event(max(0, step), "checkpoint_torn", "warning", {"removed": torn}, "its steps are done again"))
+    run.rewrite_config(dump(config))
     run.close()
-    return Order(config, directory, twin, faults, found[-1] if found else None)
+
+
+def withdraw(order: Order) -> None:
+    """Take back the files of a run that never began, so that its name is free for the next try."""
+    if order.resume is None and not (order.directory / "metrics.jsonl").exists():
+        for name in ("config.yaml", "manifest.json"):
+            (order.directory / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the person's own files are in it
+            order.directory.rmdir()
 
 
 def named_directory(config: Config) -> Path | None:
@@ -61,11 +92,14 @@ def named_directory(config: Config) -> Path | None:
 
 
 def _resumed_directory(config: Config, stem: str, resume: str) -> Path:
-    """The run to go on with: the one of `run.dir`, the one named, or the newest of this config."""
+    """The run to go on with: the one given, that of `run.dir` or `run.name`, or the newest of this config."""
     from rltrain.records import newest
 
-    named = Path(resume) if Path(resume).is_dir() else RUNS / resume
-    directory = config.run.dir or (named if resume else newest(RUNS, stem))
+    named = config.run.dir or (RUNS / config.run.name if config.run.name else None)
+    given = (Path(resume) if Path(resume).is_dir() else RUNS / resume) if resume else None
+    if named and given and named.resolve() != given.resolve():
+        raise ValueError(f"--resume {resume}: but run.dir or run.name say {str(named)!r}; give one of the two")
+    directory = given or named or newest(RUNS, stem)
     if directory is None:
         raise ValueError(f"--resume: no run of {stem!r} under {RUNS}/; start one without --resume")
     return RunDir.open(directory).path

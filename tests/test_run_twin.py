@@ -150,6 +150,58 @@ def test_a_torn_checkpoint_is_skipped(runs, tmp_path):
     (newest / "model.safetensors").write_bytes(data[: len(data) // 2])
     assert [c.step for c in checkpoint.whole(copy / "checkpoints")] == [4, 8]
     assert same_weights(whole, runs(resume=copy))
+    assert [c.step for c in checkpoint.whole(copy / "checkpoints")] == [4, 8, 12]  # saved again when its step came
+    (event,) = [event for event in load_run(copy).events if event.name == "checkpoint_torn"]
+    assert event.evidence == {"removed": ["step_00012"]}
+
+
+def damaged_seal(path: Path) -> None:
+    (path / "whole.json").write_text("{}")
+
+
+def blank(path: Path) -> None:
+    file = path / "model.safetensors"
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def other_state(path: Path) -> None:
+    file = path / checkpoint.STATE
+    file.write_bytes(b"x" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", [damaged_seal, blank, other_state])
+def test_a_checkpoint_damaged_at_its_size_is_not_whole(runs, tmp_path, damage):
+    shutil.copytree(runs() / "checkpoints", tmp_path / "checkpoints")
+    damage(checkpoint.path_of(tmp_path / "checkpoints", 12))
+    assert [c.step for c in checkpoint.whole(tmp_path / "checkpoints")] == [4, 8]
+    assert checkpoint.clear(tmp_path / "checkpoints") == ["step_00012"]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("run.seed=7", "run.seed was 0, is 7"),
+        ("model.lora={rank: 4}", "model.lora"),
+        ("training.trl={epsilon: 0.3}", "training.trl"),
+        ("training.steps=3", "has done 12; give more to go on"),
+    ],
+)
+def test_a_run_goes_on_as_what_it_was(runs, tmp_path, change, said):
+    shutil.copytree(runs(), tmp_path / "copy")
+    before = (tmp_path / "copy" / "metrics.jsonl").read_bytes()
+    loaded = config.load("quickstart", [*BASE, change, f"run.dir={tmp_path / 'copy'}"])
+    with pytest.raises(ValueError, match=said):
+        launch.train(loaded, "quickstart", resume="", twin=True, faults=())
+    assert (tmp_path / "copy" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_that_never_began_leaves_its_name_free(tmp_path):
+    (tmp_path / "mine.txt").write_text("the person's own")
+    wanted = ["rollouts.engine=transformers", "rollouts.gpus=1", "distributed.gpus=1", "model.path=tiny"]
+    loaded = config.load("quickstart", [*BASE, *wanted, f"run.dir={tmp_path}"])
+    with pytest.raises(ValueError, match="Ray has 0"):
+        launch.train(loaded, "quickstart", resume=None, twin=False, faults=())
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_groups_without_variance_are_replaced_not_trained(runs):

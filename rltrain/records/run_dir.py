@@ -79,6 +79,10 @@ class RunDir:
             path = self.path / "curriculum" / f"step_{step:05d}.parquet"
             self._writer.submit(lambda: write_table(path, lambda: decision_table(rows)))
 
+    def rewrite_config(self, text: str) -> None:
+        """Replace `config.yaml`: a resumed run may be longer than it was."""
+        jsonl.replace(self.path / "config.yaml", text)
+
     def update_manifest(self, **entries: Any) -> None:
         """Add or replace entries of `manifest.json`."""
         self._manifest(load_run(self.path).manifest | entries)
