@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,37 @@ OWNED = {
     "mask_truncated_completions": "a shaping reward",
     "deepspeed": "distributed.deepspeed",
     "fsdp": "distributed.strategy",
+    "save_total_limit": "checkpoints.keep",
+    "num_train_epochs": "training.steps",
+    "shuffle_dataset": "curriculum",
+    "auto_find_batch_size": "training.micro_batch_size",
+    "vllm_importance_sampling_cap": "training.correction_cap",
 }
+UPLOAD = "no run uploads anything; upload its model/ directory"
+REPORT = "the loop reports, not TRL; see run.name and run.wandb"
+ROLLOUTS = "completions are kept in the run's rollouts/ directory"
+SAMPLE = "our engines sample, not TRL; see the sections sampling and rollouts"
+# Arguments that a run here does not act on, or all that begin so, and what to do instead.
+IDLE = {
+    "resume_from_checkpoint": "a run goes on by `rltrain train CONFIG --resume`",
+    "push_to_hub": UPLOAD,
+    "hub_": UPLOAD,
+    "log_completions": ROLLOUTS,
+    "log_multimodal": ROLLOUTS,
+    "log_unique_prompts": ROLLOUTS,
+    "num_completions_to_print": ROLLOUTS,
+    "run_name": REPORT,
+    "project": REPORT,
+    "trackio_": REPORT,
+    "vllm_": SAMPLE,
+    "min_p": SAMPLE,
+    "repetition_penalty": SAMPLE,
+    "generation_kwargs": SAMPLE,
+    "cache_implementation": SAMPLE,
+    "model_init_kwargs": "the model is loaded by rltrain; see the section model",
+    "load_best_model_at_end": "the best checkpoint is kept besides; see the section checkpoints",
+}
+NOT_NEGATIVE = ("epsilon", "epsilon_high", "delta", "max_grad_norm", "weight_decay", "adam_epsilon")
 
 
 def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> dict[str, Any]:
@@ -60,6 +92,7 @@ def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> d
                 f"training.trl.{key}: no argument of TRL's GRPOConfig"
                 + (f"; did you mean {near[0]!r}?" if near else "")
             )
+        _honoured(key, extra[key])
     training, cpu = config.training, not config.distributed.gpus
     arguments: dict[str, Any] = {
         "output_dir": str(output_dir),
@@ -93,4 +126,20 @@ def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> d
         arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
     if config.distributed.deepspeed:
         arguments["deepspeed"] = str(config.distributed.deepspeed)
+    if extra.get("sync_ref_model") and not arguments["beta"]:
+        raise ValueError("training.trl.sync_ref_model: there is no reference model to sync; give training.beta above 0")
     return {**arguments, **extra}
+
+
+def _honoured(key: str, value: Any) -> None:
+    """ValueError where a run could not do what is asked of TRL; off and nothing ask for nothing."""
+    if value is None or value is False:
+        return
+    for name, why in IDLE.items():
+        if key == name or (name.endswith("_") and key.startswith(name)):
+            raise ValueError(f"training.trl.{key}: has no effect here: {why}")
+    if isinstance(value, int | float) and (not math.isfinite(value) or (key in NOT_NEGATIVE and value < 0)):
+        expected = "0 or more" if key in NOT_NEGATIVE else "a finite number"
+        raise ValueError(f"training.trl.{key}: expected {expected}, got {value!r}")
+    if key == "use_liger_kernel" and importlib.util.find_spec("liger_kernel") is None:
+        raise ValueError("training.trl.use_liger_kernel: liger-kernel is not installed; install it or leave this out")

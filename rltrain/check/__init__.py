@@ -9,13 +9,14 @@ from __future__ import annotations
 import shutil
 
 from rltrain import plugins
-from rltrain.check import model, sources, trials
+from rltrain.check import model, rewards, sources, trials
 from rltrain.check.advice import advice
 from rltrain.check.arguments import check_arguments
 from rltrain.check.arithmetic import arithmetic, placement
 from rltrain.check.loss import loss_in_words
 from rltrain.check.memory import memory
 from rltrain.check.verdicts import Section, errors, show
+from rltrain.check.writable import check_writable
 from rltrain.config import Config
 
 
@@ -38,7 +39,7 @@ def look(config: Config) -> list[Section]:
     """All sections, in the order of the data's way through a run."""
     run = _run(config)
     task_section, tasks = sources.check_tasks(config)
-    reward_section, scores = trials.check_rewards(config, tasks)
+    reward_section, scores = rewards.check_rewards(config, tasks)
     sections = [
         run,
         task_section,
@@ -61,8 +62,9 @@ def preflight(config: Config, *, twin: bool) -> None:
 
     Rewards are bound but not called: in a run they are called by processes of their own.
     """
+    check_writable(config)
     task_section, tasks = sources.check_tasks(config, twin=twin)
-    reward_section, _ = trials.check_rewards(config, tasks, tried=False)
+    reward_section, _ = rewards.check_rewards(config, tasks, tried=False)
     readers = trials.check_readers(config, tasks, {})
     trl_section, _ = check_arguments(config)
     curriculum = trials.check_curriculum(config, tasks, {})
@@ -78,7 +80,8 @@ def _run(config: Config) -> Section:
     section = Section("config")
     section.ok("all keys known, all values of their type")
     section.attempt("packages", plugins.check_shadowing)
-    place = section.attempt("run", lambda: named_directory(config))
+    section.attempt("run", lambda: check_writable(config))
+    place = None if errors([section]) else section.attempt("run", lambda: named_directory(config))
     if place is not None:
         section.ok(f"run directory {place} is free")
     return section

@@ -116,6 +116,13 @@ def _engine(section: Section, config: Config) -> None:
     r = config.rollouts
     if r.engine != "vllm":
         return
+    longest = config.sampling.max_prompt_length + config.sampling.max_completion_length
+    given = r.args.get("max_model_len")
+    if isinstance(given, int) and 0 < given < longest:
+        section.error(
+            f"rollouts.args.max_model_len: {given}, but prompt and completion have up to {longest} tokens "
+            "(max_prompt_length + max_completion_length of sampling); leave it out, or shorten them"
+        )
     if importlib.util.find_spec("vllm") is None:
         if r.gpus:
             section.unchecked("vLLM", "it is not installed on this machine")

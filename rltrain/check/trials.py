@@ -1,87 +1,24 @@
-"""Plugins bound and tried: rewards on one task of each source, the curriculum on the table, the rest on a step."""
+"""Plugins bound and tried: the curriculum on the table, tagger, formats and diagnostics on a step."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import pickle
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rltrain import build, plugins, scoring
+from rltrain import build, plugins
 from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config, CurriculumSpec
-from rltrain.judging import BoundReward, TimedOut
 from rltrain.metrics import METRICS
 from rltrain.types import Completion, Curriculum, Group, Score, StepRecord, Task, TokenArrays
 
 DRESSES = ("{}", "Answer: {}", "\\boxed{{{}}}", "<think>So.</think><answer>{}</answer>")
 GARBAGE = "\u00e9\u4e2d\U0001f600 }{ \\boxed{ <answer> 1e999 NaN\n```"
 TEXT = "First, we need to find the total. So 2 + 2 = 4.\nAnswer: 4"
-
-
-def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[Section, dict[str, tuple[Score, ...]]]:
-    """Rewards bound and routed; each tried with the gold answer, nothing, and garbage. Scores by source."""
-    section = Section("rewards")
-    bound = section.attempt("rewards", lambda: scoring.bind(config.rewards))
-    scores: dict[str, tuple[Score, ...]] = {}
-    if bound is None:
-        return section, scores
-    kinds = {source: task.kind for source, task in tasks.samples.items()}
-    notes = section.attempt("rewards", lambda: scoring.check_routing(bound, kinds))
-    for note in notes or []:
-        section.warn(note)
-    for reward in bound:
-        about = f"{reward.spec.role}, weight {reward.spec.weight:g}, form {reward.form}"
-        section.ok(f"{reward.label}: {where(reward.call)}; {about}")
-    for source, task in tasks.samples.items() if tried and notes is not None else ():
-        scores[source] = _try_rewards(section, bound, task)
-    return section, scores
-
-
-def _try_rewards(section: Section, bound: list[BoundReward], task: Task) -> tuple[Score, ...]:
-    """The scores of a source's sample: the gold answer in several forms, nothing, garbage."""
-    gold = [dress.format(task.answer or "") for dress in DRESSES]
-    scores = scoring.score(bound, trial_group(task, [*gold, "", GARBAGE]), limit)
-    if failed := dict.fromkeys(s.error.splitlines()[0] for s in scores if s.error):
-        section.error(f"{task.source}: {'; '.join(failed)}")
-        return scores
-    *right, empty, garbage = scores
-    best = max(right, key=lambda score: (score.outcome or 0.0, score.total))
-    told = f"{task.source}: gold answer {_said(best)}; empty {_said(empty)}; garbage {_said(garbage)}"
-    if best.outcome is not None and task.answer is not None and best.outcome <= (empty.outcome or 0.0):
-        section.warn(f"{told}. The gold answer, bare or as {', '.join(DRESSES[1:])}, scores no better than nothing")
-    else:
-        section.ok(told)
-    return scores
-
-
-def _said(score: Score) -> str:
-    outcome = "no outcome" if score.outcome is None else f"outcome {score.outcome:.2g}"
-    return f"{outcome}, reward {score.total:.2g}"
-
-
-@contextmanager
-def limit(seconds: float) -> Iterator[None]:
-    """Raise TimedOut after `seconds`, where signals reach this thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: Any) -> None:
-        raise TimedOut
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def trial_group(task: Task, texts: list[str], scores: tuple[Score, ...] = (), ticket: int = 0) -> Group:
@@ -142,7 +79,7 @@ def _try_curriculum(curriculum: Curriculum, config: Config, scores: Mapping[str,
     reason = curriculum.admit(group)
     if reason is not None and not isinstance(reason, str):
         raise ValueError(f"admit: expected None or a reason as str, got {reason!r}")
-    curriculum.load_state_dict(curriculum.state_dict())
+    curriculum.load_state_dict(_state(curriculum))
     _numbers("metrics()", curriculum.metrics())
 
 
@@ -186,10 +123,20 @@ def _try_formats(formats: Any) -> None:
 def _try_diagnostic(diagnostic: Any, record: StepRecord) -> list[str]:
     """Metrics a diagnostic gives that nobody declared."""
     metrics = _numbers("observe()", diagnostic.observe(record))
-    diagnostic.load_state_dict(diagnostic.state_dict())
+    diagnostic.load_state_dict(_state(diagnostic))
     list(diagnostic.events())
     asked = [*metrics, *(stem for panel in diagnostic.panels for stem in panel.metrics)]
     return sorted({name.partition("@")[0] for name in asked} - METRICS.keys())
+
+
+def _state(plugin: Any) -> dict[str, Any]:
+    """Its state; ValueError where a checkpoint could not hold it."""
+    state = plugin.state_dict()
+    try:
+        pickle.dumps(state, protocol=5)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ValueError(f"state_dict(): expected what can be pickled, for checkpoints; {error}") from error
+    return state
 
 
 def _numbers(what: str, metrics: Any) -> Mapping[str, float]:

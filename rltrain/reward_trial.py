@@ -1,0 +1,97 @@
+"""Rewards tried in processes of their own, which may hang or die without harm to this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rltrain import plugins, scoring
+from rltrain.config import RewardSpec
+from rltrain.judging import BoundReward, Judgement, TimedOut, judge
+from rltrain.types import Group, Score
+
+START_S = 60.0  # for a process to start and import its reward
+GRACE_S = 1.0  # between the signal that interrupts a call and the end of the process
+CALLING = "calling"  # said before each call
+
+
+def scores(rewards: Sequence[BoundReward], groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+    """The scores of each group. What a reward that hangs or ends its process leaves undone has failed."""
+    judged = [iter(_judged(r, [g for g in groups if _applies(r, g)])) for r in rewards]
+    told = []
+    for group in groups:
+        applying = [(r, next(answers)) for r, answers in zip(rewards, judged, strict=True) if _applies(r, group)]
+        told.append(scoring.combine([r for r, _ in applying], [a for _, a in applying], len(group.completions)))
+    return told
+
+
+def _applies(reward: BoundReward, group: Group) -> bool:
+    return reward.applies_to(group.task.source, group.task.kind)
+
+
+def _judged(reward: BoundReward, groups: Sequence[Group]) -> list[list[Judgement]]:
+    """What one reward says of each group, asked in a process that ends with this call."""
+    spec = reward.spec.model_copy(update={"use": plugins.absolute(reward.spec.use)})
+    context = multiprocessing.get_context("spawn")
+    answers, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(theirs, spec, groups, os.getcwd()))
+    judged: list[list[Judgement]] = []
+    wait, fault = START_S, f"Timeout: reward {spec.label!r} was not imported within {START_S:g} s"
+    try:
+        process.start()
+        theirs.close()  # so that the process holds the only end, and its death is seen
+        while len(judged) < len(groups):
+            if not answers.poll(wait):
+                break
+            if (said := answers.recv()) == CALLING:
+                wait = spec.timeout_s + GRACE_S
+                fault = f"Timeout: reward {spec.label!r} did not return within {spec.timeout_s:g} s"
+            else:
+                judged.append(said)
+    except EOFError:
+        process.join()
+        fault = f"Died: reward {spec.label!r} ended its process with status {process.exitcode}"
+    finally:
+        if process.pid is not None:
+            process.kill()
+            process.join()
+        answers.close()
+    return judged + [_failed(group, fault) for group in groups[len(judged) :]]
+
+
+def _failed(group: Group, error: str) -> list[Judgement]:
+    return [Judgement(None, error=error)] * len(group.completions)
+
+
+def _serve(answers: Connection, spec: RewardSpec, groups: Sequence[Group], directory: str) -> None:
+    """Judge the groups in order: what runs in the process."""
+    os.chdir(directory)
+    [reward] = scoring.bind([spec])
+    for group in groups:
+        try:
+            told = judge(reward, group.task, group.completions, partial(_limit, answers))
+        except KeyboardInterrupt:  # the reward's own: a person's ends the asking process, and this one with it
+            told = _failed(group, f"Raised KeyboardInterrupt: reward {spec.label!r}")
+        answers.send(told)
+
+
+@contextmanager
+def _limit(answers: Connection, seconds: float) -> Iterator[None]:
+    """Tell that a call begins, and raise TimedOut in it after `seconds`."""
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise TimedOut
+
+    answers.send(CALLING)
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,0 +1,110 @@
+"""What `check` refuses so that a run need not: arguments without effect, directories, rewards that never return."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from rltrain.check import rewards, sources, trials
+from rltrain.check.arithmetic import placement
+from rltrain.check.verdicts import errors
+from rltrain.check.writable import check_writable
+from rltrain.trl_arguments import trl_arguments
+from tests.test_check import lines, settings
+
+KNOWN = ("epsilon", "max_grad_norm", "resume_from_checkpoint", "push_to_hub", "hub_token", "sync_ref_model")
+KNOWN += ("use_liger_kernel", "trackio_space_id", "vllm_mode", "weight_decay")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [
+        ("resume_from_checkpoint", "x", "--resume"),
+        ("push_to_hub", True, "no run uploads anything"),
+        ("hub_token", "x", "no run uploads anything"),
+        ("trackio_space_id", "x", "the loop reports"),
+        ("vllm_mode", "server", "our engines sample"),
+        ("sync_ref_model", True, "give training.beta above 0"),
+        ("use_liger_kernel", True, "liger-kernel is not installed"),
+        ("epsilon", -0.1, "expected 0 or more, got -0.1"),
+        ("max_grad_norm", -1.0, "expected 0 or more, got -1.0"),
+        ("max_grad_norm", float("nan"), "expected 0 or more, got nan"),
+        ("save_total_limit", 3, "is set by checkpoints.keep"),
+    ],
+)
+def test_an_argument_of_trl_that_a_run_cannot_honour(key, value, error, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=f"training.trl.{key}: .*{error}"):
+        trl_arguments(settings(training={"trl": {key: value}}), Path("x"), KNOWN)
+
+
+def test_an_argument_of_trl_that_is_off_is_taken():
+    assert trl_arguments(settings(training={"trl": {"push_to_hub": False}}), Path("x"), KNOWN)["push_to_hub"] is False
+    synced = settings(training={"beta": 0.1, "trl": {"sync_ref_model": True}})
+    assert trl_arguments(synced, Path("x"), KNOWN)["sync_ref_model"] is True
+
+
+def test_a_directory_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is no directory; give another"):
+        check_writable(settings(run={"dir": str(tmp_path / "file" / "deep" / "run")}))
+    check_writable(settings(run={"dir": str(tmp_path / "new" / "run")}))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="cannot be written to"):
+        check_writable(settings(run={"dir": str(tmp_path / "run")}))
+
+
+def test_an_engine_too_short_for_the_completions():
+    short = settings(rollouts={"engine": "vllm", "args": {"max_model_len": 64}})
+    assert "rollouts.args.max_model_len: 64, but prompt and completion have up to 528" in "".join(
+        errors([placement(short)])
+    )
+
+
+PLUGINS = """
+import os, time
+from curricula.uniform import Uniform
+def exits(task, completion): os._exit(3)
+def interrupts(task, completion): raise KeyboardInterrupt
+def deaf(task, completion):
+    while True:
+        try: time.sleep(60)
+        except BaseException: pass
+class Unpicklable(Uniform):
+    def state_dict(self): return super().state_dict() | {"f": lambda: 1}
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "plug.py"
+    path.write_text(PLUGINS)
+    return path
+
+
+def test_rewards_that_die_or_never_return_are_told(plugin):
+    uses = [{"use": f"{plugin}:{name}", "role": "shaping"} for name in ("exits", "interrupts", "deaf")]
+    config = settings(rewards=[{"use": "exact"}, *uses[:2], uses[2] | {"timeout_s": 0.2}])
+    section, scores = rewards.check_rewards(config, sources.check_tasks(config)[1])
+    [error] = errors([section])
+    assert "reward 'exits' ended its process with status 3" in error
+    assert "KeyboardInterrupt" in error
+    assert "reward 'deaf' did not return within 0.2 s" in error
+    assert scores["chain_sum"][0].values["exact"] == 1.0
+
+
+def test_a_curriculum_whose_state_cannot_be_saved(plugin):
+    config = settings(curriculum={"use": f"{plugin}:Unpicklable"})
+    section = trials.check_curriculum(config, sources.check_tasks(config)[1], {})
+    assert "state_dict(): expected what can be pickled, for checkpoints" in "".join(errors([section]))
+
+
+def test_an_outcome_that_no_task_has_is_a_warning(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"{i} + 1?", "answer": str(i + 1)}) + "\n" for i in range(9)))
+    tasks = [{"use": "file", "args": {"path": str(path)}, "held_out": 0}]
+    config = settings(tasks=tasks, rewards=[{"use": "reasoning_gym"}])
+    section, _ = rewards.check_rewards(config, sources.check_tasks(config)[1])
+    assert errors([section]) == []
+    assert "The outcome reward 'reasoning_gym' does not apply to tasks of 'rows'" in lines([section], "warning")
