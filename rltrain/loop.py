@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import actions, advantages, batch, gate, recording, steps
+from rltrain import actions, advantages, batch, blame, gate, recording, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -59,7 +59,8 @@ def collect(run: Run, version: int) -> list[Group]:
         if not groups:
             run.progress.requested.popleft()
         run.collector.release(tickets)
-        run.curriculum.observe(found)
+        with blame.curriculum(config.curriculum, "observe"):
+            run.curriculum.observe(found)
         groups += [steps.admitted(run, group) for group in found]
         missing = wanted - sum(group.admitted for group in groups)
         room = int(config.admission.max_factor * wanted) - len(groups)
