@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from rltrain.types import Kind, Role
+
+
+class BadValue(ValueError):
+    """What is wrong with one key's value; the reader adds the key and the value."""
 
 
 class Section(BaseModel):
@@ -25,7 +28,7 @@ class Section(BaseModel):
         kinds = _kinds(cls.model_fields[info.field_name].annotation)
         given = value if isinstance(value, list) else [value]
         if kinds & {int, float} and bool not in kinds and any(isinstance(item, bool) for item in given):
-            raise PydanticCustomError("number", "input should be a number")
+            raise BadValue("input should be a number")
         return value
 
 
@@ -52,7 +55,7 @@ class Run(Section):
     @classmethod
     def _component(cls, name: str | None) -> str | None:
         if name is not None and (name in ("", ".", "..") or any(mark in name for mark in "/\\\0")):
-            raise PydanticCustomError("name", "expected one name under runs/, without a slash (run.dir takes a path)")
+            raise BadValue("expected one name under runs/, without a slash (run.dir takes a path)")
         return name
 
 

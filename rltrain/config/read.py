@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from rltrain.config.plugins import BadValue
 from rltrain.config.root import Config
 
 
@@ -146,9 +147,10 @@ def _explain(item: Any) -> str:
         return f"{where}: unknown key; {hint}"
     if item["type"] == "missing":
         return f"{where}: missing; it has no default"
-    if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
-    message = item["msg"][0].lower() + item["msg"][1:]
+    wrong = item["ctx"]["error"] if item["type"] == "value_error" else None
+    if wrong is not None and not isinstance(wrong, BadValue):  # of several keys at once: it names them itself
+        return str(wrong)
+    message = str(wrong or item["msg"][0].lower() + item["msg"][1:])
     return f"{where}: {message}, got {item['input']!r}"
 
 
