@@ -23,10 +23,11 @@ def act(run: Run, step: int) -> str:
         elif action.value is not None:
             run.progress.settings[action.do] = action.value
             steps.adjust(run, run.progress.settings)
-        else:
-            steps.save(run, step, always=True)
     run.news.clear()
-    return "stop" if any(action.do == "stop" for action, _ in taken) else "go on"
+    done = {action.do for action, _ in taken}
+    if done & {"checkpoint", "stop"}:  # last, so that it holds what the others changed
+        steps.save(run, step, always=True)
+    return "stop" if "stop" in done else "go on"
 
 
 def of(config: Config) -> list[Action]:

@@ -52,7 +52,7 @@ def seal(path: Path, state: Mapping[str, Any], *, step: int, fingerprint: Mappin
 def _print(path: Path) -> str:
     """Size, and a checksum of the first and last MiB: a file that is cut, blank or another has another one.
 
-    Not of all bytes: that would cost minutes for a large model, and what stands between was synced.
+    Not of all bytes: reading them all back takes time with the size of the model, and what is between was synced.
     """
     size, digest = path.stat().st_size, hashlib.blake2b(digest_size=8)
     with open(path, "rb") as file:
