@@ -114,7 +114,7 @@ def _rank(given: dict[str, Any]) -> None:
 def _explained(error: Exception, processes: int) -> Exception:
     """One error out of those of several processes: the run's own last words, or who died."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
-    causes = {rank: getattr(failure, "_base_exc", failure) for rank, failure in sorted(failures.items())}
+    causes = {rank: _root_cause(failure) for rank, failure in sorted(failures.items())}
     for rank, cause in causes.items():
         if isinstance(cause, ray.exceptions.RayActorError):
             return TrainersFailed(
@@ -126,6 +126,13 @@ def _explained(error: Exception, processes: int) -> Exception:
     for rank, cause in causes.items():
         return TrainersFailed(f"trainer process {rank} of {processes} failed: {type(cause).__name__}: {cause}")
     return TrainersFailed(str(getattr(error, "controller_failure", error)).strip().splitlines()[0])
+
+
+def _root_cause(failure: BaseException) -> BaseException:
+    """What Ray Train wrapped: the process's own exception, or why it could not be asked how it does."""
+    for attribute in ("_base_exc", "health_check_failure"):
+        failure = getattr(failure, attribute, failure)
+    return failure
 
 
 class _Relay:

@@ -91,6 +91,18 @@ def test_a_process_that_dies_ends_the_run_with_a_word(ray_session, tmp_path):
     assert not (place / ".ray-train").exists()
 
 
+def test_a_process_that_does_not_answer_counts_as_dead():
+    # Ray Train notices a death in one of two ways: the process's call fails, or its health check does
+    from ray.exceptions import ActorDiedError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    from rltrain import distributed
+
+    failed = RuntimeError()
+    failed.worker_failures = {1: WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())}
+    assert "trainer process 1 of 2 died" in str(distributed._explained(failed, 2))
+
+
 def test_more_processes_than_there_is_room_for(ray_session, tmp_path):
     with pytest.raises(ValueError, match=r"need 1 GPUs, Ray has 0|need 2\.5 GPUs"):
         from rltrain import distributed
