@@ -93,7 +93,7 @@ def main(path: Path, out: Path | None) -> None:
     told = [f"{text} ({count} completion(s) or file(s))" for text, count in notes.items()]
     write(out / FILE, diagnosis(diagnostics, lines, events, told))
     directory.close()
-    plugins.resolve("html", "rltrain.reports")([out], out / "report.html")
+    plugins.resolve("html", "rltrain.reports")([out], out / "report.html", resolve=plugins.resolve)
     for text in told:
         print(f"note: {text}")
     print(f"verdicts   {out / FILE}\nreport     {out / 'report.html'}   open it in a browser")
