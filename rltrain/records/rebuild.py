@@ -6,6 +6,7 @@ possible (formats, planning masks, tokens as words) and named in `notes` where i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -192,7 +193,13 @@ def _task(row: Mapping[str, Any], number: int) -> Task:
         messages = [{"role": "user", "content": prompt}]
     source = row.get("source") or "all"
     kind = "creative" if row.get("kind") == "creative" else "structured"
-    return Task(row.get("task_key") or f"{source}/{number}", source, kind, tuple(messages), row.get("answer"))
+    key = row.get("task_key") or (task_key(source, prompt) if prompt else f"{source}/{number}")
+    return Task(key, source, kind, tuple(messages), row.get("answer"))
+
+
+def task_key(source: str, prompt: str) -> str:
+    """A key for a task that has none: the same prompt has the same at every step."""
+    return f"{source}/{hashlib.blake2b(prompt.encode(errors='replace'), digest_size=8).hexdigest()}"
 
 
 def _completion(row: Mapping[str, Any], notes: dict[str, int]) -> Completion:
