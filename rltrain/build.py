@@ -66,7 +66,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         held_out=held_out,
         probes=spread(sets.train, 2 * config.rollouts.engines + 2),
         diagnostics=[
-            built(spec.use, "rltrain.diagnostics", spec.args, tagger=room.tagger) for spec in config.diagnostics
+            plugins.built(spec.use, "rltrain.diagnostics", spec.args, tagger=room.tagger) for spec in config.diagnostics
         ],
         weights={spec.label: spec.weight for spec in config.rewards},
         faults=Faults(order.faults),
@@ -104,8 +104,8 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
     closers.append(pool.close)
     judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
     closers.append(judges.close)
-    tagger = built(config.tagger.use, "rltrain.taggers", config.tagger.args)
-    formats = built(config.formats.use, "rltrain.formats", config.formats.args)
+    tagger = plugins.built(config.tagger.use, "rltrain.taggers", config.tagger.args)
+    formats = plugins.built(config.formats.use, "rltrain.formats", config.formats.args)
     office = TicketOffice(
         render=_render(config, load_tokenizer(config.model.path)),
         seed=config.run.seed,
@@ -229,16 +229,6 @@ def spread(table: TaskTable, count: int) -> list[Task]:
     by_source = [np.flatnonzero(table.sources == name) for name in dict.fromkeys(table.sources.tolist())]
     turns = [i for turn in itertools.zip_longest(*by_source) for i in turn if i is not None]
     return [table[int(i)] for i in turns[:count]]
-
-
-def built(spec: str, group: str, args: dict[str, Any], **lent: Any) -> Any:
-    """A plugin's object; of what is `lent` it gets what it asks for by parameter name.
-
-    ValueError where it is not found or takes other arguments.
-    """
-    factory = plugins.resolve(spec, group)
-    wanted = plugins.bind(factory, args, given=lent)
-    return factory(**args, **{name: lent[name] for name in wanted})
 
 
 def _restored(run: Run, saved: checkpoint.Checkpoint) -> Run:

@@ -22,10 +22,10 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from rltrain import diagnose, plugins
-from rltrain.build import built
 from rltrain.config.root import DIAGNOSTICS
 from rltrain.correction import drift, drift_metrics, log_ratio
 from rltrain.manifest import manifest
+from rltrain.plugins import built
 from rltrain.records import RunDir, jsonl, load_run
 from rltrain.records.run_dir import newest, next_name, taken
 from rltrain.tokenizers import TokenText
