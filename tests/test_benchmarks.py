@@ -188,7 +188,11 @@ def test_the_diagnostics_are_switched_and_their_seconds_counted(monkeypatch):
     assert cost.SWITCH.seconds > 0 and all(found[0])
     monkeypatch.setattr(cost.SWITCH, "on", False)
     before = cost.SWITCH.seconds
-    assert (spans.spans("first, we need to add"), forms.format("1. a"), measures.observe(record(1))) == ([], "other", {})
+    assert (spans.spans("first, we need to add"), forms.format("1. a"), measures.observe(record(1))) == (
+        [],
+        "other",
+        {},
+    )
     assert cost.SWITCH.seconds == before
     figures = cost.result([10.0, 12.0], [10.0, 10.0], [0.1, 0.12], [20.0]).figures
     assert figures == pytest.approx({"diagnostics_share": 0.01, "diagnostics_ratio": 1.1})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -205,10 +207,27 @@ def test_a_resumed_script_goes_on_where_it_was(tmp_path):
     assert series["ppl/execution_rel"][0][1] == 1.0 and series["ppl/execution_rel"][2][1] != 1.0  # the start was kept
 
 
+class Sampled(GRPOTrainer):
+    """Keeps log-probs of its sampler, as TRL does with vLLM: here those of a fair choice among 256 bytes."""
+
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        fair = torch.full(output["completion_ids"].shape, -math.log(256))
+        fair[0, 0] = math.nan  # what vLLM could not score
+        return output | {"sampling_per_token_logps": fair}
+
+
 def test_another_run_of_the_script_takes_the_next_number_and_a_taken_place_is_refused(run, tmp_path):
     folder = Path(run.args.output_dir)
-    watched(folder, max_steps=1).train()
-    assert verdicts(folder / "diagnosis-002")["series"]["reward/mean"][0][0] == 1
+    watched(folder, Sampled, max_steps=1).train()
+    found = verdicts(folder / "diagnosis-002")
+    assert found["series"]["reward/mean"][0][0] == 1 and found["notes"] == []
+    frame = load_run(folder / "diagnosis-002").rollouts()
+    known = [p for row in frame.itertuples() for p in row.logprob if not math.isnan(p)]
+    assert known == pytest.approx([-math.log(256)] * (8 * 12 - 1))
+    ratios = np.concatenate([np.exp(row.train_logprob - row.logprob) for row in frame.itertuples()])
+    assert found["series"]["drift/ratio_max"][0][1] == pytest.approx(np.nanmax(ratios), rel=1e-5)
+    assert "drift/truncated_frac" not in found["series"]
     with pytest.raises(ValueError, match="holds a run already; give another directory"):
         watched(tmp_path, options={"out": place(run)}, max_steps=1).train()
 
