@@ -92,18 +92,20 @@ class PhaseCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Make the directory, or go on with the one of a resumed run."""
+        self._taps.listening = True
         if not state.is_world_process_zero:
             return
+        listed = json.dumps([{"use": spec} for spec in self._specs])
+        text = f"# made by rltrain's PhaseCallback\ntraining: {{steps: {state.max_steps}}}\ndiagnostics: {listed}\n"
         if state.global_step and (place := self._out or newest(args.output_dir, "diagnosis")) and taken(place):
             self._directory = RunDir.open(place)
             self._directory.cut(state.global_step)
+            self._directory.rewrite_config(text)
             self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
             return
         if self._out is not None and taken(self._out):
             raise ValueError(f"PhaseCallback: out {str(self._out)!r} holds a run already; give another directory")
         place = self._out or Path(args.output_dir) / next_name(args.output_dir, "diagnosis")
-        listed = json.dumps([{"use": spec} for spec in self._specs])
-        text = f"# made by rltrain's PhaseCallback\ntraining: {{steps: {state.max_steps}}}\ndiagnostics: {listed}\n"
         self._directory = RunDir.create(place, text, manifest())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -135,10 +137,11 @@ class PhaseCallback(TrainerCallback):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if checkpoint.is_dir():
             with open(checkpoint / STATE, "wb") as file:
-                pickle.dump([diagnostic.state_dict() for diagnostic in self._diagnostics], file)
+                pickle.dump((self._specs, [diagnostic.state_dict() for diagnostic in self._diagnostics]), file)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last verdicts and the report."""
+        self._taps.listening = False
         if self._directory is None:
             return
         self._write()
@@ -185,11 +188,14 @@ class PhaseCallback(TrainerCallback):
 
     def _restore(self, checkpoint: Path, step: int) -> None:
         path = checkpoint / STATE
-        if not path.is_file():
-            self._note(f"resumed at step {step} without {path}: the diagnostics begin anew there")
+        specs, states = [], []
+        if path.is_file():
+            with open(path, "rb") as file:
+                specs, states = pickle.load(file)  # our own file, in a checkpoint that TRL unpickles as well
+        if specs != self._specs:
+            why = "it has others" if specs else "it is not there"
+            self._note(f"resumed at step {step} without the diagnostics' state in {path} ({why}): they begin anew")
             return
-        with open(path, "rb") as file:
-            states = pickle.load(file)  # our own file, in a checkpoint that TRL unpickles as well
         for diagnostic, kept in zip(self._diagnostics, states, strict=True):
             diagnostic.load_state_dict(kept)
 

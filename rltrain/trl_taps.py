@@ -44,10 +44,14 @@ class Row(NamedTuple):
 
 
 class Taps:
-    """Hangs on to the hooks of one trainer, from now on; `off` says what is missing and why."""
+    """Hangs on to the hooks of one trainer and keeps what passes while `listening`; `off`: what is missing and why.
+
+    ValueError for a trainer that has neither a loss nor rewards to listen to.
+    """
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
+        self.listening = False
         self.off = {name: why for name in TAPPED if (why := moved(type(trainer), name))}
         if {"_compute_loss", "_calculate_rewards"} <= self.off.keys():
             raise ValueError(
@@ -76,9 +80,13 @@ class Taps:
         if name not in self.off:
             setattr(self._trainer, name, functools.partial(tap, getattr(self._trainer, name)))
 
+    def _learning(self) -> bool:
+        """Whether what passes now is to be kept: an evaluation is not."""
+        return self.listening and self._trainer.model.training
+
     def _rewards(self, original, inputs, prompts, completions, completion_ids_list):
         rewards = original(inputs, prompts, completions, completion_ids_list)
-        if self._trainer.model.training:
+        if self._learning():
             count, names = len(prompts), self._trainer.reward_func_names
             weights = self._trainer.reward_weights.tolist()
             start = self._trainer.accelerator.process_index * count  # `rewards` (N, R) are those of all processes
@@ -102,7 +110,7 @@ class Taps:
         return output
 
     def _loss(self, original, model, inputs):
-        if not self._trainer.model.training:
+        if not self._learning():
             return original(model, inputs)
         self._in_loss, self._scored = True, None
         try:

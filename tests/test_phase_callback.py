@@ -205,6 +205,11 @@ def test_a_resumed_script_goes_on_where_it_was(tmp_path):
     assert series["entropy/mean"][:2] == first["entropy/mean"]
     assert "entropy/spent" not in first and "ppl/execution_rel" in series
     assert series["ppl/execution_rel"][0][1] == 1.0 and series["ppl/execution_rel"][2][1] != 1.0  # the start was kept
+    (tmp_path / "checkpoint-2" / "rltrain_diagnostics.pkl").unlink()
+    anew = watched(tmp_path, max_steps=3)
+    anew.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    found = verdicts(tmp_path / "diagnosis-001")
+    assert found["series"]["ppl/execution_rel"][2] == [3, 1.0] and "they begin anew" in found["notes"][-2]
 
 
 class Sampled(GRPOTrainer):
