@@ -17,6 +17,7 @@ from rltrain import checkpoint, plugins
 from rltrain.config import Config, CurriculumSpec
 from rltrain.console import Console
 from rltrain.order import Order, fingerprint
+from rltrain.plugins import built
 from rltrain.records import RunDir
 from rltrain.run import Progress, Run
 from rltrain.types import Curriculum, Event, Tagger, Task, TaskTable
@@ -66,7 +67,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         held_out=held_out,
         probes=spread(sets.train, 2 * config.rollouts.engines + 2),
         diagnostics=[
-            plugins.built(spec.use, "rltrain.diagnostics", spec.args, tagger=room.tagger) for spec in config.diagnostics
+            built(spec.use, "rltrain.diagnostics", spec.args, tagger=room.tagger) for spec in config.diagnostics
         ],
         weights={spec.label: spec.weight for spec in config.rewards},
         faults=Faults(order.faults),
@@ -104,8 +105,8 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
     closers.append(pool.close)
     judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
     closers.append(judges.close)
-    tagger = plugins.built(config.tagger.use, "rltrain.taggers", config.tagger.args)
-    formats = plugins.built(config.formats.use, "rltrain.formats", config.formats.args)
+    tagger = built(config.tagger.use, "rltrain.taggers", config.tagger.args)
+    formats = built(config.formats.use, "rltrain.formats", config.formats.args)
     office = TicketOffice(
         render=_render(config, load_tokenizer(config.model.path)),
         seed=config.run.seed,

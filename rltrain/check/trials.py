@@ -103,7 +103,7 @@ def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score
 
 
 def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: str, **lent: Any) -> Any:
-    made = section.attempt(f"{kind} {use!r}", lambda: plugins.built(use, group, args, **lent))
+    made = section.attempt(f"{kind} {use!r}", lambda: build.built(use, group, args, **lent))
     if made is not None:
         section.ok(f"{kind} {use}: {where(type(made))}")
     return made
