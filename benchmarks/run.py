@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.measure import Result
 
-NAMES = ("driver", "publish", "pool", "trainer", "step_time")
+NAMES = ("driver", "publish", "pool", "trainer", "step_time", "diagnostics_cost")
 RESULTS = Path(__file__).parent / "results"
 TARGETS: Mapping[str, tuple[str, float]] = {
     "step_time_ratio": ("at least", 2.5),
@@ -30,6 +30,8 @@ TARGETS: Mapping[str, tuple[str, float]] = {
     "driver_scaling_8_to_64": ("at least", 0.9),
     "publish_ratio": ("at most", 8.0),
     "trainer_ratio": ("at least", 0.9),
+    "diagnostics_share": ("at most", 0.02),
+    "diagnostics_ratio": ("at most", 1.02),
 }
 
 

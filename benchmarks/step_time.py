@@ -32,7 +32,7 @@ from transformers.trainer_callback import PrinterCallback
 from benchmarks.measure import MODEL, THREADS, Result, Series, Tick, config, in_turn
 from rltrain import build, cluster, loop, tasks
 from rltrain.channel import Channel
-from rltrain.config import dump
+from rltrain.config import Config, dump
 from rltrain.console import Console
 from rltrain.manifest import manifest
 from rltrain.models import load_model, load_tokenizer
@@ -57,7 +57,7 @@ def measure(repeats: int, tick: Tick) -> Result:
     torch.set_num_threads(THREADS)
     prompts = list(tasks.build(config().tasks, seed=0, twin=False).train)
     with tempfile.TemporaryDirectory() as folder, cluster.session(), contextlib.ExitStack() as stack:
-        ours = stack.enter_context(our_trainer(Path(folder) / "run"))
+        ours = stack.enter_context(our_trainer(Path(folder) / "run", config()))
         trl = trl_trainer(prompts, Path(folder) / "trl")
         our_pace, trl_pace = Paced(ours.trainer, ours.train), Paced(trl.trainer, trl.train)
         stack.callback(our_pace.stop)
@@ -137,9 +137,8 @@ class Paced(TrainerCallback):
 
 
 @contextlib.contextmanager
-def our_trainer(directory: Path) -> Iterator[Contestant]:
+def our_trainer(directory: Path, settings: Config) -> Iterator[Contestant]:
     """A run of ours with one vLLM engine in a Ray actor, built as `rltrain train` builds it."""
-    settings = config()
     closers: list[Callable[[], None]] = []
     files = RunDir.create(directory, dump(settings), manifest())
     try:

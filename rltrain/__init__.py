@@ -6,9 +6,13 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`rltrain.load_run`, imported when asked for: the command line must start without it."""
+    """`rltrain.load_run` and `rltrain.PhaseCallback`, imported when asked for: the command line must start without."""
     if name == "load_run":
         from rltrain.records import load_run
 
         return load_run
+    if name == "PhaseCallback":
+        from rltrain.phase_callback import PhaseCallback
+
+        return PhaseCallback
     raise AttributeError(f"module 'rltrain' has no attribute {name!r}")

@@ -17,6 +17,7 @@ from rltrain import checkpoint, plugins
 from rltrain.config import Config, CurriculumSpec
 from rltrain.console import Console
 from rltrain.order import Order, fingerprint
+from rltrain.plugins import built
 from rltrain.records import RunDir
 from rltrain.run import Progress, Run
 from rltrain.types import Curriculum, Event, Tagger, Task, TaskTable
@@ -229,16 +230,6 @@ def spread(table: TaskTable, count: int) -> list[Task]:
     by_source = [np.flatnonzero(table.sources == name) for name in dict.fromkeys(table.sources.tolist())]
     turns = [i for turn in itertools.zip_longest(*by_source) for i in turn if i is not None]
     return [table[int(i)] for i in turns[:count]]
-
-
-def built(spec: str, group: str, args: dict[str, Any], **lent: Any) -> Any:
-    """A plugin's object; of what is `lent` it gets what it asks for by parameter name.
-
-    ValueError where it is not found or takes other arguments.
-    """
-    factory = plugins.resolve(spec, group)
-    wanted = plugins.bind(factory, args, given=lent)
-    return factory(**args, **{name: lent[name] for name in wanted})
 
 
 def _restored(run: Run, saved: checkpoint.Checkpoint) -> Run:

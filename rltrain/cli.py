@@ -127,7 +127,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     runs = [_run(name) for name in arguments.runs]
     write = plugins.resolve("html", "rltrain.reports")
-    print(write(runs, arguments.out or runs[0] / "report.html"))
+    print(write(runs, arguments.out or runs[0] / "report.html", resolve=plugins.resolve))
     return 0
 
 

@@ -16,7 +16,8 @@ def finish(run: Run) -> list[str]:
     """Save the model, write the report, and say what came of it."""
     _save_model(run)
     run.directory.flush()
-    report = plugins.resolve("html", "rltrain.reports")([run.directory.path], run.directory.path / "report.html")
+    write = plugins.resolve("html", "rltrain.reports")
+    report = write([run.directory.path], run.directory.path / "report.html", resolve=plugins.resolve)
     lines = [""]
     # without an outcome reward there is nothing to compare
     evaluations = {step: outcomes for step, outcomes in run.progress.evaluations.items() if outcomes}

@@ -80,6 +80,16 @@ def bind(target: Any, args: Mapping[str, Any], *, given: Iterable[str] = ()) -> 
     return frozenset(given & named.keys())
 
 
+def built(spec: str, group: str, args: dict[str, Any], **lent: Any) -> Any:
+    """A plugin's object; of what is `lent` it gets what it asks for by parameter name.
+
+    ValueError where it is not found or takes other arguments.
+    """
+    factory = resolve(spec, group)
+    wanted = bind(factory, args, given=lent)
+    return factory(**args, **{name: lent[name] for name in wanted})
+
+
 def suggest(wrong: str, valid: Collection[str], lead: str) -> str:
     """The end of an error message: the nearest valid name, then all of them."""
     near = difflib.get_close_matches(wrong, list(valid), n=1)

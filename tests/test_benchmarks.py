@@ -175,3 +175,39 @@ def test_what_ends_a_paced_trainer_is_raised_where_it_is_waited_for():
 
     with pytest.raises(ValueError, match="no model"):
         Paced(Trainer(), train)
+
+
+def test_the_diagnostics_are_switched_and_their_seconds_counted(monkeypatch):
+    from synthetic import record
+
+    from benchmarks import diagnostics_cost as cost
+
+    assert [spec.args["name"] for spec in cost.settings().diagnostics] == list(cost.DIAGNOSTICS)
+    spans, forms, measures = cost.Spans(), cost.Forms(), cost.Measures("reward")
+    found = [(spans.spans("first, we need to add"), forms.format("1. a\n2. b"), measures.observe(record(1)))]
+    assert cost.SWITCH.seconds > 0 and all(found[0])
+    monkeypatch.setattr(cost.SWITCH, "on", False)
+    before = cost.SWITCH.seconds
+    assert (spans.spans("first, we need to add"), forms.format("1. a"), measures.observe(record(1))) == (
+        [],
+        "other",
+        {},
+    )
+    assert cost.SWITCH.seconds == before
+    figures = cost.result([10.0, 12.0], [10.0, 10.0], [0.1, 0.12], [20.0]).figures
+    assert figures == pytest.approx({"diagnostics_share": 0.01, "diagnostics_ratio": 1.1})
+    assert figures.keys() <= run.TARGETS.keys()
+
+
+def test_a_long_table_is_written_by_parts_and_read_back(tmp_path, monkeypatch):
+    from benchmarks import diagnose_scale as scale
+    from rltrain.records.rebuild import step_records
+
+    monkeypatch.setattr(scale, "VARIANTS", 2)
+    monkeypatch.setattr(scale, "ROW_GROUP", 2)
+    tokens = scale.write(tmp_path / "long.parquet", 3 * scale.STEP + 5)
+    notes: dict[str, int] = {}
+    records = list(step_records([tmp_path / "long.parquet"], None, notes))
+    assert [record.step for record in records] == [1, 2, 3] and notes == {}
+    read = [c for record in records for _, _, c, arrays in record.completions() if arrays is not None]
+    assert len(read) == 3 * scale.STEP and sum(len(c.token_ids) for c in read) == tokens

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -14,7 +15,9 @@ import torch
 from datasets import Dataset
 
 from rltrain import cli, config, diagnose, launch
-from rltrain.records.rebuild import step_records, tables
+from rltrain.records import rebuild, rows
+from rltrain.records.rebuild import step_records
+from rltrain.records.rows import tables
 
 ORDER = ["run.console=false", "evaluation.prompts=0", "checkpoints.every=4"]
 
@@ -146,6 +149,47 @@ def test_bad_input_is_refused(tmp_path, capfd):
     assert "is taken" in refused(tmp_path / "fine.parquet", "--out", tmp_path / "taken")
 
 
+def test_chat_messages_of_trl_are_read_as_their_text(tmp_path):
+    asked, said = [{"role": "user", "content": "2 + 2?"}], [{"role": "assistant", "content": "first, we add: 4"}]
+    frame = pd.DataFrame({"step": 1, "prompt": [asked] * 2, "completion": [said] * 2, "right": 1.0, "advantage": 0.0})
+    frame.to_parquet(tmp_path / "a.parquet")
+    (record,) = step_records([tmp_path / "a.parquet"], nothing, {})
+    (group,) = record.groups
+    assert group.task.prompt[0]["content"] == "2 + 2?" and group.outcomes == [1.0, 1.0]
+    assert [completion.text for completion in group.completions] == ["first, we add: 4"] * 2
+
+
+def test_the_same_prompt_has_the_same_key_at_every_step(tmp_path):
+    for step in (1, 2):
+        frame = pd.DataFrame({"step": step, "prompt": ["a", "b"][::step], "completion": "x", "advantage": 0.0})
+        frame.to_parquet(tmp_path / f"{step}.parquet")
+    first, second = (
+        {group.task.prompt[0]["content"]: group.task.key for group in record.groups}
+        for record in step_records(sorted(tmp_path.iterdir()), nothing, {})
+    )
+    assert len(set(first.values())) == 2 and first["a"] == second["a"]
+
+
+def nothing(completion):
+    return np.zeros(len(completion.token_ids), bool), "prose"
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_step_without_an_end_is_cut(tmp_path, numbered, monkeypatch):
+    monkeypatch.setattr(rows, "MOST", 300)
+    monkeypatch.setattr(rebuild, "MOST", 300)
+    columns = {"completion": ["x"] * 1000} | ({"step": [7] * 1000} if numbered else {})
+    pd.DataFrame(columns).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame(columns)[:10].assign(**{"step": 8} if numbered else {}).to_parquet(tmp_path / "b.parquet")
+    notes: dict[str, int] = {}
+    found = [(record.step, len(record.groups)) for record in step_records(sorted(tmp_path.iterdir()), nothing, notes)]
+    if numbered:
+        assert found == [(7, 300), (8, 10)] and notes["steps of more than 300 rows: the rest is left out"] == 700
+    else:
+        assert found == [(0, 300), (1, 300), (2, 300), (3, 100), (4, 10)]
+        assert any("without a step: as many at a time count as one" in note for note in notes)
+
+
 def test_one_step_is_in_memory_at_a_time(tmp_path):
     """A hundred thousand rows of a thousand steps, read with a small and constant peak of Arrow's memory."""
     path = tmp_path / "long.parquet"
@@ -161,7 +205,7 @@ def test_one_step_is_in_memory_at_a_time(tmp_path):
             )
     pool = pa.default_memory_pool()
     before, seen = pool.bytes_allocated(), 0
-    for record in step_records([path], lambda c: (pd.array([False] * len(c.token_ids)).to_numpy(bool), "prose"), {}):
+    for record in step_records([path], nothing, {}):
         seen += sum(len(group.completions) for group in record.groups)
         assert pool.bytes_allocated() - before < 50e6
     assert seen == 100_000

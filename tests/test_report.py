@@ -13,6 +13,7 @@ from diagnostics.report.html import write_report
 from diagnostics.report.panels import by_area, panels_of
 from diagnostics.report.series import LIMIT, curves, stems_of
 from diagnostics.report.summary import evaluations, sentences
+from rltrain import cli
 from rltrain.metrics import METRICS, stem
 from rltrain.records import RunDir, load_run
 from rltrain.types import Event, Panel
@@ -136,6 +137,29 @@ def test_panels_come_from_the_diagnostics_of_the_config():
     names = [panel.title for panel in panels]
     assert names[0] == "Planning and execution entropy" and "Reward and outcome" in names
     assert len(names) == len(set(names)) and len(notes) == 2 and "nope" in notes[0]
+
+
+OWN = """
+from rltrain.types import Panel
+
+
+class Mine:
+    panels = [Panel("A panel of my own", ("loss/total",), "line", "Down is good.")]
+"""
+
+
+def test_panels_of_a_diagnostic_given_by_its_file_are_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "torn.py").write_text("class Mine:")
+    specs = ["mine.py:Mine", "torn.py:Mine", "gone.py:Mine", "mine.py:Yours"]
+    listed = "".join(f"  - {{use: '{spec}'}}\n" for spec in specs)
+    made = run(tmp_path / "a", config=f"diagnostics:\n{listed}")
+    assert cli.main(["report", str(made.path)]) == 0
+    page = Page((made.path / "report.html").read_text())
+    assert "A panel of my own" in page.text and "Down is good." in page.text
+    for spec in specs[1:]:
+        assert f"No panels of the diagnostic {spec}" in page.text
 
 
 def test_what_no_panel_drew_is_drawn_by_area():

@@ -1,4 +1,4 @@
-"""What rltrain/trainer.py needs of TRL and transformers, each hook by name, so that an upgrade fails here first."""
+"""What rltrain needs of TRL and transformers, each hook by name, so that an upgrade fails here first."""
 
 from __future__ import annotations
 
@@ -11,43 +11,16 @@ import torch
 from transformers import Trainer
 
 from rltrain.trainer import GRPOConfig, GRPOTrainer, RLTrainer
+from rltrain.trl_hooks import CALLED, HOOKS, OVERRIDDEN, TAPPED, moved, parameters
 
-# Hook -> (parameters it must take, in order, and where we use it). A leading * means: further ones may follow.
-OVERRIDDEN = {
-    "get_train_dataloader": ("self", "the stream in place of TRL's sampler"),
-    "_prepare_inputs": ("self generation_batch", "ready micro-batches in place of generation"),
-    "_compute_loss": ("self model inputs", "the reference log-probs, and reading along"),
-    "_get_per_token_logps_and_entropies": (
-        "self model input_ids attention_mask logits_to_keep batch_size compute_entropy *",
-        "the plain head on CPUs, and reading along",
-    ),
-    "_get_grad_norm": ("self model grad_norm", "stopping on NaN before the optimizer step"),
-    "log": ("self logs start_time", "TRL's numbers for the loop"),
-}
-CALLED = {
-    "_save_checkpoint": ("self model trial", "RLTrainer.save"),
-    "create_model_card": ("self *", "RLTrainer.save removes the card that _save_checkpoint writes"),
-    "get_batch_samples": ("self epoch_iterator num_batches device", "the stream is pulled one step at a time"),
-    "compute_loss": ("self model inputs return_outputs num_items_in_batch", "training_step calls it"),
-    "train": ("self resume_from_checkpoint *", "RLTrainer.run"),
-    "remove_callback": ("self callback", "RLTrainer.__init__"),
-}
 ARGUMENTS = "model reward_funcs args train_dataset processing_class peft_config"
+USES = CALLED | {name: f"RLTrainer overrides it: {use}" for name, use in OVERRIDDEN.items()}
+USES |= {name: f"{USES.get(name, '')} PhaseCallback taps it; without it is off: {off}" for name, off in TAPPED.items()}
 
 
-def parameters(function) -> list[str]:
-    return list(inspect.signature(inspect.unwrap(function)).parameters)
-
-
-@pytest.mark.parametrize("name", [*OVERRIDDEN, *CALLED])
+@pytest.mark.parametrize("name", HOOKS)
 def test_a_hook_is_where_it_was(name):
-    wanted, use = (OVERRIDDEN | CALLED)[name]
-    hook = getattr(GRPOTrainer, name, None)
-    assert hook is not None, f"GRPOTrainer.{name} is gone; rltrain/trainer.py uses it for: {use}"
-    found, wanted = parameters(hook), wanted.split()
-    if wanted[-1] == "*":
-        found, wanted = found[: len(wanted) - 1], wanted[:-1]
-    assert found == wanted, f"GRPOTrainer.{name} takes {found}, not {wanted}; rltrain/trainer.py uses it for: {use}"
+    assert (why := moved(GRPOTrainer, name)) is None, f"{why}; {USES[name]}"
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
@@ -81,6 +54,25 @@ def test_the_loss_reads_the_keys_we_write():
             assert f'inputs["{key}"]' in source or f'inputs.get("{key}")' in source, (
                 f"GRPOTrainer._compute_loss no longer reads inputs[{key!r}]; written by: {use}"
             )
+
+
+def test_a_generation_is_judged_and_shuffled_as_the_callback_counts_on():
+    """`PhaseCallback` joins rewards to the loss's rows by a column that it adds to the generation."""
+    source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    judged = "self._calculate_rewards(inputs, prompts, completions, completion_ids_list)"
+    assert judged in source, f"a generation is no longer judged by {judged}"
+    source = inspect.getsource(GRPOTrainer._prepare_inputs)
+    steps = ("_generate_and_score_completions(", "shuffle_sequence_dict(", "split_tensor_dict(")
+    places = [source.index(step) for step in steps]
+    assert places == sorted(places), "a generation is no longer shuffled and split after it was judged"
+
+
+def test_the_attributes_that_the_callback_reads_are_there(tmp_path):
+    trainer = tiny.trainer(tiny.config(), tmp_path)
+    for name in ("accelerator", "processing_class", "model", "num_generations"):
+        assert getattr(trainer, name, None) is not None, f"GRPOTrainer.{name} is gone; PhaseCallback reads it"
+    assert len(trainer.reward_func_names) == len(trainer.reward_weights.tolist()) == 1
+    assert trainer.processing_class.eos_token_id in trainer.eos_token_ids
 
 
 def test_the_forward_comes_before_what_it_writes_is_read():

@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from diagnostics.report.figures import figures
-from diagnostics.report.panels import by_area, panels_of, present
+from diagnostics.report.panels import Resolve, by_area, installed, panels_of, present
 from diagnostics.report.series import stems_of
 from diagnostics.report.summary import evaluations, sentences
 from rltrain.metrics import METRICS
@@ -20,12 +20,14 @@ from rltrain.types import Panel
 PAGE = Path(__file__).with_name("page.html")
 
 
-def write_report(runs: Sequence[Path], out: Path, panels: Sequence[Panel] | None = None) -> Path:
+def write_report(
+    runs: Sequence[Path], out: Path, panels: Sequence[Panel] | None = None, *, resolve: Resolve = installed
+) -> Path:
     """Write the report of some runs to `out` and return it.
 
-    `panels` are drawn first; by default those of the diagnostics in the runs' configs. Every other declared
-    metric follows by area. ValueError if a path holds no run or `out` is no place for a file, OSError if it cannot
-    be written.
+    `panels` are drawn first; by default those of the diagnostics in the runs' configs, which `resolve` finds. Every
+    other declared metric follows by area. ValueError if a path holds no run or `out` is no place for a file, OSError
+    if it cannot be written.
     """
     if not runs:
         raise ValueError("report: no run given; expected at least one run directory")
@@ -37,7 +39,7 @@ def write_report(runs: Sequence[Path], out: Path, panels: Sequence[Panel] | None
         raise ValueError(f"report {str(out)!r}: no directory {str(out.parent)!r}; make it, or give another file")
     notes = [f"{run.name}: {note}" for run in files for note in run.notes]
     if panels is None:
-        found, missing = panels_of(spec for run in files for spec in run.diagnostics)
+        found, missing = panels_of((spec for run in files for spec in run.diagnostics), resolve)
         panels, notes = found, notes + missing
     jsonl.replace(out, jsonl.clean(_page(files, panels, notes)))
     return out

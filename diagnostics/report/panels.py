@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from rltrain.metrics import AREAS, METRICS, area
 from rltrain.types import Panel
 
 GROUP = "rltrain.diagnostics"
 
+Resolve = Callable[[str, str], Any]
+"""A spec and its entry-point group -> the object; ValueError or ImportError where it is not found."""
 
-def panels_of(specs: Iterable[str]) -> tuple[list[Panel], list[str]]:
+
+def installed(spec: str, group: str) -> Any:
+    """What a name or `module:attr` stands for here. ImportError or AttributeError where it is not installed."""
+    named = entry_points(group=group, name=spec)
+    if not named and (":" not in spec or ".py:" in spec):
+        raise ImportError("not installed here")
+    return next(iter(named), EntryPoint(spec, spec, group)).load()
+
+
+def panels_of(specs: Iterable[str], resolve: Resolve = installed) -> tuple[list[Panel], list[str]]:
     """The panels of diagnostics given as in the config (`diagnostics: [{use: ...}]`), and notes on those not found.
 
-    A diagnostic that is not installed here costs only its panels: its metrics are then drawn by area.
+    A diagnostic that is not to be had here costs only its panels: its metrics are then drawn by area.
     """
-    installed = {point.name: point for point in entry_points(group=GROUP)}
     panels: list[Panel] = []
     notes: list[str] = []
     for spec in dict.fromkeys(specs):
-        point = installed.get(spec) or (EntryPoint(spec, spec, GROUP) if ":" in spec and ".py:" not in spec else None)
         try:
-            if point is None:
-                raise ImportError("not installed here")
-            panels += [panel for panel in point.load().panels if panel not in panels]
-        except (ImportError, AttributeError) as error:
+            panels += [panel for panel in resolve(spec, GROUP).panels if panel not in panels]
+        except (ImportError, AttributeError, ValueError) as error:
             notes.append(f"No panels of the diagnostic {spec} ({error}); its metrics are drawn by area.")
     return panels, notes
 

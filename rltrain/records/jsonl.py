@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +66,25 @@ def append(path: Path, value: Any) -> None:
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file; lines that are torn or no object are left out, a missing file is empty."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        file = open(path, "rb")  # noqa: SIM115 (one line is in memory at a time)
     except FileNotFoundError:
         return
-    for line in lines:
-        try:
-            value = json.loads(line)
-        except ValueError:  # a torn line; bad UTF-8 is a ValueError too
-            continue
-        if isinstance(value, dict):
-            yield value
+    with file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except ValueError:  # a torn line; bad UTF-8 is a ValueError too
+                continue
+            if isinstance(value, dict):
+                yield value
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content and never a part."""
+def replace(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file, given whole or in parts, so that a reader sees the old or the new content and never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -95,4 +96,4 @@ def replace(path: Path, text: str) -> None:
 def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
     """Rewrite a file with the wanted objects only; torn lines go too."""
     if path.exists():
-        replace(path, "".join(encode(value) + "\n" for value in read(path) if wanted(value)))
+        replace(path, (encode(value) + "\n" for value in read(path) if wanted(value)))

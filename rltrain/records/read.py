@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
+from array import array
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from rltrain.records import jsonl
@@ -33,14 +36,10 @@ class RunFiles:
         """One row a step: `step` and a column for each metric, NaN where a step has none."""
         import pandas as pd
 
-        rows: dict[int, dict[str, Any]] = {}
-        for row in jsonl.read(self.path / "metrics.jsonl"):
-            if isinstance(row.get("step"), int):  # lines of the same step complete each other
-                rows.setdefault(row["step"], {}).update(row)
-        frame = pd.DataFrame([rows[step] for step in sorted(rows)])
-        if frame.empty:
-            return pd.DataFrame({"step": pd.Series(dtype="int64")})
-        return frame.apply(pd.to_numeric, errors="coerce").astype({"step": "int64"})
+        columns = _columns(jsonl.read(self.path / "metrics.jsonl"))
+        steps = np.array(columns.pop("step", ()), np.int64)
+        frame = pd.DataFrame({"step": steps, **{name: np.array(values) for name, values in columns.items()}})
+        return frame.sort_values("step", ignore_index=True)
 
     @cached_property
     def events(self) -> list[Event]:
@@ -133,6 +132,26 @@ class RunFiles:
                 except (pa.ArrowInvalid, OSError) as error:
                     warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _columns(lines: Iterable[dict[str, Any]]) -> dict[str, array]:
+    """Lines with a whole number as `step` as columns, one number each; what is none is NaN.
+
+    Lines of the same step complete each other. Eight bytes a number, since a long run has millions.
+    """
+    places: dict[int, int] = {}  # step -> row
+    columns = {"step": array("d")}
+    for line in lines:
+        if not isinstance(line.get("step"), int):
+            continue
+        place = places.setdefault(line["step"], len(places))
+        for name, value in line.items():
+            column = columns.setdefault(name, array("d"))
+            column.extend([math.nan] * (place + 1 - len(column)))
+            column[place] = value if isinstance(value, int | float) else math.nan
+    for column in columns.values():
+        column.extend([math.nan] * (len(places) - len(column)))
+    return columns if places else {}
 
 
 def step_files(folder: Path) -> list[tuple[int, Path]]:

@@ -1,0 +1,220 @@
+"""`PhaseCallback`: the diagnostics inside a plain GRPO script of TRL.
+
+trainer = GRPOTrainer(...)
+trainer.add_callback(PhaseCallback(trainer))
+trainer.train()
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import pickle
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from transformers import TrainerCallback
+
+from rltrain import diagnose, plugins
+from rltrain.config.root import DIAGNOSTICS
+from rltrain.correction import drift, drift_metrics, log_ratio
+from rltrain.manifest import manifest
+from rltrain.plugins import built
+from rltrain.records import RunDir, jsonl, load_run
+from rltrain.records.run_dir import newest, next_name, taken
+from rltrain.tokenizers import TokenText
+from rltrain.trl_hooks import TAPPED
+from rltrain.trl_records import step_record
+from rltrain.trl_taps import Row, Taps
+from rltrain.types import Event, StepRecord
+
+STATE = "rltrain_diagnostics.pkl"  # in TRL's checkpoints
+CUT = ("drift/truncated_frac", "drift/capped_mean", "drift/capped_ess")  # of a correction, which is TRL's own here
+logger = logging.getLogger("rltrain")
+
+
+class PhaseCallback(TrainerCallback):
+    """Runs the diagnostics after every optimizer step of a `GRPOTrainer`, without a forward of their own.
+
+    It writes a run directory: metrics.jsonl and events.jsonl, the rollouts with their per-token arrays,
+    `diagnosis.json` at each checkpoint and at the end, and then report.html. The metrics enter the trainer's own logs
+    too: where it does not log every step, those of the last step. A data set's columns `source`, `kind` and `answer`
+    are used where they are text. What cannot be measured is logged as a warning and noted in diagnosis.json.
+
+    Args:
+        trainer: a `trl.GRPOTrainer` or a subclass of it.
+        out: directory to write, without a run in it; default: `diagnosis-NNN` in the trainer's `output_dir`.
+        outcome: name of the reward function that is the task's result in [0, 1]; default: the only one there is.
+        diagnostics: names or specs, in this order; default: all of rltrain's.
+        tagger, formats: names or specs of what finds planning phrases and names formats.
+
+    Raises:
+        ValueError: another kind of trainer, a reward function that is not there, or a plugin that is not found.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        *,
+        out: str | Path | None = None,
+        outcome: str | None = None,
+        diagnostics: Sequence[str] = DIAGNOSTICS,
+        tagger: str = "lexicon",
+        formats: str = "rules",
+    ) -> None:
+        self._tagger, self._formats = built(tagger, "rltrain.taggers", {}), built(formats, "rltrain.formats", {})
+        self._specs = list(diagnostics)
+        self._diagnostics = [built(spec, "rltrain.diagnostics", {}, tagger=self._tagger) for spec in self._specs]
+        self._taps = Taps(trainer)
+        self._accelerator = trainer.accelerator
+        self._out = Path(out) if out is not None else None
+        self._text = TokenText(getattr(trainer.processing_class, "tokenizer", trainer.processing_class))
+        self._outcome = _outcome(outcome, trainer.reward_func_names)
+        self._notes: list[str] = []
+        self._directory: RunDir | None = None  # of the main process, from the beginning of training on
+        self._news: dict[str, float] = {}  # metrics that are not in the trainer's logs yet
+        for measures in dict.fromkeys(TAPPED[name] for name in self._taps.off):
+            why = "; ".join(self._taps.off[name] for name in self._taps.off if TAPPED[name] == measures)
+            self._note(f"off: {measures} ({why})")
+        if self._outcome is None:
+            names = ", ".join(trainer.reward_func_names)
+            self._note(f"no outcome: several reward functions; name the task's result by outcome=..., one of {names}")
+        if "log" not in self._taps.off:
+            trainer.log = functools.partial(self._log, trainer, trainer.log)
+
+    # --- what the trainer calls ------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Make the directory, or go on with the one of a resumed run."""
+        self._taps.listening = True
+        if not state.is_world_process_zero:
+            return
+        listed = json.dumps([{"use": spec} for spec in self._specs])
+        text = f"# made by rltrain's PhaseCallback\ntraining: {{steps: {state.max_steps}}}\ndiagnostics: {listed}\n"
+        if state.global_step and (place := self._out or newest(args.output_dir, "diagnosis")) and taken(place):
+            self._directory = RunDir.open(place)
+            self._directory.cut(state.global_step)
+            self._directory.rewrite_config(text)
+            self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+            return
+        if self._out is not None and taken(self._out):
+            raise ValueError(f"PhaseCallback: out {str(self._out)!r} holds a run already; give another directory")
+        place = self._out or Path(args.output_dir) / next_name(args.output_dir, "diagnosis")
+        self._directory = RunDir.create(place, text, manifest())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Measure the step. Entered by all processes: their rows are gathered."""
+        rows = self._taps.take()
+        if self._accelerator.num_processes > 1:
+            rows = gather_object(rows)
+        if self._directory is None or not rows:
+            return
+        begun = time.monotonic()
+        record = step_record(state.global_step, rows, self._text, self._tagger, self._formats, self._outcome)
+        self._note_what_lacks(rows)
+        metrics: dict[str, float] = dict(_drift(rows))
+        record = StepRecord(record.step, record.groups, record.tokens, metrics)
+        for diagnostic in self._diagnostics:
+            metrics |= diagnostic.observe(record)  # into the record's own, where the next diagnostic finds them
+            for event in diagnostic.events():
+                self._event(event)
+        self._directory.write_rollouts(record)
+        metrics["time/diagnostics_s"] = time.monotonic() - begun
+        self._directory.log_metrics(record.step, metrics)
+        self._news = metrics
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Rewrite diagnosis.json, and put what a resumed run needs into the checkpoint."""
+        if self._directory is None:
+            return
+        self._write()
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if checkpoint.is_dir():
+            with open(checkpoint / STATE, "wb") as file:
+                pickle.dump((self._specs, [diagnostic.state_dict() for diagnostic in self._diagnostics]), file)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The last verdicts and the report."""
+        self._taps.listening = False
+        if self._directory is None:
+            return
+        self._write()
+        self._directory.close()
+        place = self._directory.path
+        plugins.resolve("html", "rltrain.reports")([place], place / "report.html", resolve=plugins.resolve)
+        print(f"verdicts   {place / diagnose.FILE}\nreport     {place / 'report.html'}   open it in a browser")
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _log(self, trainer: Any, original: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if trainer.model.training:
+            logs.update(self._news)
+            self._news = {}
+        original(logs, *args, **kwargs)
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+            logger.warning(text)
+
+    def _note_what_lacks(self, rows: Sequence[Row]) -> None:
+        """What the hooks, though they are there, did not bring."""
+        if all(row.tokens is None for row in rows) and not self._taps.off:
+            self._note(f"off: {TAPPED['_compute_loss']} (the loss did not ask for log-probs by its hook)")
+        if any(row.tokens is not None and not np.isfinite(row.tokens.entropy).any() for row in rows):
+            self._note("off: entropy (the loss did not ask for entropies)")
+        if all(row.sampler is None for row in rows):
+            self._note("off: drift (without vLLM TRL keeps no log-probs of the sampler)")
+
+    def _event(self, event: Event) -> None:
+        assert self._directory is not None
+        self._directory.log_event(event)
+        if event.severity != "info":
+            logger.warning(f"step {event.step}: {event.name}: {event.advice}")
+
+    def _write(self) -> None:
+        """diagnosis.json from what has been written so far."""
+        assert self._directory is not None
+        self._directory.flush()
+        place = self._directory.path
+        lines, events = jsonl.read(place / "metrics.jsonl"), load_run(place).events
+        diagnose.write(place / diagnose.FILE, diagnose.diagnosis(self._diagnostics, lines, events, self._notes))
+
+    def _restore(self, checkpoint: Path, step: int) -> None:
+        path = checkpoint / STATE
+        specs, states = [], []
+        if path.is_file():
+            with open(path, "rb") as file:
+                specs, states = pickle.load(file)  # our own file, in a checkpoint that TRL unpickles as well
+        if specs != self._specs:
+            why = "it has others" if specs else "it is not there"
+            self._note(f"resumed at step {step} without the diagnostics' state in {path} ({why}): they begin anew")
+            return
+        for diagnostic, kept in zip(self._diagnostics, states, strict=True):
+            diagnostic.load_state_dict(kept)
+
+
+def _outcome(name: str | None, rewards: Sequence[str]) -> str | None:
+    """The reward that is the task's result; None where it is not said and there are several."""
+    if name is None:
+        return rewards[0] if len(rewards) == 1 else None
+    if name not in rewards:
+        raise ValueError(f"PhaseCallback: outcome {name!r}{plugins.suggest(name, rewards, 'the reward functions are')}")
+    return name
+
+
+def _drift(rows: Sequence[Row]) -> dict[str, float]:
+    """drift/* where the sampler's log-probs are known, without what only a correction of ours would say."""
+    parts = []
+    for row in rows:
+        if row.sampler is not None and row.tokens is not None:
+            mask = torch.from_numpy(row.tokens.loss_mask).long()[None]
+            logps, sampler = (torch.from_numpy(np.array(x))[None] for x in (row.tokens.train_logprob, row.sampler))
+            parts.append(drift(log_ratio(logps, sampler, mask), mask, "none", 1.0))
+    return {name: value for name, value in drift_metrics(parts).items() if name not in CUT}
