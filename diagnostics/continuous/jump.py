@@ -80,15 +80,14 @@ class JumpWatch:
         self._steps = self._steps[self._window :]  # one jump is told once
         return jump
 
-    def _probability(self, onset: int) -> tuple[float, float] | None:
-        """Changes between the last panel before the later window and the newest, over the prompts of both."""
-        earlier = [of for step, of in self._panel if step < onset]
-        later = [of for step, of in self._panel if step >= onset]
-        both = earlier[-1].keys() & later[-1].keys() if earlier and later else ()
-        if not both:
+    def _probability(self, boundary: int) -> tuple[float, float] | None:
+        """Changes of the panels' mean from before the later window to within it, over the prompts of all of them."""
+        sides = [[of for step, of in self._panel if (step >= boundary) is later] for later in (False, True)]
+        keys = sorted(set.intersection(*(set(of) for side in sides for of in side))) if all(sides) else []
+        if not keys:
             return None
-        then, now = (np.exp(np.array([side[-1][key] for key in sorted(both)])) for side in (earlier, later))
-        token, whole = (now - then).mean(axis=0)
+        then, now = (np.exp([[of[key] for key in keys] for of in side]).mean(axis=(0, 1)) for side in sides)
+        token, whole = now - then
         return float(token), float(whole)
 
     def state_dict(self) -> dict[str, Any]:
