@@ -1,7 +1,7 @@
 """What it costs to take a step's gradient apart by task: `python -m benchmarks.probe_cost [--steps N]`.
 
 SmolLM2-135M, 32 rows of three sources in micro-batches of 4, fp32 weights and bf16 autocast. Steps that are looked at
-and steps that are not take turns inside one `train()`; the cost is the difference of the medians of forward and backward.
+and steps that are not take turns inside one `train()`; medians of the seconds of forward and backward.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def test_what_logits_make_of_tokens():
 
 
 def twin(directory: Path, *overrides: str) -> Path:
-    order = ["run.console=false", "evaluation.prompts=0", "training.steps=4", f"run.dir={directory}", *overrides]
+    order = ["run.console=false", "evaluation.prompts=0", "training.steps=3", f"run.dir={directory}", *overrides]
     launch.train(config.load("quickstart", order), "quickstart", resume=None, twin=True, faults=())
     return directory
 
@@ -127,7 +127,7 @@ def run(ray_session, tmp_path_factory) -> Path:
 def test_diagnostics_and_rewards_have_what_they_asked_for(run):
     lines = load_run(run).metrics.set_index("step")
     assert metrics.undeclared(lines.columns) == []
-    assert lines["time/gradients_s"].notna().tolist() == [True, False, True, False]
+    assert lines["time/gradients_s"].notna().tolist() == [True, False, True]
     assert lines["time/scorer_s"].dropna().gt(0).any() and lines.loc[1, "time/policy_s"] > 0
     assert lines.loc[1, "continuous/prompts"] == 4 and lines.loc[1, "continuous/answer_logprob"] < 0
     shares = [name for name in lines if name.startswith("interference/gradient_share@")]
@@ -143,7 +143,7 @@ def test_being_looked_at_changes_no_bit_of_the_weights(run, tmp_path):
 
 def test_the_scorer_s_value_is_the_initial_model_s(run):
     rows = load_run(run).rollouts()
-    row = rows[rows.step == 4].iloc[0]
+    row = rows[rows.step == 3].iloc[0]
     [logprob] = FrozenScorer("tiny").logprobs([json.loads(row.prompt)], [row.completion])
     assert json.loads(row["values"])["likely"] == pytest.approx(float(logprob.mean()), abs=1e-5)
 
@@ -167,9 +167,9 @@ def test_after_the_fact_the_data_decide(run, tmp_path, capsys):
     found = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     online = json.loads((run / "diagnosis.json").read_text())["series"]
     for name in ("continuous/edit", "continuous/pass", "interference/gap@chain_sum"):
-        assert found["series"][name] == pytest.approx(online[name]) if name in online else name not in found["series"]
+        np.testing.assert_allclose(found["series"][name], online[name], atol=1e-6)
     for name in ("infogain/total", "infogain/negative"):
-        assert (name in found["series"]) == (name in online)
+        np.testing.assert_allclose(found["series"].get(name, []), online.get(name, []), atol=1e-4)
     assert "continuous/answer_logprob" not in found["series"]
     told = " ".join(found["notes"])
     assert "gradients exist only while a run trains" in told and "rollouts do not hold the weights" in told
