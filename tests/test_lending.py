@@ -12,8 +12,8 @@ import tiny
 import torch
 
 from rltrain import check, cli, config, launch, lending, load_run, metrics
+from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import errors
-from rltrain.config import Config
 from rltrain.forced import FrozenScorer, batches, given, judged, prompt_ids
 from rltrain.models import load_model, load_tokenizer, render
 
@@ -184,12 +184,6 @@ def test_a_diagnostic_that_is_not_there_is_refused(run, tmp_path, capfd):
 # --- in check ------------------------------------------------------------------------------------
 
 
-def checked(**sections) -> tuple[str, list[str]]:
-    given = tiny.config(**sections).model_dump(mode="json") | {"rollouts": {"engine": "transformers"}}
-    found = check.look(Config.model_validate(given))
-    return "\n".join(line.text for section in found for line in section.lines), errors(found)
-
-
 def asking(**arguments):
     return [{"use": "diagnostics.interference:InterferenceDiagnostic", "args": arguments}]
 
@@ -197,22 +191,27 @@ def asking(**arguments):
 def test_check_lends_without_a_model(tmp_path):
     (tmp_path / "likely.py").write_text(LIKELY)
     rewards = [{"use": "numeric"}, {"use": f"{tmp_path}/likely.py:likely", "role": "shaping"}]
-    told, wrong = checked(diagnostics=asking(), rewards=rewards)
-    assert wrong == [] and "its scorer is not loaded" in told
+    sections = check.look(tiny.config(diagnostics=asking(), rewards=rewards, rollouts={"engine": "transformers"}))
+    told = "\n".join(line.text for section in sections for line in section.lines)
+    assert errors(sections) == [] and "its scorer is not loaded" in told
     assert "scorer tiny, bfloat16, in a process of its own, for reward" in told
 
 
+def readers(**sections):
+    return errors([check.trials.check_readers(tiny.config(**sections), Tasks({}, None, False), {})])
+
+
 def test_check_names_layers_that_are_not_there():
-    _, wrong = checked(diagnostics=asking(layers=["*.mpl.*"]))
-    assert len(wrong) == 1 and "no trained linear layer is called '*.mpl.*'" in wrong[0]
-    assert checked(diagnostics=asking(layers=["model.layers.1.mlp.up_proj"]), model={"lora": {"rank": 2}})[1] == []
+    [wrong] = readers(diagnostics=asking(layers=["*.mpl.*"]))
+    assert "no trained linear layer is called '*.mpl.*'" in wrong
+    assert readers(diagnostics=asking(layers=["model.layers.1.mlp.up_proj"]), model={"lora": {"rank": 2}}) == []
 
 
 def test_check_refuses_gradients_of_shards():
     shards = {"strategy": "fsdp2", "processes": 2, "gpus": 1.0}
-    _, wrong = checked(diagnostics=asking(), distributed=shards, training={"micro_batch_size": 1})
-    assert any("asks for gradients" in text and "use ddp" in text for text in wrong)
-    assert not any("gradients" in text for text in checked(distributed=shards, training={"micro_batch_size": 1})[1])
+    [wrong] = readers(diagnostics=asking(), distributed=shards, training={"micro_batch_size": 1})
+    assert "asks for gradients" in wrong and "use ddp" in wrong
+    assert readers(distributed=shards, training={"micro_batch_size": 1}) == []
 
 
 def test_who_asks_for_what():
