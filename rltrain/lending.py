@@ -30,6 +30,11 @@ def askers(config: Config, name: str) -> list[str]:
     return found
 
 
+def scorer_gpus(config: Config) -> float:
+    """GPUs that the scorer holds; 0 where nobody asks for one. ValueError where a plugin is not found."""
+    return config.scorer.gpus if config.scorer.gpus and askers(config, "scorer") else 0.0
+
+
 class RemoteScorer:
     """A FrozenScorer in a Ray actor, as it travels to those who ask. Implements types.Scorer."""
 

@@ -77,7 +77,7 @@ class JumpWatch:
             return None
         level = float(np.mean([point.passed for point in before]))
         jump = Jump(_onset(self._steps), level, passed, nearness, probability, len(before) + len(after))
-        self._steps = self._steps[self._window :]  # one jump is told once
+        self._steps = [entry for entry in self._steps if entry[0] >= jump.onset]  # one jump is told once
         return jump
 
     def _probability(self, boundary: int) -> tuple[float, float] | None:
