@@ -117,6 +117,8 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
         max_prompt=config.sampling.max_prompt_length,
         long_prompts=config.sampling.long_prompts,
     )
+    if scorer is not None:
+        scorer.ready()
     return EngineRoom(pool, Collector(pool, judges, tagger, formats), office, tagger, scorer)
 
 

@@ -41,6 +41,12 @@ class RemoteScorer:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
+    def ready(self) -> None:
+        """Wait until the model is loaded, so that no reward's deadline pays for it."""
+        import ray
+
+        ray.get(self._actor.__ray_ready__.remote())
+
     def logprobs(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[np.ndarray]:
         """See FrozenScorer."""
         import ray

@@ -154,6 +154,7 @@ def test_a_scorer_that_dies_is_started_again(ray_session):
     )
     closers = []
     scorer = lending.scorer(settings, closers)
+    scorer.ready()
     before = scorer.logprobs([PROMPT], ["4"])[0]
     ray.kill(scorer._actor, no_restart=False)
     assert np.array_equal(scorer.logprobs([PROMPT], ["4"])[0], before)
