@@ -86,7 +86,7 @@ def follow(run: Run) -> Iterator[dict[str, Any]]:
         elif kind == "logits":
             run.trainer.logits(argument)
         elif kind == "forced":
-            forced.logits(run.trainer, argument)
+            forced.logits_of(run.trainer, argument)
         elif kind == "watch":
             run.trainer.gradients.begin(run.trainer.model, argument)
         elif kind == "gradients":
