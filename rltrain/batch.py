@@ -29,6 +29,7 @@ class Row(NamedTuple):
     old: np.ndarray | None = None  # (T,) old log-probs, where a forward of their own was made
     value: float = 0.0  # the advantage without token-level credit
     entropy_bonus: float = 0.0  # credit on tokens of high entropy
+    source: str = ""  # of the task
 
     @property
     def length(self) -> int:
@@ -49,6 +50,7 @@ def rows(groups: Sequence[Group], old: Mapping[tuple[int, int], np.ndarray] | No
             old.get((group.ticket, i)),
             group.advantages[i].value,
             group.entropy_bonus[i] if group.entropy_bonus else 0.0,
+            group.task.source,
         )
         for group in groups
         if group.admitted

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rltrain import checkpoint, plugins
+from rltrain import checkpoint, lending, plugins
 from rltrain.config import Config, CurriculumSpec
 from rltrain.console import Console
 from rltrain.order import Order, fingerprint
 from rltrain.plugins import built
 from rltrain.records import RunDir
 from rltrain.run import Progress, Run
-from rltrain.types import Curriculum, Event, Tagger, Task, TaskTable
+from rltrain.types import Curriculum, Event, Scorer, Tagger, Task, TaskTable
 
 if TYPE_CHECKING:
     from rltrain.collect import Collector
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 def leader(order: Order, channel: Any, directory: RunDir, console: Console, closers: list[Any]) -> Run:
     from rltrain import scoring, tasks
     from rltrain.faults import Faults
+    from rltrain.gradients import StepGradients
     from rltrain.rollouts import transport
     from rltrain.stages import Stages
     from rltrain.tracking import Tracker
@@ -38,11 +39,12 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     config = order.config
     console.start(order.directory.name, config.training.steps, _header(config))
     sets = tasks.build(config.tasks, seed=config.run.seed, twin=order.twin)
-    for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards), sets.kinds)]:
+    for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards, {"scorer": None}), sets.kinds)]:
         console.note(note)
     route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
     room = engine_room(config, closers, route)
     trainer = _trainer(order, channel)
+    gradients = StepGradients(trainer, channel)
     tracker = Tracker.open(
         config.run.wandb, order.directory, order.directory.name, config.model_dump(mode="json"), note=console.note
     )
@@ -51,6 +53,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     closers.append(stages.close)
     curriculum, gates = build_curriculum(config.curriculum, sets.train, config.run.seed)
     held_out = spread(sets.held_out, config.evaluation.prompts)
+    lent = _lent(config, room, trainer, channel, stages) | {"gradients": gradients}
     run = Run(
         config=config,
         directory=directory,
@@ -62,13 +65,12 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         collector=room.collector,
         office=room.office,
         render=_render(config, trainer.processing_class),
+        gradients=gradients,
         curriculum=curriculum,
         gates=gates,
         held_out=held_out,
         probes=spread(sets.train, 2 * config.rollouts.engines + 2),
-        diagnostics=[
-            built(spec.use, "rltrain.diagnostics", spec.args, tagger=room.tagger) for spec in config.diagnostics
-        ],
+        diagnostics=[built(spec.use, "rltrain.diagnostics", spec.args, **lent) for spec in config.diagnostics],
         weights={spec.label: spec.weight for spec in config.rewards},
         faults=Faults(order.faults),
         console=console,
@@ -86,6 +88,7 @@ class EngineRoom(NamedTuple):
     collector: Collector
     office: TicketOffice
     tagger: Tagger
+    scorer: Scorer | None  # where a plugin asks for one
 
 
 def engine_room(config: Config, closers: list[Any], route: str = "store") -> EngineRoom:
@@ -103,7 +106,9 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
     make = RolloutPool if route == "store" else DirectPool
     pool = make(engine_specs(config, route), deadline_s=config.rollouts.deadline_s)
     closers.append(pool.close)
-    judges = ScoringPool(config.rewards, workers=max(1, min(4, (os.cpu_count() or 2) // 2)))
+    scorer = lending.scorer(config, closers)
+    workers = max(1, min(4, (os.cpu_count() or 2) // 2))
+    judges = ScoringPool(config.rewards, workers, lent={} if scorer is None else {"scorer": scorer})
     closers.append(judges.close)
     tagger = built(config.tagger.use, "rltrain.taggers", config.tagger.args)
     formats = built(config.formats.use, "rltrain.formats", config.formats.args)
@@ -113,7 +118,20 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
         max_prompt=config.sampling.max_prompt_length,
         long_prompts=config.sampling.long_prompts,
     )
-    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office, tagger)
+    if scorer is not None:
+        scorer.ready()
+    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office, tagger, scorer)
+
+
+def _lent(config: Config, room: EngineRoom, trainer: Any, channel: Any, stages: Any) -> dict[str, Any]:
+    """What diagnostics may ask for by parameter name, beside the gradients."""
+    from rltrain.forced import TrainedPolicy
+
+    longest = config.sampling.max_prompt_length + config.sampling.max_completion_length
+    render, rows = _render(config, trainer.processing_class), config.training.micro_batch_size
+    policy = TrainedPolicy(trainer, channel, render, stages, rows=rows, longest=longest)
+    scorer = None if room.scorer is None else lending.Priced(room.scorer, stages)
+    return {"tagger": room.tagger, "policy": policy, "scorer": scorer}
 
 
 def follower(order: Order, channel: Any) -> Any:

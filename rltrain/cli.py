@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("diagnose", _diagnose, "all diagnostics over rollouts that exist: a run's, or TRL's completions")
     sub.add_argument("path", type=Path, help="a run, TRL's output directory, a folder of .parquet files, or one file")
     sub.add_argument("--out", type=Path, metavar="DIR", help="a new directory (default: PATH/diagnosis)")
+    sub.add_argument("--also", nargs="+", default=[], metavar="NAME", help="diagnostics beside the usual ones")
+    sub.add_argument("--scorer", metavar="MODEL", help="frozen model for diagnostics that ask for one (infogain)")
 
     sub = add("tag", _tag, "planning spans and format of each text of a JSONL file")
     sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")
@@ -144,7 +146,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _diagnose(arguments: argparse.Namespace) -> int:
     from rltrain import diagnose
 
-    diagnose.main(arguments.path, arguments.out)
+    diagnose.main(arguments.path, arguments.out, arguments.also, arguments.scorer)
     return 0
 
 

@@ -116,7 +116,7 @@ def sample(chosen: Subject, tasks: Sequence[Task], num_generations: int, console
     from rltrain.build import engine_room
 
     alone = chosen.config.distributed.model_copy(update={"gpus": 0})  # no trainer shares the engines' GPUs
-    config = chosen.config.model_copy(update={"distributed": alone})
+    config = chosen.config.model_copy(update={"distributed": alone, "diagnostics": []})
     closers: list[Callable[[], None]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     found = {}

@@ -1,7 +1,8 @@
 """`rltrain diagnose`: the diagnostics over rollouts that already exist; and `diagnosis.json` of a running one.
 
 A diagnostic that has a verdict says it by a method `diagnosis() -> dict`: its entries become entries of
-`diagnosis.json` (`phase`, `format`, `shortcuts`, ...). All others speak through their series and events.
+`diagnosis.json` (`phase`, `format`, `shortcuts`, ...). One that could not measure all of it says so by a method
+`notes() -> list[str]`. All others speak through their series and events.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rltrain.config.root import DIAGNOSTICS
+from rltrain.config import Config, PluginSpec
+from rltrain.config.root import DIAGNOSTICS, TAGGER
 from rltrain.records import jsonl
-from rltrain.types import Diagnostic, Event
+from rltrain.types import Diagnostic, Event, Scorer
 
 FILE = "diagnosis.json"
 
@@ -39,11 +41,11 @@ def diagnosis(
                 steps.append(line["step"])
                 values.append(value)
     found: dict[str, Any] = {"series": series, "events": [jsonl.plain(vars_of(event)) for event in events]}
+    told = list(notes)
     for diagnostic in diagnostics:
-        verdict = getattr(diagnostic, "diagnosis", None)
-        if verdict is not None:
-            found |= verdict()
-    return found | {"notes": list(notes)}
+        found |= getattr(diagnostic, "diagnosis", dict)()
+        told += getattr(diagnostic, "notes", list)()
+    return found | {"notes": told}
 
 
 def vars_of(event: Event) -> dict[str, Any]:
@@ -72,10 +74,11 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
     yield "\n}\n"
 
 
-def main(path: Path, out: Path | None) -> None:
-    """Run all diagnostics over the rollouts at a path; writes diagnosis.json and report.html to `out`.
+def main(path: Path, out: Path | None, also: Sequence[str] = (), scorer: str | None = None) -> None:
+    """Run the diagnostics over the rollouts at a path; writes diagnosis.json and report.html to `out`.
 
-    ValueError where there is nothing to read.
+    The usual ones, those a run's own config names, and `also` these. `scorer`: a model for those that ask for one.
+    ValueError where there is nothing to read, and for a diagnostic or a model that is not there.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -88,15 +91,18 @@ def main(path: Path, out: Path | None) -> None:
 
     files = tables(path)
     out = out or (path if path.is_dir() else path.parent) / "diagnosis"
-    tagger, formats = plugins.built("lexicon", "rltrain.taggers", {}), plugins.built("rules", "rltrain.formats", {})
-    diagnostics = [plugins.built(name, "rltrain.diagnostics", {}, tagger=tagger) for name in DIAGNOSTICS]
+    tagger, formats = plugins.built(TAGGER, "rltrain.taggers", {}), plugins.built("rules", "rltrain.formats", {})
     notes: dict[str, int] = {}
+    config = _config(path, notes)
+    lent = {"tagger": tagger, "scorer": _scorer(scorer, config), "policy": None, "gradients": None}
+    by_name = _diagnostics(config.diagnostics if config else (), also, lent, notes)
+    diagnostics = list(by_name.values())
 
     def read(completion):
         return planning_mask(completion, tagger.spans(completion.text)), formats.format(completion.text)
 
     rows = check(files)
-    listed = json.dumps([{"use": name} for name in DIAGNOSTICS])  # the report draws their panels
+    listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -113,9 +119,52 @@ def main(path: Path, out: Path | None) -> None:
     directory.flush()
     lines, events = jsonl.read(out / "metrics.jsonl"), load_run(out).events
     told = [f"{text} ({count} completion(s) or file(s))" for text, count in notes.items()]
-    write(out / FILE, diagnosis(diagnostics, lines, events, told))
+    found = diagnosis(diagnostics, lines, events, told)
+    write(out / FILE, found)
     directory.close()
     plugins.resolve("html", "rltrain.reports")([out], out / "report.html", resolve=plugins.resolve)
-    for text in told:
+    for text in found["notes"]:
         print(f"note: {text}")
     print(f"verdicts   {out / FILE}\nreport     {out / 'report.html'}   open it in a browser")
+
+
+def _config(path: Path, notes: dict[str, int]) -> Config | None:
+    """The config of a run directory; None elsewhere, and with a note where it cannot be read."""
+    from rltrain.config import load
+
+    own = path / "config.yaml"
+    try:
+        return load(own) if own.is_file() else None
+    except ValueError as error:  # of another version, or of another program
+        notes[f"config.yaml is not read: {str(error).splitlines()[0]}"] = 1
+        return None
+
+
+def _diagnostics(
+    of_run: Sequence[PluginSpec], also: Sequence[str], lent: Mapping[str, Any], notes: dict[str, int]
+) -> dict[str, Diagnostic]:
+    """By name: the usual ones, with the run's arguments where it has some; its own; those asked for. ValueError for these."""
+    from rltrain import plugins
+
+    specs = {name: PluginSpec(use=name) for name in DIAGNOSTICS} | {spec.use: spec for spec in of_run}
+    asked = {name: PluginSpec(use=name) for name in also if name not in specs}
+    last = specs.pop("phase")  # it judges the others' figures
+    made: dict[str, Diagnostic] = {}
+    for spec in (*specs.values(), *asked.values(), last):
+        try:
+            made[spec.use] = plugins.built(spec.use, "rltrain.diagnostics", spec.args, **lent)
+        except ValueError as error:
+            if spec not in of_run:
+                raise
+            notes[f"the run's diagnostic {spec.use} is left out: {error}"] = 1  # its file may be gone
+    return made
+
+
+def _scorer(model: str | None, config: Config | None) -> Scorer | None:
+    """The scorer of `--scorer`, which writes prompts as the run did."""
+    if model is None:
+        return None
+    from rltrain.forced import FrozenScorer
+
+    template = config.model.prompt_template if config else None
+    return FrozenScorer(model, system=config.model.system if config else None, template=template)

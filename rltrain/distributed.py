@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from ray.util.queue import Empty, Queue
 
+from rltrain import lending
 from rltrain.config import Config
 from rltrain.console import Console
 from rltrain.order import Order
@@ -62,9 +63,9 @@ def _resources(config: Config) -> dict[str, float]:
 def _check_room(config: Config) -> None:
     """Ray would wait for ever for what it does not have."""
     have = ray.cluster_resources()
-    engines = {"GPU": config.rollouts.engines * config.rollouts.gpus}
+    others = {"GPU": config.rollouts.engines * config.rollouts.gpus + lending.scorer_gpus(config)}
     for kind, each in _resources(config).items():
-        need = config.distributed.processes * each + engines.get(kind, 0.0)
+        need = config.distributed.processes * each + others.get(kind, 0.0)
         if need > have.get(kind, 0.0):
             raise ValueError(
                 f"distributed.processes: {config.distributed.processes} trainer process(es) and "

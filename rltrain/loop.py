@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import actions, advantages, batch, blame, gate, recording, steps
+from rltrain import actions, advantages, batch, blame, forced, gate, recording, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -36,6 +36,7 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
         for update in steps.updates(groups, config.training.updates_per_rollout):
             step += 1
             rows = run.faults.corrupt(step, batch.rows(update, old))
+            run.gradients.begin(step)
             with run.stages("train"):
                 yield from steps.micro_batches(run, rows)
             if step % config.training.updates_per_rollout == 0:
@@ -84,6 +85,12 @@ def follow(run: Run) -> Iterator[dict[str, Any]]:
             run.trainer.logprobs(rows, precision)
         elif kind == "logits":
             run.trainer.logits(argument)
+        elif kind == "forced":
+            forced.logits_of(run.trainer, argument)
+        elif kind == "watch":
+            run.trainer.gradients.begin(run.trainer.model, argument)
+        elif kind == "gradients":
+            run.channel.gather(run.trainer.gradients.take())
         elif kind == "weights":
             run.accompany_weights()
         elif kind == "adjust":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -21,9 +21,14 @@ GRACE_S = 1.0  # between the signal that interrupts a call and the end of the pr
 CALLING = "calling"  # said before each call
 
 
-def scores(rewards: Sequence[BoundReward], groups: Sequence[Group]) -> list[tuple[Score, ...]]:
-    """The scores of each group. What a reward that hangs or ends its process leaves undone has failed."""
-    judged = [iter(_judged(r, [g for g in groups if _applies(r, g)])) for r in rewards]
+def scores(
+    rewards: Sequence[BoundReward], groups: Sequence[Group], lent: Mapping[str, object] = {}
+) -> list[tuple[Score, ...]]:
+    """The scores of each group. What a reward that hangs or ends its process leaves undone has failed.
+
+    `lent` goes to rewards that name it as a parameter, and travels to their processes.
+    """
+    judged = [iter(_judged(r, [g for g in groups if _applies(r, g)], lent)) for r in rewards]
     told = []
     for group in groups:
         applying = [(r, next(answers)) for r, answers in zip(rewards, judged, strict=True) if _applies(r, group)]
@@ -35,12 +40,12 @@ def _applies(reward: BoundReward, group: Group) -> bool:
     return reward.applies_to(group.task.source, group.task.kind)
 
 
-def _judged(reward: BoundReward, groups: Sequence[Group]) -> list[list[Judgement]]:
+def _judged(reward: BoundReward, groups: Sequence[Group], lent: Mapping[str, object]) -> list[list[Judgement]]:
     """What one reward says of each group, asked in a process that ends with this call."""
     spec = reward.spec.model_copy(update={"use": plugins.absolute(reward.spec.use)})
     context = multiprocessing.get_context("spawn")
     answers, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(theirs, spec, groups, os.getcwd()))
+    process = context.Process(target=_serve, args=(theirs, spec, groups, lent, os.getcwd()))
     judged: list[list[Judgement]] = []
     wait, fault = START_S, f"Timeout: reward {spec.label!r} was not imported within {START_S:g} s"
     try:
@@ -69,10 +74,12 @@ def _failed(group: Group, error: str) -> list[Judgement]:
     return [Judgement(None, error=error)] * len(group.completions)
 
 
-def _serve(answers: Connection, spec: RewardSpec, groups: Sequence[Group], directory: str) -> None:
+def _serve(
+    answers: Connection, spec: RewardSpec, groups: Sequence[Group], lent: Mapping[str, object], directory: str
+) -> None:
     """Judge the groups in order: what runs in the process."""
     os.chdir(directory)
-    [reward] = scoring.bind([spec])
+    [reward] = scoring.bind([spec], lent)
     for group in groups:
         try:
             told = judge(reward, group.task, group.completions, partial(_limit, answers))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rltrain.collect import Collector
     from rltrain.console import Console
     from rltrain.faults import Faults
+    from rltrain.gradients import StepGradients
     from rltrain.records import RunDir
     from rltrain.rollouts.pool import RolloutPool
     from rltrain.stages import Stages
@@ -59,6 +60,7 @@ class Run:
     collector: Collector
     office: TicketOffice
     render: Render  # the trainer's own rendering of a prompt
+    gradients: StepGradients  # watched where a diagnostic asks for them
     curriculum: Curriculum
     gates: Sequence[Curriculum]
     held_out: Sequence[Task]

@@ -31,6 +31,7 @@ from rltrain.config import Config
 from rltrain.correction import Drift, drift, importance_ratio, log_ratio
 from rltrain.covariance import drawn, kl_penalty, largest, token_covariance
 from rltrain.credit import with_entropy_bonus
+from rltrain.gradients import GradientWatch
 from rltrain.head import only_at, packed, score
 from rltrain.trl_arguments import trl_arguments
 
@@ -77,6 +78,7 @@ class RLTrainer(GRPOTrainer):
         self._trained: list[Trained] = []
         self._drifts: list[Drift] = []
         self.step_logs: dict[str, float] = {}
+        self.gradients = GradientWatch()
 
     # --- what the loop calls ---------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class RLTrainer(GRPOTrainer):
     def prepared(self, batch: list[Row], num_items: int) -> dict[str, Any]:
         """A micro-batch of this rank as the stream yields it. `num_items`: completion tokens of the step, all ranks."""
         inputs: dict[str, Any] = collate(batch, num_items)
-        inputs["keys"] = [row.key for row in batch]
+        inputs["rows"] = batch
         if self._old_is_sampler:
             inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
         return inputs
@@ -143,6 +145,7 @@ class RLTrainer(GRPOTrainer):
         if self.beta != 0.0 and "ref_per_token_logps" not in inputs:
             inputs["ref_per_token_logps"] = self._reference(inputs)
         self._inputs = inputs  # the forward below writes the correction into it
+        self.gradients.coming(inputs["rows"])
         try:
             loss = super()._compute_loss(model, inputs)
             return loss + inputs["penalty"] if "penalty" in inputs else loss
@@ -236,9 +239,9 @@ class RLTrainer(GRPOTrainer):
         self._drifts.append(drift(seen, mask, self._correction, self._cap))
         arrays = [t.detach().float().cpu().numpy() for t in (logps, entropy, seen.exp(), inputs["advantages"])]
         lengths = mask.sum(-1).tolist()
-        for i, (key, length) in enumerate(zip(inputs["keys"], lengths, strict=True)):
-            if key[0] >= 0:
-                self._trained.append(Trained(key, *(a[i, :length].copy() for a in arrays)))
+        for i, (row, length) in enumerate(zip(inputs["rows"], lengths, strict=True)):
+            if row.key[0] >= 0:
+                self._trained.append(Trained(row.key, *(a[i, :length].copy() for a in arrays)))
 
     def _spare_entropy(self, inputs: dict[str, Any], logps: torch.Tensor) -> None:
         """KL-Cov: a penalty for the loss. Clip-Cov: weight 0 for the drawn tokens."""

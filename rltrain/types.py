@@ -207,7 +207,6 @@ class Curriculum(Protocol):
     def observe(self, groups: Sequence[Group]) -> None: ...
     def admit(self, group: Group) -> str | None:
         """None to admit the group into the batch, else the reason why not."""
-        ...
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
@@ -247,16 +246,37 @@ class Generator(Protocol):
     def generate(self, prompts: Sequence[str], *, max_tokens: int, temperature: float) -> list[str]: ...
 
 
-class Scorer(Protocol):
-    """`scorer`: token log-probs of continuations under frozen weights."""
+Prompt = str | Sequence[Message]
+"""A text, or chat messages; a last message of the assistant is how the answer begins."""
 
-    def logprobs(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[np.ndarray]: ...
+
+class Scorer(Protocol):
+    """`scorer`: log-probs (T,) of continuations under frozen weights; the same tokens behind every prompt."""
+
+    def logprobs(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[np.ndarray]: ...
+
+
+class Forced(NamedTuple):
+    """What a policy makes of a text that it is made to say."""
+
+    logprob: np.ndarray  # (T,) float32
+    likeliest: np.ndarray  # (T,) bool, whether it is the token the policy finds likeliest
+
+
+class Policy(Protocol):
+    """`policy`: the same under the trainer's weights as they are after the step."""
+
+    def forced(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[Forced]: ...
 
 
 class GradientProbe(Protocol):
-    """`gradients`: cosine similarities between task groups' gradients on chosen layers."""
+    """`gradients`: a step's gradient on chosen layers, taken apart by source in the training's own backward pass."""
 
-    def cosine(self, layers: Sequence[str]) -> Mapping[tuple[str, str], float]: ...
+    def watch(self, layers: Sequence[str], *, every: int, neurons: int | None) -> None:
+        """Look at steps 1, 1 + every, ...; `layers`: shell patterns; `neurons`: outputs of a layer, evenly chosen."""
+
+    def by_source(self) -> Mapping[str, np.ndarray]:
+        """Source -> (2, N): prompts with even and odd tickets; their sum is its part. Empty if not looked at."""
 
 
 # --- protocols: the engine room ------------------------------------------------------------------
@@ -271,11 +291,9 @@ class Engine(Protocol):
     def submit(self, ticket: Ticket) -> None: ...
     def poll(self) -> list[Finished]:
         """Advance by one engine step; return the groups that finished with it."""
-        ...
 
     def unfinished(self) -> int: ...
     def load(self, version: int, weights: NamedWeights) -> str:
         """Load the weights; return the digest of the bytes consumed."""
-        ...
 
     def health(self) -> dict[str, float]: ...

@@ -50,6 +50,14 @@ def test_after_the_fact_the_numbers_are_those_of_the_run(run, tmp_path):
     assert later["notes"] == []
 
 
+def test_the_phase_is_in_the_run_and_after_the_fact(run, tmp_path):
+    online, later = verdicts(run)["phase"], diagnosed(run, tmp_path / "out")["phase"]
+    assert set(online) == {"state", "onset_step", "interval", "confidence", "segments"}
+    assert online["segments"][-1]["end"] == 12
+    assert [later[name] for name in ("state", "onset_step", "interval")] == [online["state"], None, None]
+    assert later["confidence"] == pytest.approx(online["confidence"], abs=1e-3)
+
+
 def test_the_run_rewrites_its_diagnosis_at_each_checkpoint(run):
     steps = {step for pairs in verdicts(run)["series"].values() for step, _ in pairs}
     assert max(steps) == 12

@@ -11,6 +11,7 @@ import pytest
 from rltrain import config, launch, load_run
 from rltrain.channel import Channel
 
+PROBES = "diagnostics=[{use: reward}, {use: entropy}, {use: interference, args: {every: 1}}, {use: continuous}]"
 BASE = ("run.console=false", "run.wandb=false", "evaluation.prompts=2", "checkpoints.every=2")
 
 
@@ -23,15 +24,15 @@ def twin(directory: Path, *overrides: str, resume: bool = False, faults: tuple[s
 @pytest.fixture(scope="module")
 def one(ray_session, tmp_path_factory) -> Path:
     """Four steps of one process."""
-    return twin(tmp_path_factory.mktemp("one") / "run", "training.steps=4")
+    return twin(tmp_path_factory.mktemp("one") / "run", "training.steps=4", PROBES)
 
 
 @pytest.fixture(scope="module")
 def two(ray_session, tmp_path_factory) -> Path:
     """The same four steps of two processes, ended after two and resumed."""
     place = tmp_path_factory.mktemp("two") / "run"
-    twin(place, "training.steps=2", "distributed.processes=2")
-    return twin(place, "training.steps=4", "distributed.processes=2", resume=True)
+    twin(place, "training.steps=2", "distributed.processes=2", PROBES)
+    return twin(place, "training.steps=4", "distributed.processes=2", PROBES, resume=True)
 
 
 def test_two_processes_follow_the_curve_of_one_through_a_resume(one, two):
@@ -47,6 +48,16 @@ def test_both_processes_trained_every_row_once_and_the_records_hold_all(one, two
     assert rows.token_ids.map(list).tolist() == theirs.token_ids.map(list).tolist()
     for a, b in zip(rows.train_logprob, theirs.train_logprob, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_what_is_lent_says_the_same_of_two_processes_and_through_a_resume(one, two):
+    ours, theirs = load_run(one).metrics, load_run(two).metrics
+    names = [name for name in ours if name.startswith(("interference/", "continuous/"))]
+    assert {name.partition("@")[0].partition("/")[2] for name in names} >= {"cosine", "signal", "others", "prompts"}
+    for name in names:
+        np.testing.assert_allclose(theirs[name], ours[name], atol=2e-4, err_msg=name)
+    assert (theirs["time/gradients_s"].dropna() > 0).sum() == 4
+    assert theirs["time/policy_s"].dropna().size == 1  # steps 1 and 6 are looked at
 
 
 def test_the_checkpoint_holds_both_processes_and_nothing_of_ray_is_left(two):

@@ -14,7 +14,7 @@ FOR_PLUGINS = {"rltrain.types", "rltrain.metrics", "rltrain.records"}
 HEAVY = ("torch", "ray", "vllm", "trl", "wandb", "plotly", "pandas", "transformers", "datasets", "reasoning_gym")
 LIGHT = ("rltrain.cli", "rltrain.config", "rltrain.types", "rltrain.metrics", "rltrain.plugins", "rltrain.tasks")
 RAY = {"rltrain/rollouts/pool.py", "rltrain/scoring_pool.py", "rltrain/distributed.py"}
-LAUNCHER = {"rltrain/launch.py", "rltrain/cluster.py"}
+LAUNCHER = {"rltrain/launch.py", "rltrain/cluster.py", "rltrain/lending.py"}
 ONE_FILE_EACH = ("trl", "vllm", "wandb")
 MAY_IMPORT = {  # rooms whose neighbours the design names
     "rltrain/types.py": set(),

@@ -195,8 +195,8 @@ def test_old_logprobs_where_several_updates_share_a_batch(old, tmp_path):
     for inputs in micro_batches:
         sampler = inputs["sampling_per_token_logps"]
         past = torch.zeros_like(sampler)
-        for i, key in enumerate(inputs["keys"]):
-            past[i, : len(before[key])] = torch.from_numpy(before[key])
+        for i, row in enumerate(inputs["rows"]):
+            past[i, : len(before[row.key])] = torch.from_numpy(before[row.key])
         then = sampler if old == "sampler" else past
         ratio = ((then - sampler) * inputs["completion_mask"]).exp().clamp(max=2.0)
         fed.append(for_trl(inputs) | {"old_per_token_logps": then, "importance_sampling_ratio": ratio})

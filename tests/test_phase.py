@@ -208,8 +208,23 @@ def test_a_resumed_run_says_the_same():
     assert told[-1].evidence["interval"][0] <= 60 and all(event.advice for event in told)
 
 
+def test_the_diagnosis_is_the_verdict_on_all_steps_so_far():
+    steps, series = metrics(90, onset=60, rise=8.0)
+    diagnostic = PhaseDiagnostic()
+    for record in records(steps, series):
+        diagnostic.observe(record)
+    resumed = PhaseDiagnostic()
+    resumed.load_state_dict(json.loads(json.dumps(diagnostic.state_dict())))
+    found = resumed.diagnosis()["phase"]
+    assert found == diagnostic.diagnosis()["phase"] == retrospective(steps, series).as_json()
+    assert found["state"] == "planning" and found["interval"][0] <= found["onset_step"] <= found["interval"][1]
+    assert [part["state"] for part in found["segments"]][-1] == "planning"
+
+
 def test_nothing_to_read_is_nothing_said():
     diagnostic = PhaseDiagnostic()
+    nothing = {"state": "undecided", "onset_step": None, "interval": None, "confidence": 0.0, "segments": []}
+    assert diagnostic.diagnosis() == {"phase": nothing}
     assert isinstance(diagnostic, Diagnostic)
     assert diagnostic.observe(StepRecord(1, (), {}, {"reward/mean": 1.0})) == {}
     assert diagnostic.state_dict()["steps"] == []

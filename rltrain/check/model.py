@@ -54,17 +54,24 @@ def _lengths(section: Section, config: Config, facts: dict[str, Any]) -> None:
 
 
 def _trainable(config: Config, place: Path) -> int:
-    """Parameters of the adapter, on a model without memory. ValueError where no module matches its targets."""
-    import torch
-    from peft import get_peft_model
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """Parameters of the adapter."""
+    return sum(p.numel() for p in skeleton(config, place).parameters() if p.requires_grad)
 
-    from rltrain.trainer import lora_config
+
+def skeleton(config: Config, place: Path) -> Any:
+    """The model as it is trained, without memory. ValueError where no module matches the adapter's targets."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(place))
-        adapted = get_peft_model(model, lora_config(config))
-    return sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+        if config.model.lora is None:
+            return model
+        from peft import get_peft_model
+
+        from rltrain.trainer import lora_config
+
+        return get_peft_model(model, lora_config(config))
 
 
 def _prompts(section: Section, config: Config, tasks: Tasks, tokenizer: Any) -> None:

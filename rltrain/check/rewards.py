@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rltrain import reward_trial, scoring
+from rltrain.check.lent import TrialScorer
 from rltrain.check.sources import Tasks
 from rltrain.check.trials import DRESSES, GARBAGE, trial_group
 from rltrain.check.verdicts import Section, where
@@ -14,7 +15,8 @@ from rltrain.types import Score, Task
 def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[Section, dict[str, tuple[Score, ...]]]:
     """Rewards bound and routed; each tried with the gold answer, nothing, and garbage. Scores by source."""
     section = Section("rewards")
-    bound = section.attempt("rewards", lambda: scoring.bind(config.rewards))
+    borrowed = {"scorer": TrialScorer()}
+    bound = section.attempt("rewards", lambda: scoring.bind(config.rewards, borrowed))
     if bound is None:
         return section, {}
     kinds = {source: task.kind for source, task in tasks.samples.items()}
@@ -24,10 +26,12 @@ def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[
     for reward in bound:
         about = f"{reward.spec.role}, weight {reward.spec.weight:g}, form {reward.form}"
         section.ok(f"{reward.label}: {where(reward.call)}; {about}")
+        if reward.arguments.get("scorer") is borrowed["scorer"]:
+            section.unchecked(f"{reward.label}: its values", "its scorer is not loaded; one without a model answers")
     if not tried or notes is None:
         return section, {}
     groups = [trial_group(task, _texts(task)) for task in tasks.samples.values()]
-    scored = section.attempt("rewards", lambda: reward_trial.scores(bound, groups)) or []
+    scored = section.attempt("rewards", lambda: reward_trial.scores(bound, groups, borrowed)) or []
     for group, scores in zip(groups, scored, strict=False):
         _tell(section, bound, group.task, scores)
     return section, {group.task.source: scores for group, scores in zip(groups, scored, strict=False)}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rltrain import build, plugins
+from rltrain.check.lent import lent
 from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config, CurriculumSpec
@@ -92,8 +93,9 @@ def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score
     formats = _made(section, "formats", config.formats.use, config.formats.args, "rltrain.formats")
     if formats is not None:
         section.attempt(f"formats {config.formats.use!r}", lambda: _try_formats(formats))
+    borrowed = lent(section, config) | {"tagger": tagger}
     for spec in config.diagnostics:
-        diagnostic = _made(section, "diagnostic", spec.use, spec.args, "rltrain.diagnostics", tagger=tagger)
+        diagnostic = _made(section, "diagnostic", spec.use, spec.args, "rltrain.diagnostics", **borrowed)
         record = _step(tasks, scores)
         if diagnostic is not None and record is not None:
             strange = section.attempt(f"diagnostic {spec.use!r}", partial(_try_diagnostic, diagnostic, record))
@@ -102,8 +104,8 @@ def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score
     return section
 
 
-def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: str, **lent: Any) -> Any:
-    made = section.attempt(f"{kind} {use!r}", lambda: build.built(use, group, args, **lent))
+def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: str, **borrowed: Any) -> Any:
+    made = section.attempt(f"{kind} {use!r}", lambda: build.built(use, group, args, **borrowed))
     if made is not None:
         section.ok(f"{kind} {use}: {where(type(made))}")
     return made

@@ -17,7 +17,17 @@ from rltrain.config.machinery import (
     SamplingSpec,
     Training,
 )
-from rltrain.config.plugins import CurriculumSpec, Lora, Model, PluginSpec, RewardSpec, Run, Section, TaskSource
+from rltrain.config.plugins import (
+    CurriculumSpec,
+    Lora,
+    Model,
+    PluginSpec,
+    RewardSpec,
+    Run,
+    ScorerSpec,
+    Section,
+    TaskSource,
+)
 from rltrain.config.read import dump, find, load, parse
 from rltrain.config.root import Config
 
@@ -39,6 +49,7 @@ __all__ = [
     "Rollouts",
     "Run",
     "SamplingSpec",
+    "ScorerSpec",
     "Section",
     "TaskSource",
     "Training",

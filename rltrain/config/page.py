@@ -26,6 +26,7 @@ from rltrain.config import (
     Rollouts,
     Run,
     SamplingSpec,
+    ScorerSpec,
     TaskSource,
     Training,
 )
@@ -48,6 +49,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "evaluation": Evaluation,
     "checkpoints": Checkpoints,
     "diagnostics (a list), tagger, formats": PluginSpec,
+    "scorer": ScorerSpec,
     "actions (a list)": Action,
 }
 HEAD = """# Configuration

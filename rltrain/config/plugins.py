@@ -148,6 +148,21 @@ class CurriculumSpec(Section):
         return dict(self.model_extra or {})
 
 
+class ScorerSpec(Section):
+    """The frozen model lent to diagnostics and rewards that have a parameter `scorer`; else it is not started."""
+
+    path: str | None = None
+    """Its name, as in `model.path`. Default: the policy's own initial weights."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Precision of its weights and arithmetic."""
+    gpus: float = Field(0, ge=0)
+    """GPUs it holds; 0 = CPU."""
+    threads: int = Field(1, ge=1)
+    """CPU threads it computes with."""
+    batch_tokens: int = Field(8192, ge=1)
+    """Tokens of one forward pass, padding included."""
+
+
 class PluginSpec(Section):
     """Any other plugin."""
 

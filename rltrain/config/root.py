@@ -15,7 +15,16 @@ from rltrain.config.machinery import (
     SamplingSpec,
     Training,
 )
-from rltrain.config.plugins import CurriculumSpec, Model, PluginSpec, RewardSpec, Run, Section, TaskSource
+from rltrain.config.plugins import (
+    CurriculumSpec,
+    Model,
+    PluginSpec,
+    RewardSpec,
+    Run,
+    ScorerSpec,
+    Section,
+    TaskSource,
+)
 
 DIAGNOSTICS = ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
 
@@ -55,6 +64,8 @@ class Config(Section):
     """Finds planning phrases."""
     formats: PluginSpec = Field(default_factory=lambda: PluginSpec(use="rules"))
     """Names output formats."""
+    scorer: ScorerSpec = Field(default_factory=ScorerSpec)
+    """The frozen model that plugins may ask for."""
     actions: list[Action] = Field(default_factory=list)
     """What the run does about events."""
 

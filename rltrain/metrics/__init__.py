@@ -13,6 +13,7 @@ from rltrain.metrics.answers import ANSWERS
 from rltrain.metrics.learning import LEARNING
 from rltrain.metrics.machine import MACHINE
 from rltrain.metrics.metric import Metric
+from rltrain.metrics.probes import PROBES
 
 AREAS: Mapping[str, str] = MappingProxyType({
     "reward": "What the rewards said about the completions of a step.",
@@ -24,6 +25,9 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "ppl": "How surprising the sampled tokens are to the policy, relative to the first step.",
     "format": "In which forms the answers are written.",
     "shortcut": "Whether reward is earned without the work.",
+    "continuous": "How near the answers come, beside whether they pass.",
+    "infogain": "What each step of the reasoning tells a frozen model about the answer.",
+    "interference": "How the tasks' gradients help and hinder each other, and which tasks are rare.",
     "length": "How long the completions are.",
     "curriculum": "Which groups entered the batch.",
     "prompts": "Prompts that never became tasks.",
@@ -35,7 +39,9 @@ AREAS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.stem: metric for metric in (*LEARNING, *ANSWERS, *MACHINE)})
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {metric.stem: metric for metric in (*LEARNING, *ANSWERS, *PROBES, *MACHINE)}
+)
 
 
 def stem(name: str) -> str:
