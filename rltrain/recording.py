@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from rltrain import diagnose
 from rltrain.correction import drift_metrics
 from rltrain.records import jsonl, load_run
 from rltrain.run import Run
-from rltrain.types import Event, Group, StepRecord, TokenArrays
+from rltrain.types import Accountable, Event, Group, StepRecord, TokenArrays
 
 TRL_NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
     "clip_ratio/region_mean": "loss/clip_frac",
@@ -57,6 +59,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         for diagnostic in run.diagnostics:
             metrics |= diagnostic.observe(seen)  # into the record's own, where the next diagnostic finds them
     report_losses(run, step)
+    account(run, step)
     times = run.stages.take()
     times["time/step_s"] = math.fsum(times.values())
     metrics |= times | {"throughput/tokens_per_s": trained / max(times["time/step_s"], 1e-9)}
@@ -68,6 +71,17 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})
     run.tracker.log(step, metrics)
     run.console.step(step, metrics)
+
+
+def account(run: Run, step: int) -> None:
+    """Write down what the curriculum and its gates decided since the last step, and their events."""
+    rows: list[dict[str, Any]] = []
+    for judge in (run.curriculum, *run.gates):
+        if isinstance(judge, Accountable):
+            rows += [{"step": step} | row for row in judge.decisions()]
+            for event in judge.events():
+                run.event(dataclasses.replace(event, step=step))
+    run.directory.write_curriculum(step, rows)
 
 
 def diagnosis(run: Run) -> None:

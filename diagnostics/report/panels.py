@@ -8,25 +8,29 @@ from importlib.metadata import EntryPoint, entry_points
 from rltrain.metrics import AREAS, METRICS, area
 from rltrain.types import Panel
 
-GROUP = "rltrain.diagnostics"
+GROUP, CURRICULA = "rltrain.diagnostics", "rltrain.curricula"
 
 
-def panels_of(specs: Iterable[str]) -> tuple[list[Panel], list[str]]:
-    """The panels of diagnostics given as in the config (`diagnostics: [{use: ...}]`), and notes on those not found.
+def panels_of(specs: Iterable[str], group: str = GROUP) -> tuple[list[Panel], list[str]]:
+    """The panels of diagnostics, or of curricula, given as in the config, and notes on those not found.
 
-    A diagnostic that is not installed here costs only its panels: its metrics are then drawn by area.
+    One that is not installed here costs only its panels: its metrics are then drawn by area. A curriculum need
+    not have any.
     """
-    installed = {point.name: point for point in entry_points(group=GROUP)}
+    installed = {point.name: point for point in entry_points(group=group)}
+    kind = "diagnostic" if group == GROUP else "curriculum"
     panels: list[Panel] = []
     notes: list[str] = []
     for spec in dict.fromkeys(specs):
-        point = installed.get(spec) or (EntryPoint(spec, spec, GROUP) if ":" in spec and ".py:" not in spec else None)
+        point = installed.get(spec) or (EntryPoint(spec, spec, group) if ":" in spec and ".py:" not in spec else None)
         try:
             if point is None:
                 raise ImportError("not installed here")
-            panels += [panel for panel in point.load().panels if panel not in panels]
+            plugin = point.load()
+            own = plugin.panels if group == GROUP else getattr(plugin, "panels", ())
+            panels += [panel for panel in own if panel not in panels]
         except (ImportError, AttributeError) as error:
-            notes.append(f"No panels of the diagnostic {spec} ({error}); its metrics are drawn by area.")
+            notes.append(f"No panels of the {kind} {spec} ({error}); its metrics are drawn by area.")
     return panels, notes
 
 
