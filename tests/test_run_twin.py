@@ -108,7 +108,10 @@ LAGS = {
     "synchronous": (),
     "one batch ahead": ("rollouts.max_lag=1",),
     "two engines, two batches ahead": ("rollouts.max_lag=2", "rollouts.engines=2"),
-    "two updates a batch": ("training.updates_per_rollout=2", "training.old_logprobs=recompute"),
+    "two updates a batch, prompts by difficulty": (
+        *("training.updates_per_rollout=2", "training.old_logprobs=recompute", "admission.zero_variance=drop"),
+        "curriculum={use: 'curricula.difficulty:Difficulty', probe_every: 3}",
+    ),
 }
 
 
@@ -129,6 +132,7 @@ def test_resume_is_bit_equal(runs, tmp_path, overrides):
         trained(whole)[columns].reset_index(drop=True), trained(resumed)[columns].reset_index(drop=True)
     )
     assert [event.name for event in load_run(resumed).events].count("resumed") == 1
+    pd.testing.assert_frame_equal(load_run(whole).curriculum(), load_run(resumed).curriculum())
 
 
 def test_a_lag_is_what_it_says(runs):

@@ -25,7 +25,7 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "format": "In which forms the answers are written.",
     "shortcut": "Whether reward is earned without the work.",
     "length": "How long the completions are.",
-    "curriculum": "Which groups entered the batch.",
+    "curriculum": "Which prompts are drawn, and which groups entered the batch.",
     "prompts": "Prompts that never became tasks.",
     "eval": "Held-out evaluation.",
     "throughput": "How fast the run goes.",
