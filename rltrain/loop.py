@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import actions, advantages, batch, blame, gate, recording, steps
+from rltrain import actions, advantages, batch, gate, recording, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -31,6 +31,7 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
         groups = advantages.assign(
             groups, run.weights, scale=config.advantages.scale, combine=config.advantages.combine
         )
+        groups = steps.guard(run, groups)
         groups = steps.credit(run, groups, version=step)
         old = steps.old_logprobs(run, groups)
         for update in steps.updates(groups, config.training.updates_per_rollout):
@@ -59,8 +60,7 @@ def collect(run: Run, version: int) -> list[Group]:
         if not groups:
             run.progress.requested.popleft()
         run.collector.release(tickets)
-        with blame.curriculum(config.curriculum, "observe"):
-            run.curriculum.observe(found)
+        steps.observe(run, found)
         groups += [steps.admitted(run, group) for group in found]
         missing = wanted - sum(group.admitted for group in groups)
         room = int(config.admission.max_factor * wanted) - len(groups)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from rltrain import advantages, diagnose
 from rltrain import credit as planning
-from rltrain import diagnose
 from rltrain.correction import drift_metrics
 from rltrain.records import jsonl, load_run
 from rltrain.run import Run
@@ -53,6 +53,8 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     }
     if run.config.advantages.hicra is not None:
         metrics["plan/credit"] = planning.effect(groups)
+    if run.config.advantages.guard is not None:
+        metrics |= advantages.withheld(groups)
     metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rltrain.config import Config
 from rltrain.credit import Guard
+from rltrain.rare import PassRates
 from rltrain.types import Completion, Curriculum, Diagnostic, Event, Task, Ticket
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Progress:
     tokens: int = 0  # completion tokens trained
     best: tuple[float, int] | None = None  # (held-out outcome, step)
     bound: float | None = None  # of the parity gate, measured at the start
+    pass_rates: PassRates = dataclasses.field(default_factory=PassRates)  # of the rare-success guard
     guard: Guard = dataclasses.field(default_factory=Guard)  # of planning-focused credit
     settings: dict[str, float] = dataclasses.field(default_factory=dict)  # of the trainer, as actions changed them
 

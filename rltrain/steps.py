@@ -93,6 +93,23 @@ def training_sampling(run: Run) -> Sampling:
     return Sampling(s.temperature, s.top_p, s.top_k, s.max_completion_length, tuple(s.stop))
 
 
+def observe(run: Run, groups: Sequence[Group]) -> None:
+    """Let the curriculum learn from groups, and the rare-success guard where there is one."""
+    with blame.curriculum(run.config.curriculum, "observe"):
+        run.curriculum.observe(groups)
+    if run.config.advantages.guard is not None:
+        run.progress.pass_rates.observe(groups, run.config.advantages.guard.half_life)
+
+
+def guard(run: Run, groups: list[Group]) -> list[Group]:
+    """The groups without the push of lucky hits, where that is asked for."""
+    spec = run.config.advantages.guard
+    if spec is None:
+        return groups
+    lucky = {group.ticket for group in groups if run.progress.pass_rates.lucky(group, spec)}
+    return advantages.withhold(groups, lucky, spec.cap)
+
+
 def admitted(run: Run, group: Group) -> Group:
     """The group with the verdict of the outcome rule, the curriculum and its gates."""
     reason = None

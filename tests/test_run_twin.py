@@ -110,7 +110,7 @@ LAGS = {
     "two engines, two batches ahead": ("rollouts.max_lag=2", "rollouts.engines=2"),
     "two updates a batch, prompts by difficulty": (
         *("training.updates_per_rollout=2", "training.old_logprobs=recompute", "admission.zero_variance=drop"),
-        "curriculum={use: 'curricula.difficulty:Difficulty', probe_every: 3}",
+        *("curriculum={use: 'curricula.difficulty:Difficulty', probe_every: 3}", "advantages.guard={min_visits: 1}"),
     ),
 }
 
@@ -132,6 +132,9 @@ def test_resume_is_bit_equal(runs, tmp_path, overrides):
         trained(whole)[columns].reset_index(drop=True), trained(resumed)[columns].reset_index(drop=True)
     )
     assert [event.name for event in load_run(resumed).events].count("resumed") == 1
+    withheld = [files.metrics.get("advantage/withheld") for files in (load_run(whole), load_run(resumed))]
+    assert (withheld[0] is None) != ("advantages.guard={min_visits: 1}" in overrides)
+    assert withheld[0] is None or withheld[0].equals(withheld[1])
     pd.testing.assert_frame_equal(load_run(whole).curriculum(), load_run(resumed).curriculum())
 
 

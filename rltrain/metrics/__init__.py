@@ -16,6 +16,7 @@ from rltrain.metrics.metric import Metric
 
 AREAS: Mapping[str, str] = MappingProxyType({
     "reward": "What the rewards said about the completions of a step.",
+    "advantage": "What the rare-success guard withheld.",
     "loss": "The optimizer step.",
     "drift": "How far the policy that sampled is from the policy that is trained.",
     "entropy": "How undecided the policy is, on planning and on execution tokens.",

@@ -27,6 +27,11 @@ LEARNING = (
     Metric("reward/zero_variance_all", "share", "The same over all sampled groups, rejected ones included.",
            "as reward/zero_variance, over all groups", "reward diagnostic"),
 
+    Metric("advantage/lucky_groups", "groups", "Trained groups whose few successes count as luck (advantages.guard).",
+           "groups of which some positive advantage was withheld", "loop"),
+    Metric("advantage/withheld", "share", "Positive advantage withheld from lucky hits.",
+           "what the cap took / sum of positive advantages before it, trained groups", "loop"),
+
     Metric("loss/total", "loss", "The loss the optimizer minimised. Its level says little; a jump says much.",
            "TRL's loss of the configured type", "trainer"),
     Metric("loss/clip_frac", "share", "Tokens whose ratio is clipped; 0 by construction with one update per batch.",
