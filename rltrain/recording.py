@@ -49,6 +49,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         "throughput/samples": float(len(tokens)),
         "curriculum/kept": float(sum(g.admitted for g in groups)),
         "curriculum/rejected": float(sum(not g.admitted for g in groups)),
+        "curriculum/left_over": float(len(run.progress.judged)),
         "prompts/dropped": float(run.office.dropped),
     }
     if run.config.advantages.hicra is not None:

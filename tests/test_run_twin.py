@@ -111,6 +111,7 @@ LAGS = {
     "two updates a batch, prompts by difficulty": (
         *("training.updates_per_rollout=2", "training.old_logprobs=recompute", "admission.zero_variance=drop"),
         *("curriculum={use: 'curricula.difficulty:Difficulty', probe_every: 3}", "advantages.guard={min_visits: 1}"),
+        "admission.oversample=1.5",
     ),
 }
 

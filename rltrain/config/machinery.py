@@ -171,8 +171,10 @@ class Admission(Section):
 
     zero_variance: Literal["keep", "drop"] = "keep"
     """Groups whose outcomes are all equal carry no signal: `drop` samples others instead."""
+    oversample: float = Field(1.0, ge=1)
+    """Groups asked for at once, as a multiple of those a batch lacks; accepted ones left over enter the next batch."""
     max_factor: float = Field(3.0, ge=1)
-    """Groups sampled per step, at most, as a multiple of `prompts_per_step`."""
+    """Groups judged per batch, at most, as a multiple of its groups; what was accepted is trained, also if too few."""
     max_errors: float = Field(0.5, gt=0, le=1)
     """Share of failed scores in a step above which the run checkpoints and stops."""
 

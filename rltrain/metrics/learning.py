@@ -8,6 +8,8 @@ from rltrain.metrics.metric import Metric
 LEARNING = (
     Metric("reward/mean", "reward", "Mean total reward of the trained completions.",
            "sum of total / number scored; total = sum over rewards of weight x value", "reward diagnostic"),
+    Metric("reward/mean_all", "reward", "Mean total reward of all sampled completions, rejected groups included.",
+           "sum of total / number scored", "reward diagnostic"),
     Metric("reward/outcome", "share", "Mean task result of the trained completions: the figure to judge a run by.",
            "sum of outcome / number with an outcome", "reward diagnostic"),
     Metric("reward/outcome_all", "share", "Mean task result of all sampled completions, rejected groups included.",

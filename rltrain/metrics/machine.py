@@ -10,6 +10,8 @@ MACHINE = (
            "number admitted", "loop"),
     Metric("curriculum/rejected", "groups", "Groups that were sampled and not trained (@ reason).",
            "number not admitted", "loop"),
+    Metric("curriculum/left_over", "groups", "Groups accepted beyond the batch; the next batch trains them.",
+           "number accepted and not trained yet", "loop"),
     Metric("curriculum/too_hard", "groups", "Groups in which no completion had any success.",
            "groups with max outcome = 0", "loop"),
     Metric("curriculum/unknown", "prompts", "Prompts of which too little is known yet.",
