@@ -30,6 +30,12 @@ MACHINE = (
            "mean of pass rate - posterior mean before, fading by 0.9 a group", "difficulty curriculum"),
     Metric("curriculum/lag", "groups", "Groups asked for after a prompt and before its result was known.",
            "mean, fading by 0.9 a group", "difficulty curriculum"),
+    Metric("curriculum/share", "share", "Share of a source in all that was drawn (@ source).",
+           "draws of the source / draws, since the start", "mixture curriculum"),
+    Metric("curriculum/gap", "groups", "Longest gap between two draws of a source (@ source).",
+           "largest distance since the start", "mixture curriculum"),
+    Metric("curriculum/stage", "stage", "The stage that is open, from 1.",
+           "1 + stages that ended", "staged curriculum"),
     Metric("prompts/dropped", "prompts", "Prompts over max_prompt_length, dropped so far.",
            "count since the start", "tasks"),
 
