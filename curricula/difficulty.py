@@ -46,10 +46,11 @@ class Difficulty:
 
     `low`, `high`, `confidence`, `min_visits`: a prompt is too hard once P(pass rate < low) exceeds the
     confidence after that many groups, too easy once P(pass rate > high) does. `half_life` (steps) and `memory`
-    (completions) bound how long evidence counts. `explore` is the share of a batch for prompts that are
-    unknown, `probe` the largest share for set-aside ones, tried again every `probe_every` steps, then 2, 4, 8
-    times that, or at once when related prompts improve. `when_empty`: with nothing learnable or unknown left,
-    `probe` what is set aside before its time, or `widen` to all prompts alike.
+    (completions) bound how long evidence counts. `explore` is the least share of a batch for unknown prompts,
+    which grows to the share of first tries that had successes and failures; `probe` is the largest share for
+    set-aside ones, tried again every `probe_every` steps, then 2, 4, 8 times that, or at once when related
+    prompts improve. `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its
+    time, or `widen` to all prompts alike.
     """
 
     panels = PANELS
@@ -168,7 +169,7 @@ class Difficulty:
         if not unknown and not learnable:
             return self._without(n, rng)
         left = n - len(probes)
-        explore = min(unknown, rounded(self._explore * left, rng))
+        explore = min(unknown, rounded(max(self._explore, self._tally.yield_) * left, rng))
         most = max(1, learnable // 2) if unknown else left  # a small pool rests while there is other work
         learn = self._draw(Pool.LEARNABLE, min(most, left - explore), rng)
         explored = self._draw(Pool.UNKNOWN, left - len(learn), rng)
@@ -225,7 +226,9 @@ class Difficulty:
         beliefs, outcomes = self._beliefs, group.outcomes
         good, version = float(sum(outcomes)), max(c.policy_version for c in group.completions)
         surprise = beliefs.learn(row, good, len(outcomes) - good, version)
-        if surprise is not None:
+        if surprise is None:
+            self._tally.first(0 < good < len(outcomes))
+        else:
             self._tally.compared(surprise)
         mixed = beliefs.successes[row] > 0 and beliefs.failures[row] > 0
         posterior = beliefs.posterior(row)

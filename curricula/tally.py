@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-FADE = 0.9  # of a running mean, with each group
+FADE, SLOW = 0.9, 0.98  # of a running mean, with each group
 MUTE = 8  # groups of a relation without any outcome, after which a person is told
 
 
@@ -20,6 +20,7 @@ class Tally:
         self._flow: Counter[str] = Counter()
         self._surprise = np.zeros(2)  # faded sum and weight
         self._lag = np.zeros(2)
+        self._mixed = np.zeros(2)  # first tries with successes and failures, and all of them
         self._mute = np.zeros(relations, np.int64)  # groups without an outcome; -1 once there was one, or it was told
 
     def answered(self, relation: int, lag: int, outcomes: bool) -> bool:
@@ -36,6 +37,15 @@ class Tally:
         """A prompt's pass rate less what was expected of it."""
         self._surprise = FADE * self._surprise + (surprise, 1.0)
 
+    def first(self, mixed: bool) -> None:
+        """A prompt was tried for the first time; whether it had successes and failures."""
+        self._mixed = SLOW * self._mixed + (mixed, 1.0)
+
+    @property
+    def yield_(self) -> float:
+        """Share of first tries that were mixed, of late: what an unknown prompt is worth."""
+        return float(self._mixed[0] / (self._mixed[1] + 1.0))
+
     def moved(self, was: str, now: str) -> None:
         """A prompt changed its pool."""
         self._flow[f"{was}_to_{now}"] += 1
@@ -50,7 +60,7 @@ class Tally:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all counts."""
-        arrays = {name: getattr(self, name).copy() for name in ("_surprise", "_lag", "_mute")}
+        arrays = {name: getattr(self, name).copy() for name in ("_surprise", "_lag", "_mixed", "_mute")}
         return {"empty": self.empty, "flow": dict(self._flow), "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any], *, same: bool) -> None:

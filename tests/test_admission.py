@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from learners import Columns, answered
 from tiny import config
 
+from benchmarks.learners import Columns, answered
 from curricula.uniform import Uniform
 from rltrain import admission, loop
 from rltrain.config import CurriculumSpec

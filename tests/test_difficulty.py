@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from learners import Columns, answered, number, tried
 
+from benchmarks.learners import Columns, answered, number, tried
 from curricula.beliefs import Beliefs
 from curricula.difficulty import Difficulty
 from curricula.relations import relations
@@ -119,7 +119,7 @@ def test_no_prompt_is_set_aside_after_one_group_that_fails():
 def test_where_all_is_learnable_all_is_drawn():
     curriculum = Difficulty(Columns(["a"] * 40), seed=0)
     counts = Counter(np.concatenate(course(curriculum, lambda i: LEARNABLE, 100)).tolist())
-    assert len(counts) == 40 and max(counts.values()) < 5 * min(counts.values())
+    assert len(counts) == 40 and min(counts.values()) >= 4 and max(counts.values()) <= 60
 
 
 def test_quarantine_is_probed_less_and_less_and_left_on_success():

@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from learners import Columns, number, tried
 
+from benchmarks.learners import Columns, number, tried
 from curricula.difficulty import Difficulty
 from curricula.mixture import Mixture, shares
 from rltrain import build

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from learners import Columns, answered
 
+from benchmarks.learners import Columns, answered
 from rltrain.advantages import assign, withheld, withhold
 from rltrain.config import Config, RareSuccess
 from rltrain.rare import PassRates

@@ -6,8 +6,8 @@ import pickle
 
 import numpy as np
 import pytest
-from learners import Columns, tried
 
+from benchmarks.learners import Columns, tried
 from curricula.plateau import trend
 from curricula.staged import Staged
 

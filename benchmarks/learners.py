@@ -1,4 +1,4 @@
-"""Tasks and learners made of numbers, for the tests and benchmarks of curricula: no model, no text."""
+"""Tasks and learners made of numbers, for the benchmarks and tests of curricula: no model, no text."""
 
 from __future__ import annotations
 
