@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         "curriculum/left_over": float(len(run.progress.judged)),
         "prompts/dropped": float(run.office.dropped),
     }
+    refused = Counter(str(group.reject_reason) for group in groups if not group.admitted)
+    metrics |= {f"curriculum/rejected@{reason}": float(count) for reason, count in sorted(refused.items())}
     if run.config.advantages.hicra is not None:
         metrics["plan/credit"] = planning.effect(groups)
     if run.config.advantages.guard is not None:

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import curriculum_calibration as calibration
 from benchmarks import curriculum_gain as gain
 from benchmarks import curriculum_harm as harm
+from benchmarks import curriculum_rare as rare
 
 
 def test_the_curriculum_reaches_the_target_with_fewer_completions():
@@ -39,3 +40,24 @@ def test_the_guard_keeps_the_control_where_hard_prompts_alone_lose_it(monkeypatc
     monkeypatch.setattr(harm, "SET", 48)
     plain, guarded = (harm.harmed(s, 0) for s in harm.SETTINGS if s.name in ("hard only", "hard only, guard"))
     assert guarded["control"] > plain["control"] and guarded["withheld"] > 0.3 and plain["withheld"] == 0
+
+
+def test_the_formula_gives_the_papers_widths():
+    assert [rare.formula(factor) for factor in (1, 2, 4)] == [12, 8, 5]
+
+
+def test_bunched_draws_are_as_many_as_even_ones():
+    weights = rare.FREQUENCY | {rare.RARE: sum(list(rare.FREQUENCY.values())[:-1]) / (rare.BATCH - 1)}
+    even = list(rare.drawn(rare.mixture(weights=weights), 200))
+    bunched = list(rare.bunched(iter(even)))
+    counts = [sum((batch == rare.TASKS - 1).sum() for batch in batches) for batches in (even, bunched)]
+    assert counts == [200, 200] and sum((batch == rare.TASKS - 1).any() for batch in bunched) == 2
+
+
+def test_a_floor_keeps_what_is_lost_without():
+    weights = rare.FREQUENCY | {rare.RARE: 0.01}
+    kept = [
+        rare.learned(rare.drawn(rare.mixture(weights=weights, **floor), 1500), 14, 0)
+        for floor in ({}, {"floors": {rare.RARE: 0.06}})
+    ]
+    assert kept[0] < 0.1 and kept[1] > 0.9

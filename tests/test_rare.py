@@ -28,18 +28,18 @@ def assigned(group, scale="group"):
 
 
 def test_a_lucky_hit_on_a_prompt_known_to_be_near_impossible_is_guarded():
-    rates, last = seen(*[MISS] * 5, HIT)
+    rates, last = seen(*[MISS] * 7, HIT)
     assert rates.lucky(last, GUARD)
 
 
 @pytest.mark.parametrize(
     ("outcomes", "why"),
     [
-        ([*[MISS] * 4, HIT], "too few visits"),
-        ([*[MISS] * 5, MISS], "nothing to withhold"),
-        ([*[MISS] * 5, [1.0, 1.0, *[0.0] * 6]], "enough successes"),
-        ([*[[1.0, 1.0, 1.0, *[0.0] * 5]] * 5, HIT], "a pass rate that is not below the bound"),
-        ([*[MISS] * 5, [None] * 8], "no outcome"),
+        ([*[MISS] * 6, HIT], "too few visits"),
+        ([*[MISS] * 7, MISS], "nothing to withhold"),
+        ([*[MISS] * 7, [1.0, 1.0, *[0.0] * 6]], "enough successes"),
+        ([*[[1.0, 1.0, 1.0, *[0.0] * 5]] * 7, HIT], "a pass rate that is not below the bound"),
+        ([*[MISS] * 7, [None] * 8], "no outcome"),
     ],
 )
 def test_what_is_not_guarded(outcomes, why):
@@ -48,7 +48,7 @@ def test_what_is_not_guarded(outcomes, why):
 
 
 def test_evidence_is_the_prompts_own_so_that_a_cold_start_is_never_guarded():
-    rates, _ = seen(*[MISS] * 50)
+    rates, _ = seen(*[MISS] * 70)
     fresh = answered(OTHER, HIT, 50, 99)
     rates.observe([fresh], GUARD.half_life)
     assert not rates.lucky(fresh, GUARD)

@@ -10,7 +10,7 @@ from synthetic import run
 
 from diagnostics.report.figures import figures
 from diagnostics.report.html import write_report
-from diagnostics.report.panels import by_area, panels_of
+from diagnostics.report.panels import CURRICULA, by_area, panels_of
 from diagnostics.report.series import LIMIT, curves, stems_of
 from diagnostics.report.summary import evaluations, sentences
 from rltrain.metrics import METRICS, stem
@@ -136,6 +136,19 @@ def test_panels_come_from_the_diagnostics_of_the_config():
     names = [panel.title for panel in panels]
     assert names[0] == "Planning and execution entropy" and "Reward and outcome" in names
     assert len(names) == len(set(names)) and len(notes) == 2 and "nope" in notes[0]
+
+
+def test_curricula_may_have_panels_too():
+    panels, notes = panels_of(["curricula.difficulty:Difficulty", "curricula.uniform:Uniform"], CURRICULA)
+    assert [panel.title for panel in panels][:2] == ["Pools", "Flow between the pools"] and notes == []
+    _, notes = panels_of(["nope"], CURRICULA)
+    assert "the curriculum nope" in notes[0]
+
+
+def test_the_curricula_of_a_config_are_found_nested(tmp_path):
+    text = "curriculum: {use: staged, inner: {use: mixture, inner: {use: difficulty}}, gates: [{use: mine}]}\n"
+    assert load_run(run(tmp_path / "a", config=text).path).curricula == ["staged", "mixture", "difficulty", "mine"]
+    assert load_run(run(tmp_path / "b", config="curriculum: 3\n").path).curricula == []
 
 
 def test_what_no_panel_drew_is_drawn_by_area():

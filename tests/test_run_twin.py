@@ -220,6 +220,8 @@ def test_groups_without_variance_are_replaced_not_trained(runs):
     spread = rows[rows.admitted].groupby(["step", "group"]).outcome.agg(lambda x: x.max() - x.min())
     assert (spread > 0).all()
     assert rejected.train_logprob.isna().all()
+    refused = load_run(run).metrics["curriculum/rejected@zero variance in outcome"].sum()
+    assert refused == len(rejected.groupby(["step", "group"]))
     assert (load_run(run).metrics.set_index("step").loc[1:, "curriculum/kept"] == 4).all()
 
 

@@ -143,7 +143,7 @@ class RareSuccess(Section):
     """Pass rate below which a hit counts as luck. Default: 2 / num_generations."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Posterior probability that the pass rate is below it."""
-    min_visits: int = Field(6, ge=1)
+    min_visits: int = Field(8, ge=1)
     """Groups of the prompt, this one included, before it may be guarded."""
     min_successes: float = Field(2, gt=0)
     """A group with this many successes is never guarded."""
