@@ -15,11 +15,11 @@ class RewardDiagnostic:
     panels: Sequence[Panel] = (
         Panel(
             "Reward and outcome",
-            ("reward/mean", "reward/outcome", "reward/outcome_all"),
+            ("reward/mean", "reward/mean_all", "reward/outcome", "reward/outcome_all"),
             "line",
             "Outcome is the task result, reward adds the shaping. Both should rise together: a reward that rises "
-            "while the outcome does not is being gamed. Outcome over all samples parts from the outcome of the "
-            "trained ones where groups are filtered.",
+            "while the outcome does not is being gamed. Over all samples they part from those of the trained ones "
+            "where groups are filtered.",
         ),
         Panel(
             "Single rewards",
@@ -76,6 +76,7 @@ def _of_groups(groups: Sequence[Group]) -> dict[str, float]:
     errors = sum(score.error is not None for score in scores)
     metrics = {
         "reward/mean": _ratio(sum(map(sum, totals)), count),
+        "reward/mean_all": _ratio(sum(score.total for score in scores if score.error is None), len(scores) - errors),
         "reward/std": _root(_ratio(squares, count)),
         "reward/outcome": _outcome(trained),
         "reward/outcome_all": _outcome(groups),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -37,6 +37,33 @@ def assign(
     rewards = [totals(group.scores) for group in groups]
     spread = batch_std(rewards) if scale == "batch" else None
     return [_with(group, normalize(row, scale, spread)) for group, row in zip(groups, rewards, strict=True)]
+
+
+def withhold(groups: Sequence[Group], lucky: Collection[int], cap: float) -> list[Group]:
+    """The groups, those with these tickets keeping no positive advantage above `cap`; negative ones stay.
+
+    The baseline becomes the one that explains the value left; the group says how much was withheld.
+    """
+    return [_capped(group, cap) if group.ticket in lucky else group for group in groups]
+
+
+def _capped(group: Group, cap: float) -> Group:
+    over = [max(0.0, a.value - cap) for a in group.advantages]
+    kept = [
+        Advantage(a.value - o, a.baseline + o * a.scale, a.scale) for a, o in zip(group.advantages, over, strict=True)
+    ]
+    return dataclasses.replace(_with(group, kept), withheld=sum(over))
+
+
+def withheld(groups: Sequence[Group]) -> dict[str, float]:
+    """advantage/* of the admitted groups: how much of the positive advantage was withheld, in how many groups."""
+    trained = [group for group in groups if group.admitted]
+    taken = sum(group.withheld for group in trained)
+    left = sum(max(0.0, a.value) for group in trained for a in group.advantages)
+    return {
+        "advantage/lucky_groups": float(sum(group.withheld > 0 for group in trained)),
+        "advantage/withheld": taken / (taken + left) if taken else 0.0,
+    }
 
 
 def totals(scores: Sequence[Score]) -> np.ndarray:

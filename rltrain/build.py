@@ -235,12 +235,17 @@ def engine_specs(config: Config, route: str = "store") -> list[Any]:
 
 
 def build_curriculum(spec: CurriculumSpec, table: TaskTable, seed: int) -> tuple[Curriculum, list[Curriculum]]:
-    """The curriculum with what it nests, and its gates."""
+    """The curriculum, which builds what it nests, and its gates."""
     factory = plugins.resolve(spec.use, "rltrain.curricula")
     plugins.bind(factory, spec.args, given=("tasks", "seed", "inner"))
-    inner = build_curriculum(spec.inner, table, seed)[0] if spec.inner else None
+    inner = partial(_nested, spec.inner) if spec.inner else None
     gates = [build_curriculum(gate, table, seed)[0] for gate in spec.gates]
     return factory(table, seed=seed, inner=inner, **spec.args), gates
+
+
+def _nested(spec: CurriculumSpec, tasks: TaskTable, *, seed: int) -> Curriculum:
+    """A curriculum over a part of the tasks; its gates count only where they are given outermost."""
+    return build_curriculum(spec, tasks, seed)[0]
 
 
 def spread(table: TaskTable, count: int) -> list[Task]:

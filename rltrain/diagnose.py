@@ -143,7 +143,7 @@ def _config(path: Path, notes: dict[str, int]) -> Config | None:
 def _diagnostics(
     of_run: Sequence[PluginSpec], also: Sequence[str], lent: Mapping[str, Any], notes: dict[str, int]
 ) -> dict[str, Diagnostic]:
-    """By name: the usual ones, with the run's arguments where it has some; its own; those asked for. ValueError for these."""
+    """By name: the usual, with the run's arguments if any; its own; those asked for. ValueError for these."""
     from rltrain import plugins
 
     specs = {name: PluginSpec(use=name) for name in DIAGNOSTICS} | {spec.use: spec for spec in of_run}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import actions, advantages, batch, blame, forced, gate, recording, steps
+from rltrain import actions, admission, advantages, batch, forced, gate, recording, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -26,11 +26,13 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
         gate.check(run, step)
         run.faults.strike(step + 1, run.pool)
         while len(progress.requested) <= config.rollouts.max_lag and progress.requests_left(config):
-            progress.requested.append(steps.request(run, config.groups_per_rollout, version=step))
+            asked = admission.at_first(config, len(progress.judged))
+            progress.requested.append(steps.request(run, asked, version=step))
         groups = collect(run, version=step)
         groups = advantages.assign(
             groups, run.weights, scale=config.advantages.scale, combine=config.advantages.combine
         )
+        groups = steps.guard(run, groups)
         groups = steps.credit(run, groups, version=step)
         old = steps.old_logprobs(run, groups)
         for update in steps.updates(groups, config.training.updates_per_rollout):
@@ -49,26 +51,23 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def collect(run: Run, version: int) -> list[Group]:
-    """The oldest requested groups, judged by the curriculum, with others in place of those not admitted."""
-    config, wanted = run.config, run.config.groups_per_rollout
-    groups: list[Group] = []
-    tickets = run.progress.requested[0]
+    """A batch: groups accepted earlier and left over, the oldest requested, others in place of those refused."""
+    config, progress = run.config, run.progress
     while True:
+        tickets = progress.requested[0]
         with run.stages("rollout"):
             found = run.collector.gather(tickets)
         steps.check_errors(run, found)
-        if not groups:
-            run.progress.requested.popleft()
+        progress.requested.popleft()
         run.collector.release(tickets)
-        with blame.curriculum(config.curriculum, "observe"):
-            run.curriculum.observe(found)
-        groups += [steps.admitted(run, group) for group in found]
-        missing = wanted - sum(group.admitted for group in groups)
-        room = int(config.admission.max_factor * wanted) - len(groups)
-        if missing <= 0 or room <= 0:
+        steps.observe(run, found)
+        progress.judged += [admission.admitted(run, group) for group in found]
+        more = admission.missing(config, progress.judged)
+        if not more:
             run.rest()
-            return steps.enough(run, groups, version)
-        tickets = steps.request(run, min(missing, room), version)
+            groups, progress.judged = admission.split(progress.judged, config.groups_per_rollout)
+            return admission.enough(run, groups, version)
+        progress.requested.appendleft(steps.request(run, more, version))
 
 
 def follow(run: Run) -> Iterator[dict[str, Any]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
+from collections import Counter
+from typing import Any
 
 import numpy as np
 
+from rltrain import advantages, diagnose
 from rltrain import credit as planning
-from rltrain import diagnose
 from rltrain.correction import drift_metrics
 from rltrain.records import jsonl, load_run
 from rltrain.run import Run
-from rltrain.types import Event, Group, StepRecord, TokenArrays
+from rltrain.types import Accountable, Event, Group, StepRecord, TokenArrays
 
 TRL_NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
     "clip_ratio/region_mean": "loss/clip_frac",
@@ -47,16 +50,22 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         "throughput/samples": float(len(tokens)),
         "curriculum/kept": float(sum(g.admitted for g in groups)),
         "curriculum/rejected": float(sum(not g.admitted for g in groups)),
+        "curriculum/left_over": float(len(run.progress.judged)),
         "prompts/dropped": float(run.office.dropped),
     }
+    refused = Counter(str(group.reject_reason) for group in groups if not group.admitted)
+    metrics |= {f"curriculum/rejected@{reason}": float(count) for reason, count in sorted(refused.items())}
     if run.config.advantages.hicra is not None:
         metrics["plan/credit"] = planning.effect(groups)
+    if run.config.advantages.guard is not None:
+        metrics |= advantages.withheld(groups)
     metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)
         for diagnostic in run.diagnostics:
             metrics |= diagnostic.observe(seen)  # into the record's own, where the next diagnostic finds them
     report_losses(run, step)
+    account(run, step)
     times = run.stages.take()
     times["time/step_s"] = math.fsum(times.values())
     times |= run.gradients.cost()  # inside time/train_s
@@ -69,6 +78,17 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})
     run.tracker.log(step, metrics)
     run.console.step(step, metrics)
+
+
+def account(run: Run, step: int) -> None:
+    """Write down what the curriculum and its gates decided since the last step, and their events."""
+    rows: list[dict[str, Any]] = []
+    for judge in (run.curriculum, *run.gates):
+        if isinstance(judge, Accountable):
+            rows += [{"step": step} | row for row in judge.decisions()]
+            for event in judge.events():
+                run.event(dataclasses.replace(event, step=step))
+    run.directory.write_curriculum(step, rows)
 
 
 def diagnosis(run: Run) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from rltrain.config import Config
 from rltrain.credit import Guard
-from rltrain.types import Completion, Curriculum, Diagnostic, Event, Task, Ticket
+from rltrain.rare import PassRates
+from rltrain.types import Completion, Curriculum, Diagnostic, Event, Group, Task, Ticket
 
 if TYPE_CHECKING:
     from rltrain.channel import Channel
@@ -34,10 +35,12 @@ class Progress:
 
     rollouts: int = 0  # rollout batches trained
     requested: deque[list[Ticket]] = dataclasses.field(default_factory=deque)  # asked for, not yet trained
+    judged: list[Group] = dataclasses.field(default_factory=list)  # of the next batch: refused, or accepted and kept
     evaluations: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)  # step -> key -> outcomes
     tokens: int = 0  # completion tokens trained
     best: tuple[float, int] | None = None  # (held-out outcome, step)
     bound: float | None = None  # of the parity gate, measured at the start
+    pass_rates: PassRates = dataclasses.field(default_factory=PassRates)  # of the rare-success guard
     guard: Guard = dataclasses.field(default_factory=Guard)  # of planning-focused credit
     settings: dict[str, float] = dataclasses.field(default_factory=dict)  # of the trainer, as actions changed them
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -17,8 +16,6 @@ from rltrain import evaluate as held_out
 from rltrain.batch import Row
 from rltrain.run import Run
 from rltrain.types import Event, Group, Sampling, Task, Ticket
-
-EQUAL, FAILED = "zero variance in outcome", "all scores failed"  # reasons against a group that are the loop's own
 
 
 class TooManyErrors(RuntimeError):
@@ -61,6 +58,8 @@ def publish(run: Run, version: int) -> None:
 def request(run: Run, count: int, version: int) -> list[Ticket]:
     """Tickets for `count` tasks of the curriculum, on their way to the engines."""
     tickets: list[Ticket] = []
+    if not count:
+        return tickets
     sampling = training_sampling(run)
     for _ in range(100):
         tasks = _sampled(run, count - len(tickets))
@@ -93,47 +92,21 @@ def training_sampling(run: Run) -> Sampling:
     return Sampling(s.temperature, s.top_p, s.top_k, s.max_completion_length, tuple(s.stop))
 
 
-def admitted(run: Run, group: Group) -> Group:
-    """The group with the verdict of the outcome rule, the curriculum and its gates."""
-    reason = None
-    if group.scores and all(score.error for score in group.scores):
-        reason = FAILED
-    elif run.config.admission.zero_variance == "drop" and advantages.zero_variance(group):
-        reason = EQUAL
-    spec = run.config.curriculum
-    for judge, of_judge in zip((run.curriculum, *run.gates), (spec, *spec.gates), strict=True):
-        if reason is None:
-            with blame.curriculum(of_judge, "admit"):
-                reason = judge.admit(group)
-    return collect.admit(group, reason)
+def observe(run: Run, groups: Sequence[Group]) -> None:
+    """Let the curriculum learn from groups, and the rare-success guard where there is one."""
+    with blame.curriculum(run.config.curriculum, "observe"):
+        run.curriculum.observe(groups)
+    if run.config.advantages.guard is not None:
+        run.progress.pass_rates.observe(groups, run.config.advantages.guard.half_life)
 
 
-def enough(run: Run, groups: list[Group], version: int) -> list[Group]:
-    """At least one group per update is trained; where none was admitted, some are kept, and an event says so."""
-    need = run.config.training.updates_per_rollout
-    have = sum(group.admitted for group in groups)
-    if have < need:
-        reasons = Counter(group.reject_reason for group in groups if not group.admitted)
-        evidence = {"sampled": len(groups), "admitted": have, "reasons": dict(reasons.most_common(5))}
-        run.event(Event(version + 1, "nothing_admitted", "warning", evidence, _admission_advice(run, reasons)))
-        spare = [i for i, group in enumerate(groups) if not group.admitted][: need - have]
-        for i in spare:
-            groups[i] = dataclasses.replace(groups[i], admitted=True, reject_reason=None)
-    return groups
-
-
-def _admission_advice(run: Run, reasons: Iterable[str]) -> str:
-    """What to do about a batch that was refused for these reasons."""
-    known = {
-        EQUAL: "a prompt's outcomes are all equal: easier tasks, more generations, or admission.zero_variance: keep",
-        FAILED: "the rewards failed: see the column `error` of the rollouts",
-    }
-    advice = [said for reason, said in known.items() if reason in reasons]
-    if any(reason not in known for reason in reasons):
-        spec = run.config.curriculum
-        named = ", ".join(repr(judge.use) for judge in (spec, *spec.gates))
-        advice.append(f"the curriculum or a gate refused ({named}): loosen its arguments")
-    return "; ".join(["the step keeps refused groups", *advice])
+def guard(run: Run, groups: list[Group]) -> list[Group]:
+    """The groups without the push of lucky hits, where that is asked for."""
+    spec = run.config.advantages.guard
+    if spec is None:
+        return groups
+    lucky = {group.ticket for group in groups if run.progress.pass_rates.lucky(group, spec)}
+    return advantages.withhold(groups, lucky, spec.cap)
 
 
 def credit(run: Run, groups: list[Group], version: int) -> list[Group]:

@@ -95,6 +95,7 @@ class Group:
     completions: tuple[Completion, ...]  # G of them
     scores: tuple[Score, ...] = ()
     advantages: tuple[Advantage, ...] = ()
+    withheld: float = 0.0  # sum of the positive advantage that the rare-success guard took
     planning: tuple[np.ndarray, ...] = ()  # G masks (T,) bool, from the tagger
     planning_bonus: tuple[np.ndarray, ...] = ()  # G arrays (T,) float32, token-level credit
     entropy_bonus: tuple[float, ...] = ()  # G sizes of credit on tokens of high entropy, given in the forward
@@ -201,7 +202,10 @@ Reward = Callable[..., Any]
 
 @runtime_checkable
 class Curriculum(Protocol):
-    """Chooses tasks and learns from results. Built as `Factory(tasks, *, seed, inner=None, **args)`."""
+    """Chooses tasks and learns from results. Built as `Factory(tasks, *, seed, inner=None, **args)`.
+
+    `inner(tasks, seed=...)` builds the curriculum nested in this one, once for each part of the tasks.
+    """
 
     def sample(self, n: int) -> Sequence[Task]: ...
     def observe(self, groups: Sequence[Group]) -> None: ...
@@ -211,6 +215,14 @@ class Curriculum(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
     def metrics(self) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """What a curriculum may offer besides: its decisions and events since the last call. The loop adds the step."""
+
+    def decisions(self) -> list[dict[str, Any]]: ...
+    def events(self) -> list[Event]: ...
 
 
 @runtime_checkable

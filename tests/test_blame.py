@@ -8,7 +8,7 @@ import pytest
 from synthetic import group
 from tiny import config
 
-from rltrain import steps
+from rltrain import admission, steps
 from rltrain.blame import CurriculumFailed
 from rltrain.config import CurriculumSpec
 from rltrain.run import Progress
@@ -51,7 +51,7 @@ def test_a_curriculum_that_gives_another_number_of_tasks_is_named(run, many, got
 
 def test_an_exception_in_a_curriculum_names_plugin_method_and_line(run):
     with pytest.raises(CurriculumFailed, match=r"odd.py:Odd': admit raised KeyError: 'oops' at .*odd.py:9$"):
-        steps.admitted(run, group(0, (0.0, 1.0)))
+        admission.admitted(run, group(0, (0.0, 1.0)))
 
 
 def test_an_exception_in_a_gate_is_the_gates(run):
@@ -60,7 +60,7 @@ def test_an_exception_in_a_gate_is_the_gates(run):
     run.config = run.config.model_copy(update={"curriculum": outer})
     run.gates, run.curriculum = [run.curriculum], SimpleNamespace(admit=lambda group: None)
     with pytest.raises(CurriculumFailed, match=r"odd\.py:Odd': admit raised"):
-        steps.admitted(run, group(0, (0.0, 1.0)))
+        admission.admitted(run, group(0, (0.0, 1.0)))
 
 
 def refused(reason):
@@ -68,7 +68,7 @@ def refused(reason):
 
 
 def test_nothing_admitted_names_the_reasons_and_advises_on_them(run):
-    kept = steps.enough(run, refused("too hard"), 0)
+    kept = admission.enough(run, refused("too hard"), 0)
     (event,) = run.events
     assert [g.admitted for g in kept] == [True, False]
     assert (event.name, event.evidence) == (
@@ -76,7 +76,7 @@ def test_nothing_admitted_names_the_reasons_and_advises_on_them(run):
         {"sampled": 2, "admitted": 0, "reasons": {"too hard": 2}},
     )
     assert "odd.py:Odd" in event.advice and "zero_variance" not in event.advice
-    steps.enough(run, refused(steps.EQUAL), 0)
+    admission.enough(run, refused(admission.EQUAL), 0)
     assert "admission.zero_variance: keep" in run.events[1].advice and "loosen" not in run.events[1].advice
 
 

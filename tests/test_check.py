@@ -254,3 +254,28 @@ def test_what_check_refuses_makes_no_directory(override, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"epsilon|nobody"):
         launch.train(loaded, "quickstart", resume=None, twin=True, faults=())
     assert list(tmp_path.iterdir()) == []
+
+
+NESTED = {"use": "curricula.staged:Staged", "inner": {"use": "curricula.difficulty:Difficulty"}}
+
+
+def test_nested_curricula_are_built_and_tried():
+    section = one(check.look(settings(curriculum=NESTED)), "curriculum")
+    assert "sample, observe, admit, metrics and its state answer" in told(section)
+    assert "Staged" in told(section) and "Difficulty" in told(section)
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "said"),
+    [
+        ({**NESTED, "stages": ["structured", "creativ"]}, "'creativ', no kind or source"),
+        (
+            {**NESTED, "inner": {"use": "curricula.difficulty:Difficulty", "low": 2}},
+            "low: expected a number from 0 to 1",
+        ),
+        ({"use": "curricula.mixture:Mixture", "weights": {"chain_sum": -1}}, "expected a number at least 0, got -1"),
+        ({"use": "curricula.mixture:Mixture", "weigths": {}}, "did you mean 'weights'"),
+    ],
+)
+def test_a_curriculum_that_cannot_be_is_one_error(curriculum, said):
+    assert said in lines(check.look(settings(curriculum=curriculum)), "error")

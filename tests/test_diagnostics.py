@@ -28,6 +28,7 @@ def test_rejected_groups_count_where_it_says_all():
     step = record(1, group(1, (0.0, 1.0)), group(2, (1.0, 1.0), admitted=False), group(3, (0.0, 0.0), "haiku"))
     metrics = RewardDiagnostic().observe(step)
     assert (metrics["reward/outcome"], metrics["reward/outcome_all"]) == (0.25, 0.5)
+    assert (metrics["reward/mean"], metrics["reward/mean_all"]) == (pytest.approx(0.3), pytest.approx(0.55))
     assert (metrics["reward/zero_variance"], metrics["reward/zero_variance_all"]) == (1 / 2, 2 / 3)
     assert (metrics["reward/outcome@sums"], metrics["reward/outcome@haiku"]) == (0.5, 0.0)
     assert metrics["reward/zero_variance_all@sums"] == 0.5

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rltrain", "rewards", "curricula", "diagnostics")
 PLUGINS = ("rewards", "curricula", "diagnostics")
-FOR_PLUGINS = {"rltrain.types", "rltrain.metrics", "rltrain.records"}
+FOR_PLUGINS = {"rltrain.types", "rltrain.metrics", "rltrain.records", "rltrain.posterior"}
 HEAVY = ("torch", "ray", "vllm", "trl", "wandb", "plotly", "pandas", "transformers", "datasets", "reasoning_gym")
 LIGHT = ("rltrain.cli", "rltrain.config", "rltrain.types", "rltrain.metrics", "rltrain.plugins", "rltrain.tasks")
 RAY = {"rltrain/rollouts/pool.py", "rltrain/scoring_pool.py", "rltrain/distributed.py"}
@@ -28,6 +28,7 @@ MAY_IMPORT = {  # rooms whose neighbours the design names
     "rltrain/judging.py": {"types", "config"},
     "rltrain/scoring.py": {"types", "plugins", "config", "judging"},
     "rltrain/scoring_worker.py": {"types", "config", "judging", "scoring"},
+    "rltrain/posterior.py": set(),
     "rltrain/advantages.py": {"types"},
     "rltrain/batch.py": {"types", "advantages"},
 }

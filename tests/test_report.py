@@ -10,7 +10,7 @@ from synthetic import run
 
 from diagnostics.report.figures import figures
 from diagnostics.report.html import write_report
-from diagnostics.report.panels import by_area, panels_of
+from diagnostics.report.panels import CURRICULA, by_area, panels_of
 from diagnostics.report.series import LIMIT, curves, stems_of
 from diagnostics.report.summary import evaluations, sentences
 from rltrain import cli
@@ -160,6 +160,19 @@ def test_panels_of_a_diagnostic_given_by_its_file_are_drawn(tmp_path, monkeypatc
     assert "A panel of my own" in page.text and "Down is good." in page.text
     for spec in specs[1:]:
         assert f"No panels of the diagnostic {spec}" in page.text
+
+
+def test_curricula_may_have_panels_too():
+    panels, notes = panels_of(["curricula.difficulty:Difficulty", "curricula.uniform:Uniform"], group=CURRICULA)
+    assert [panel.title for panel in panels][:2] == ["Pools", "Flow between the pools"] and notes == []
+    _, notes = panels_of(["nope"], group=CURRICULA)
+    assert "the curriculum nope" in notes[0]
+
+
+def test_the_curricula_of_a_config_are_found_nested(tmp_path):
+    text = "curriculum: {use: staged, inner: {use: mixture, inner: {use: difficulty}}, gates: [{use: mine}]}\n"
+    assert load_run(run(tmp_path / "a", config=text).path).curricula == ["staged", "mixture", "difficulty", "mine"]
+    assert load_run(run(tmp_path / "b", config="curriculum: 3\n").path).curricula == []
 
 
 def test_what_no_panel_drew_is_drawn_by_area():

@@ -108,7 +108,11 @@ LAGS = {
     "synchronous": (),
     "one batch ahead": ("rollouts.max_lag=1",),
     "two engines, two batches ahead": ("rollouts.max_lag=2", "rollouts.engines=2"),
-    "two updates a batch": ("training.updates_per_rollout=2", "training.old_logprobs=recompute"),
+    "two updates a batch, prompts by difficulty": (
+        *("training.updates_per_rollout=2", "training.old_logprobs=recompute", "admission.zero_variance=drop"),
+        *("curriculum={use: 'curricula.difficulty:Difficulty', probe_every: 3}", "advantages.guard={min_visits: 1}"),
+        "admission.oversample=1.5",
+    ),
 }
 
 
@@ -129,6 +133,10 @@ def test_resume_is_bit_equal(runs, tmp_path, overrides):
         trained(whole)[columns].reset_index(drop=True), trained(resumed)[columns].reset_index(drop=True)
     )
     assert [event.name for event in load_run(resumed).events].count("resumed") == 1
+    withheld = [files.metrics.get("advantage/withheld") for files in (load_run(whole), load_run(resumed))]
+    assert (withheld[0] is None) != ("advantages.guard={min_visits: 1}" in overrides)
+    assert withheld[0] is None or withheld[0].equals(withheld[1])
+    pd.testing.assert_frame_equal(load_run(whole).curriculum(), load_run(resumed).curriculum())
 
 
 def test_a_lag_is_what_it_says(runs):
@@ -212,6 +220,8 @@ def test_groups_without_variance_are_replaced_not_trained(runs):
     spread = rows[rows.admitted].groupby(["step", "group"]).outcome.agg(lambda x: x.max() - x.min())
     assert (spread > 0).all()
     assert rejected.train_logprob.isna().all()
+    refused = load_run(run).metrics["curriculum/rejected@zero variance in outcome"].sum()
+    assert refused == len(rejected.groupby(["step", "group"]))
     assert (load_run(run).metrics.set_index("step").loc[1:, "curriculum/kept"] == 4).all()
 
 

@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from diagnostics.report.figures import figures
-from diagnostics.report.panels import Resolve, by_area, installed, panels_of, present
+from diagnostics.report.panels import CURRICULA, Resolve, by_area, installed, panels_of, present
 from diagnostics.report.series import stems_of
 from diagnostics.report.summary import evaluations, sentences
 from rltrain.metrics import METRICS
@@ -25,9 +25,9 @@ def write_report(
 ) -> Path:
     """Write the report of some runs to `out` and return it.
 
-    `panels` are drawn first; by default those of the diagnostics in the runs' configs, which `resolve` finds. Every
-    other declared metric follows by area. ValueError if a path holds no run or `out` is no place for a file, OSError
-    if it cannot be written.
+    `panels` are drawn first; by default those of the diagnostics and curricula in the runs' configs, which `resolve`
+    finds. Every other declared metric follows by area. ValueError if a path holds no run or `out` is no place for a
+    file, OSError if it cannot be written.
     """
     if not runs:
         raise ValueError("report: no run given; expected at least one run directory")
@@ -40,7 +40,8 @@ def write_report(
     notes = [f"{run.name}: {note}" for run in files for note in run.notes]
     if panels is None:
         found, missing = panels_of((spec for run in files for spec in run.diagnostics), resolve)
-        panels, notes = found, notes + missing
+        chosen, absent = panels_of((spec for run in files for spec in run.curricula), resolve, CURRICULA)
+        panels, notes = found + chosen, notes + missing + absent
     jsonl.replace(out, jsonl.clean(_page(files, panels, notes)))
     return out
 

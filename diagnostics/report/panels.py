@@ -9,7 +9,7 @@ from typing import Any
 from rltrain.metrics import AREAS, METRICS, area
 from rltrain.types import Panel
 
-GROUP = "rltrain.diagnostics"
+GROUP, CURRICULA = "rltrain.diagnostics", "rltrain.curricula"
 
 Resolve = Callable[[str, str], Any]
 """A spec and its entry-point group -> the object; ValueError or ImportError where it is not found."""
@@ -23,18 +23,22 @@ def installed(spec: str, group: str) -> Any:
     return next(iter(named), EntryPoint(spec, spec, group)).load()
 
 
-def panels_of(specs: Iterable[str], resolve: Resolve = installed) -> tuple[list[Panel], list[str]]:
-    """The panels of diagnostics given as in the config (`diagnostics: [{use: ...}]`), and notes on those not found.
+def panels_of(specs: Iterable[str], resolve: Resolve = installed, group: str = GROUP) -> tuple[list[Panel], list[str]]:
+    """The panels of diagnostics, or of curricula, given as in the config, and notes on those not found.
 
-    A diagnostic that is not to be had here costs only its panels: its metrics are then drawn by area.
+    One that is not to be had here costs only its panels: its metrics are then drawn by area. A curriculum need not
+    have any.
     """
+    kind = "diagnostic" if group == GROUP else "curriculum"
     panels: list[Panel] = []
     notes: list[str] = []
     for spec in dict.fromkeys(specs):
         try:
-            panels += [panel for panel in resolve(spec, GROUP).panels if panel not in panels]
+            plugin = resolve(spec, group)
+            own = plugin.panels if group == GROUP else getattr(plugin, "panels", ())
+            panels += [panel for panel in own if panel not in panels]
         except (ImportError, AttributeError, ValueError) as error:
-            notes.append(f"No panels of the diagnostic {spec} ({error}); its metrics are drawn by area.")
+            notes.append(f"No panels of the {kind} {spec} ({error}); its metrics are drawn by area.")
     return panels, notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 
 from rltrain.check.verdicts import Section
@@ -30,11 +31,14 @@ def arithmetic(config: Config) -> Section:
     if config.aligned:
         section.fact("aligned: every rollout batch is sampled from the weights it is trained on, and trained once")
     else:
-        worst = (lag + 1) * updates - 1
+        waits = math.ceil(config.admission.oversample - 1)
+        worst = (lag + waits + 1) * updates - 1
         section.fact(f"sampling runs up to {lag} rollout batch(es) ahead; its weights are up to {worst} step(s) old")
+        if waits:
+            section.fact(f"accepted groups that a batch does not take wait up to {waits} batch(es)")
     if config.admission.zero_variance == "drop" or config.curriculum.gates:
         most = int(config.admission.max_factor * config.groups_per_rollout)
-        section.fact(f"groups not admitted are replaced: at most {most} groups are sampled for a rollout batch")
+        section.fact(f"groups not admitted are replaced: at most {most} groups are judged for a rollout batch")
     section.ok(f"{rows * training.steps:,} rows in the whole run")
     return section
 

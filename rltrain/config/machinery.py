@@ -136,6 +136,23 @@ class Hicra(Section):
     """It rests while the share of planning tokens is above this multiple of what it was at the start."""
 
 
+class RareSuccess(Section):
+    """Withhold the push of a lucky hit on a prompt that is known to be near-impossible."""
+
+    lucky_below: float | None = Field(None, gt=0, lt=1)
+    """Pass rate below which a hit counts as luck. Default: 2 / num_generations."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Posterior probability that the pass rate is below it."""
+    min_visits: int = Field(8, ge=1)
+    """Groups of the prompt, this one included, before it may be guarded."""
+    min_successes: float = Field(2, gt=0)
+    """A group with this many successes is never guarded."""
+    half_life: float = Field(50.0, ge=1)
+    """Steps after which evidence counts half."""
+    cap: float = Field(0.0, ge=0)
+    """Largest positive advantage a guarded group keeps; 0 = none."""
+
+
 class Advantages(Section):
     """How scores become advantages."""
 
@@ -143,6 +160,8 @@ class Advantages(Section):
     """Divide by nothing (mean-only), the group's or the batch's standard deviation."""
     combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
     """Sum the weighted rewards and normalise, or normalise each reward inside the group and sum (GDPO)."""
+    guard: RareSuccess | None = None
+    """Withhold the push of lucky hits; absent: every success counts."""
     hicra: Hicra | None = None
     """Planning-focused credit; absent: every token has its completion's advantage."""
 
@@ -152,8 +171,10 @@ class Admission(Section):
 
     zero_variance: Literal["keep", "drop"] = "keep"
     """Groups whose outcomes are all equal carry no signal: `drop` samples others instead."""
+    oversample: float = Field(1.0, ge=1)
+    """Groups asked for at once, as a multiple of those a batch lacks; accepted ones left over enter the next batch."""
     max_factor: float = Field(3.0, ge=1)
-    """Groups sampled per step, at most, as a multiple of `prompts_per_step`."""
+    """Groups judged per batch, at most, as a multiple of its groups; what was accepted is trained, also if too few."""
     max_errors: float = Field(0.5, gt=0, le=1)
     """Share of failed scores in a step above which the run checkpoints and stops."""
 

@@ -22,6 +22,7 @@ from rltrain.config import (
     Lora,
     Model,
     PluginSpec,
+    RareSuccess,
     RewardSpec,
     Rollouts,
     Run,
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training.covariance": Covariance,
     "distributed": Distributed,
     "advantages": Advantages,
+    "advantages.guard": RareSuccess,
     "advantages.hicra": Hicra,
     "admission": Admission,
     "evaluation": Evaluation,
@@ -107,7 +109,7 @@ def _named(annotation: Any) -> str:
         return "mapping"
     plain = {str: "text", type(None): "nothing", bool: "true or false", int: "whole number", float: "number"}
     name = plain.get(annotation) or getattr(annotation, "__name__", str(annotation))
-    below = dict.fromkeys(("Lora", "Covariance", "Hicra"), "section below")
+    below = dict.fromkeys(("Lora", "Covariance", "Hicra", "RareSuccess"), "section below")
     return ({"Path": "path", "CurriculumSpec": "curriculum"} | below).get(name, name)
 
 

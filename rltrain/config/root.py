@@ -108,8 +108,9 @@ class Config(Section):
 
     @property
     def aligned(self) -> bool:
-        """One update per rollout batch and no run-ahead: one forward and one backward per token."""
-        return self.training.updates_per_rollout == 1 and self.rollouts.max_lag == 0
+        """One update per rollout batch, no run-ahead, nothing left over: one forward and one backward per token."""
+        ahead = self.rollouts.max_lag > 0 or self.admission.oversample > 1
+        return self.training.updates_per_rollout == 1 and not ahead
 
     @model_validator(mode="after")
     def _arithmetic(self) -> Config:
@@ -131,6 +132,11 @@ class Config(Section):
             raise ValueError(
                 f"training.steps: {self.training.steps} is no multiple of training.updates_per_rollout "
                 f"{self.training.updates_per_rollout}; the last rollout batch would be trained in part"
+            )
+        if self.admission.oversample > self.admission.max_factor:
+            raise ValueError(
+                f"admission.oversample: {self.admission.oversample:g} is over max_factor "
+                f"{self.admission.max_factor:g}, the cap on groups per batch; lower it, or raise max_factor"
             )
         if self.distributed.strategy == "fsdp2" and not self.distributed.gpus:
             raise ValueError(

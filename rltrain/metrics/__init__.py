@@ -17,6 +17,7 @@ from rltrain.metrics.probes import PROBES
 
 AREAS: Mapping[str, str] = MappingProxyType({
     "reward": "What the rewards said about the completions of a step.",
+    "advantage": "What the rare-success guard withheld.",
     "loss": "The optimizer step.",
     "drift": "How far the policy that sampled is from the policy that is trained.",
     "entropy": "How undecided the policy is, on planning and on execution tokens.",
@@ -29,7 +30,7 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "infogain": "What each step of the reasoning tells a frozen model about the answer.",
     "interference": "How the tasks' gradients help and hinder each other, and which tasks are rare.",
     "length": "How long the completions are.",
-    "curriculum": "Which groups entered the batch.",
+    "curriculum": "Which prompts are drawn, and which groups entered the batch.",
     "prompts": "Prompts that never became tasks.",
     "eval": "Held-out evaluation.",
     "throughput": "How fast the run goes.",

@@ -8,6 +8,8 @@ from rltrain.metrics.metric import Metric
 LEARNING = (
     Metric("reward/mean", "reward", "Mean total reward of the trained completions.",
            "sum of total / number scored; total = sum over rewards of weight x value", "reward diagnostic"),
+    Metric("reward/mean_all", "reward", "Mean total reward of all sampled completions, rejected groups included.",
+           "sum of total / number scored", "reward diagnostic"),
     Metric("reward/outcome", "share", "Mean task result of the trained completions: the figure to judge a run by.",
            "sum of outcome / number with an outcome", "reward diagnostic"),
     Metric("reward/outcome_all", "share", "Mean task result of all sampled completions, rejected groups included.",
@@ -26,6 +28,11 @@ LEARNING = (
            "groups with max outcome = min outcome / groups with two or more outcomes", "reward diagnostic"),
     Metric("reward/zero_variance_all", "share", "The same over all sampled groups, rejected ones included.",
            "as reward/zero_variance, over all groups", "reward diagnostic"),
+
+    Metric("advantage/lucky_groups", "groups", "Trained groups whose few successes count as luck (advantages.guard).",
+           "groups of which some positive advantage was withheld", "loop"),
+    Metric("advantage/withheld", "share", "Positive advantage withheld from lucky hits.",
+           "what the cap took / sum of positive advantages before it, trained groups", "loop"),
 
     Metric("loss/total", "loss", "The loss the optimizer minimised. Its level says little; a jump says much.",
            "TRL's loss of the configured type", "trainer"),

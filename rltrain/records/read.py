@@ -80,6 +80,19 @@ class RunFiles:
         given = listed if isinstance(listed, list) else []
         return [str(spec["use"]) for spec in given if isinstance(spec, dict) and "use" in spec]
 
+    @property
+    def curricula(self) -> list[str]:
+        """The specs of the config's curriculum, of what it nests and of its gates."""
+
+        def nested(given: Any) -> list[str]:
+            if not isinstance(given, dict):
+                return []
+            gates = given.get("gates")
+            parts = [given.get("inner"), *(gates if isinstance(gates, list) else [])]
+            return [str(given["use"]), *(spec for part in parts for spec in nested(part))] if "use" in given else []
+
+        return nested(self.config.get("curriculum"))
+
     @cached_property
     def _config(self) -> tuple[dict[str, Any], list[str]]:
         """The config, and notes on what is wrong with its file."""

@@ -1,0 +1,266 @@
+"""Prompts by what they have to teach: too hard is set aside and probed, too easy is thinned, the rest is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from curricula.beliefs import Beliefs
+from curricula.choice import candidates, draw, oldest, rounded
+from curricula.journal import Journal, shown
+from curricula.pools import Bounds, Pool, Shelf, judge
+from curricula.relations import relations
+from curricula.roster import Roster
+from curricula.settings import expect
+from curricula.tally import Tally
+from rltrain.types import Event, Group, Panel, Task, TaskTable
+
+PATIENCE = 3  # times an untried prompt is asked for without a result before it is left alone
+PANELS = (
+    Panel(
+        "Pools",
+        ("curriculum/unknown", "curriculum/learnable", "curriculum/too_easy", "curriculum/quarantined"),
+        "line",
+        "Where the prompts are. Learnable should not run empty; quarantined should shrink as the policy improves.",
+    ),
+    Panel(
+        "Flow between the pools",
+        ("curriculum/flow",),
+        "line",
+        "Prompts that moved, since the start. Out of quarantine: they became learnable. Out of too easy: forgotten.",
+    ),
+    Panel(
+        "Beliefs about prompts",
+        ("curriculum/surprise", "curriculum/lag"),
+        "line",
+        "Surprise is observed minus predicted pass rate. It should stay about 0: what is drawn rests on these "
+        "predictions. Lag is how many groups were asked for before a result was known.",
+    ),
+)
+
+
+class Difficulty:
+    """Keeps a pass-rate posterior for each prompt and draws by p(1 - p).
+
+    `low`, `high`, `confidence`, `min_visits`: a prompt is too hard once P(pass rate < low) exceeds the
+    confidence after that many groups, too easy once P(pass rate > high) does. `half_life` (steps) and `memory`
+    (completions) bound how long evidence counts. `explore` is the least share of a batch for unknown prompts,
+    which grows to the share of first tries that had successes and failures; `probe` is the largest share for
+    set-aside ones, tried again every `probe_every` steps, then 2, 4, 8 times that, or at once when related
+    prompts improve. `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its
+    time, or `widen` to all prompts alike.
+    """
+
+    panels = PANELS
+
+    def __init__(
+        self,
+        tasks: TaskTable,
+        *,
+        seed: int,
+        inner: Callable[..., Any] | None = None,
+        low: float = 0.1,
+        high: float = 0.9,
+        confidence: float = 0.9,
+        min_visits: int = 2,
+        half_life: float = 50.0,
+        memory: float = 64.0,
+        explore: float = 0.25,
+        probe: float = 0.1,
+        probe_every: int = 20,
+        when_empty: Literal["probe", "widen"] = "probe",
+    ):
+        if inner is not None:
+            raise ValueError("difficulty: takes no inner curriculum, it chooses single prompts")
+        if not len(tasks):
+            raise ValueError("difficulty: there are no tasks")
+        shares = dict(low=low, high=high, confidence=confidence, explore=explore, probe=probe)
+        expect("difficulty", shares, 0, 1)
+        expect(
+            "difficulty", dict(min_visits=min_visits, probe_every=probe_every, half_life=half_life, memory=memory), 1
+        )
+        if low >= high:
+            raise ValueError(f"difficulty: low {low} is not below high {high}; expected low < high")
+        if when_empty not in ("probe", "widen"):
+            raise ValueError(f"difficulty: when_empty: expected 'probe' or 'widen', got {when_empty!r}")
+        self._tasks, self._seed, self._when_empty = tasks, seed, when_empty
+        self._bounds = Bounds(low, high, confidence, min_visits)
+        self._explore, self._probe = explore, probe
+        self._roster, self._relations = Roster(tasks.keys), relations(tasks)
+        self._beliefs = Beliefs(self._relations, half_life=half_life, memory=memory)
+        self._shelf = Shelf(len(tasks), probe_every=probe_every, patience=PATIENCE)
+        self._tally, self._journal = Tally(len(self._relations.names)), Journal()
+        self._draws = self._asked = 0
+
+    def sample(self, n: int) -> list[Task]:
+        """The next n tasks."""
+        rng = np.random.default_rng([self._seed, self._draws])
+        self._draws += 1
+        tasks: list[Task] = []
+        while len(tasks) < n:
+            tasks += [self._ask(row, action) for row, action in self._choose(n - len(tasks), rng)]
+        return tasks
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """Learn from the outcomes of each group, in order."""
+        moved: dict[tuple[Pool, Pool], list[str]] = {}
+        for group in groups:
+            row = self._roster.row(group.task.key)
+            self._note(row, group)
+            if group.outcomes:
+                was, now = self._learn(row, group)
+                if was != now:
+                    moved.setdefault((was, now), []).append(group.task.key)
+        self._tell(moved)
+
+    def admit(self, group: Group) -> str | None:
+        """Every group: what has no variance is the loop's to refuse."""
+        return None
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """What was drawn and moved, and why, since the last call."""
+        return self._journal.decisions()
+
+    def events(self) -> list[Event]:
+        """What a person should know, since the last call."""
+        return self._journal.events()
+
+    def metrics(self) -> dict[str, float]:
+        """Sizes of the pools, moves between them, surprise and lag."""
+        sizes = {f"curriculum/{label}": float(count) for label, count in self._shelf.sizes().items()}
+        return sizes | self._tally.metrics()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the next prompt: columns of 35 bytes a prompt, and the keys."""
+        return {
+            "keys": self._roster.packed(),
+            "seed": self._seed,
+            "draws": self._draws,
+            "asked": self._asked,
+            "beliefs": self._beliefs.state_dict(),
+            "shelf": self._shelf.state_dict(),
+            "tally": self._tally.state_dict(),
+            "journal": self._journal.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; prompts that came since are unknown, and an event lists them and those gone."""
+        match = self._roster.match(state["keys"])
+        self._seed, self._draws, self._asked = state["seed"], state["draws"], state["asked"]
+        self._beliefs.load_state_dict(state["beliefs"], match.saved, match.now)
+        self._shelf.load_state_dict(state["shelf"], match.saved, match.now)
+        self._journal.load_state_dict(state["journal"])
+        self._tally.load_state_dict(state["tally"], same=not (match.added or match.gone))
+        if match.added or match.gone:
+            evidence = {"added": len(match.added), "gone": len(match.gone)}
+            evidence |= {"first_added": shown(match.added), "first_gone": shown(match.gone)}
+            self._journal.tell("tasks_changed", "warning", evidence, "new prompts are unknown; nothing to do if meant")
+
+    # --- choosing ---
+
+    def _choose(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
+        """At most n rows, at least one, with the action each is drawn for."""
+        shelf, now = self._shelf, self._beliefs.now
+        ripe = shelf.ripe(now)
+        probes = oldest(ripe, min(n, rounded(self._probe * n, rng)), shelf.due, rng)
+        unknown, learnable = int(shelf.counts[Pool.UNKNOWN]), int(shelf.counts[Pool.LEARNABLE])
+        if not unknown and not learnable:
+            return self._without(n, rng)
+        left = n - len(probes)
+        explore = min(unknown, rounded(max(self._explore, self._tally.yield_) * left, rng))
+        most = max(1, learnable // 2) if unknown else left  # a small pool rests while there is other work
+        learn = self._draw(Pool.LEARNABLE, min(most, left - explore), rng)
+        explored = self._draw(Pool.UNKNOWN, left - len(learn), rng)
+        named = [(self._kind_of_probe(row), probes[i : i + 1]) for i, row in enumerate(probes.tolist())]
+        return [
+            (row, action) for action, rows in (*named, ("learn", learn), ("explore", explored)) for row in rows.tolist()
+        ]
+
+    def _without(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
+        """With nothing learnable or unknown left: what was configured, and an event that says so."""
+        sizes, shelf = self._shelf.sizes(), self._shelf
+        advice = "easier or new prompts, a lower `low`, or actions: [{event: nothing_learnable, do: stop}]"
+        if not self._tally.empty:
+            self._journal.tell("nothing_learnable", "warning", {"pools": sizes, "then": self._when_empty}, advice)
+        self._tally.empty = True
+        aside = shelf.members(Pool.QUARANTINED)
+        if self._when_empty == "probe" and len(aside):
+            return [(row, "probe") for row in oldest(aside, n, shelf.due, rng).tolist()]
+        every = np.arange(len(self._tasks))
+        return [(row, "widen") for row in draw(every, n, lambda rows: np.ones(len(rows)), rng).tolist()]
+
+    def _kind_of_probe(self, row: int) -> str:
+        return "probe" if self._shelf.pool[row] == Pool.QUARANTINED else "watch"
+
+    def _draw(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Up to `count` rows of a pool, by what they teach."""
+        rows = self._shelf.some(pool, candidates(count), rng)
+        return draw(rows, count, lambda rows: self._beliefs.posterior(rows).teaches, rng)
+
+    def _ask(self, row: int, action: str) -> Task:
+        """The task of a row, its choice written down; what never answers is left alone from now on."""
+        posterior, task = self._beliefs.posterior(row), self._tasks[row]
+        self._asked += 1
+        pool = Pool(int(self._shelf.pool[row])).label
+        why = f"{pool}, worth {float(posterior.teaches):.3f}"
+        beta = dict(alpha=float(posterior.alpha), beta=float(posterior.beta))
+        self._journal.decide(action, task.key, task.source, why, pool=pool, to=pool, **beta)
+        self._shelf.ask(row, self._asked, self._beliefs.now)
+        return task
+
+    # --- learning ---
+
+    def _note(self, row: int, group: Group) -> None:
+        """That a group came back, and when; that a kind of prompt never has an outcome is told once."""
+        self._shelf.answered(row)
+        relation = int(self._relations.of[row])
+        if self._tally.answered(relation, self._asked - int(self._shelf.asked[row]), bool(group.outcomes)):
+            evidence = {"related": self._relations.names[relation]}
+            advice = "give these tasks a reward with role: outcome; without one every prompt is drawn alike"
+            self._journal.tell("no_outcomes", "warning", evidence, advice)
+
+    def _learn(self, row: int, group: Group) -> tuple[Pool, Pool]:
+        """Take a group's outcomes in; the pool the prompt was in and the one it is in now."""
+        beliefs, outcomes = self._beliefs, group.outcomes
+        good, version = float(sum(outcomes)), max(c.policy_version for c in group.completions)
+        surprise = beliefs.learn(row, good, len(outcomes) - good, version)
+        if surprise is None:
+            self._tally.first(0 < good < len(outcomes))
+        else:
+            self._tally.compared(surprise)
+        mixed = beliefs.successes[row] > 0 and beliefs.failures[row] > 0
+        posterior = beliefs.posterior(row)
+        pool, why = judge(posterior, int(beliefs.visits[row]), bool(mixed), self._bounds)
+        was = self._shelf.place(row, pool, beliefs.now)
+        if was != pool:
+            task, beta = group.task, dict(alpha=float(posterior.alpha), beta=float(posterior.beta))
+            self._journal.decide("move", task.key, task.source, why, pool=was.label, to=pool.label, **beta)
+            self._tally.moved(was.label, pool.label)
+        if beliefs.risen(row):
+            self._hasten(int(self._relations.of[row]))
+        return was, pool
+
+    def _hasten(self, relation: int) -> None:
+        """Related prompts improve: quarantined ones of the same and of the next level are due now."""
+        near = [relation, int(self._relations.harder[relation])]
+        aside = self._shelf.members(Pool.QUARANTINED)
+        rows = aside[np.isin(self._relations.of[aside], near)]
+        self._shelf.hasten(rows, self._beliefs.now)
+        if len(rows):
+            evidence = {"related": self._relations.names[relation], "prompts": len(rows)}
+            self._journal.tell("related_improved", "info", evidence, "quarantined prompts near it are probed now")
+
+    def _tell(self, moved: Mapping[tuple[Pool, Pool], list[str]]) -> None:
+        """Events of prompts that were set aside, came back, or were forgotten."""
+        self._tally.empty &= not any(now in (Pool.LEARNABLE, Pool.UNKNOWN) for _, now in moved)
+        for (was, now), keys in moved.items():
+            evidence = {"prompts": len(keys), "first": shown(keys), "from": was.label, "to": now.label}
+            if now is Pool.QUARANTINED:
+                self._journal.tell("quarantined", "info", evidence, "they are probed again on a schedule")
+            elif was is Pool.QUARANTINED:
+                self._journal.tell("released", "info", evidence, "nothing to do: they can be learned again")
+            elif was is Pool.TOO_EASY:
+                advice = "a raised `probe` share watches easy prompts more closely"
+                self._journal.tell("forgotten", "warning", evidence, advice)

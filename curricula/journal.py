@@ -1,0 +1,49 @@
+"""What a curriculum decided and what a person should know of it, until the loop writes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rltrain.types import Event, Severity
+
+SHOWN = 5  # names in an event
+
+
+class Journal:
+    """Decisions, one row each, and events; both are handed over once. The loop knows the step and fills it in."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._events: list[Event] = []
+
+    def decide(self, action: str, prompt: str, source: str, why: str, **details: Any) -> None:
+        """One row of `curriculum/step_NNNNN.parquet`."""
+        self._rows.append({"action": action, "prompt": prompt, "source": source, "why": why} | details)
+
+    def tell(self, name: str, severity: Severity, evidence: Mapping[str, Any], advice: str) -> None:
+        """One event."""
+        self._events.append(Event(0, name, severity, dict(evidence), advice))
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """The rows since the last call."""
+        taken, self._rows = self._rows, []
+        return taken
+
+    def events(self) -> list[Event]:
+        """The events since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was not handed over yet."""
+        return {"rows": list(self._rows), "events": list(self._events)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with what was not handed over."""
+        self._rows, self._events = list(state["rows"]), list(state["events"])
+
+
+def shown(names: list[str]) -> list[str]:
+    """The first few names; the count stands beside them."""
+    return names[:SHOWN]

@@ -1,0 +1,173 @@
+"""How much of each source: weights, a temperature, floors for rare sources, a cap on the gap between two visits."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from curricula.journal import Journal
+from curricula.parts import Parts
+from curricula.settings import expect
+from rltrain.types import Curriculum, Event, Group, Panel, Task, TaskTable
+
+PANELS = (
+    Panel(
+        "Mixture",
+        ("curriculum/share", "curriculum/gap"),
+        "line",
+        "Share of each source in what was drawn so far, and the longest gap between two of its visits. At equal "
+        "frequency long gaps are worse for a rare source (arXiv 2605.29548).",
+    ),
+)
+
+
+class Mixture:
+    """Draws from the sources in fixed proportions; which prompt of a source is the inner curriculum's choice.
+
+    A source's share is proportional to weight^(1 / temperature); without `weights` a source weighs as many
+    prompts as it has. `floors` ({source: share}, or one share for all) are kept below which no share falls;
+    `max_gap` ({source: groups}, or one for all) bounds the groups between two visits of a source. Draws go to
+    the source that is furthest behind its share, without chance; a gap about to be exceeded comes first.
+    """
+
+    panels = PANELS
+
+    def __init__(
+        self,
+        tasks: TaskTable,
+        *,
+        seed: int,
+        inner: Callable[..., Curriculum] | None = None,
+        weights: Mapping[str, float] | None = None,
+        temperature: float = 1.0,
+        floors: Mapping[str, float] | float = 0.0,
+        max_gap: Mapping[str, int] | int | None = None,
+    ):
+        if not len(tasks):
+            raise ValueError("mixture: there are no tasks")
+        expect("mixture", {"temperature": temperature}, 1e-3)
+        self._parts = Parts(tasks, tasks.sources, inner, seed=seed)
+        sizes = self._parts.sizes
+        given = {name: float(sizes[name]) for name in sizes} | dict(_each("weights", weights or {}, sizes, 0))
+        if weights is not None:
+            given |= {name: 1.0 for name in sizes if name not in weights}
+        self._shares = shares(given, temperature, _each("floors", floors, sizes, 0, 1))
+        self._gaps = {} if max_gap is None else _each("max_gap", max_gap, sizes, 1)
+        self._gaps = {name: gap for name, gap in self._gaps.items() if name in self._shares}
+        feasible(self._gaps)
+        self._drawn = dict.fromkeys(self._shares, 0)
+        self._last = dict.fromkeys(self._shares, 0)  # position of the last draw of each source
+        self._longest = dict.fromkeys(self._shares, 0)
+        self._journal = Journal()
+
+    def sample(self, n: int) -> list[Task]:
+        """The next n tasks."""
+        turns = [self._next() for _ in range(n)]
+        tasks = self._parts.draw([name for name, _ in turns])
+        for task, (name, why) in zip(tasks, turns, strict=True):
+            self._journal.decide("source", task.key, name, why)
+        return tasks
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """Shown to the inner curriculum of their source."""
+        self._parts.observe(groups, lambda task: task.source)
+
+    def admit(self, group: Group) -> str | None:
+        """As the inner curriculum of its source says."""
+        return self._parts.admit(group, group.task.source)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """The source of each draw and why it was its turn, and what the inner ones decided."""
+        return self._journal.decisions() + self._parts.decisions()
+
+    def events(self) -> list[Event]:
+        """What the inner ones have to tell."""
+        return self._parts.events()
+
+    def metrics(self) -> dict[str, float]:
+        """Share and gap of each source, and the inner metrics by source."""
+        total = max(1, sum(self._drawn.values()))
+        found = {f"curriculum/share@{name}": count / total for name, count in self._drawn.items()}
+        return found | {f"curriculum/gap@{n}": float(gap) for n, gap in self._longest.items()} | self._parts.metrics()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often and when each source was drawn, and the inner states."""
+        names = ("_drawn", "_last", "_longest")
+        counts = {name: dict(getattr(self, name)) for name in names}
+        return {"counts": counts, "parts": self._parts.state_dict(), "journal": self._journal.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; a source that is new starts even with the others, one that is gone is forgotten."""
+        total = sum(state["counts"]["_drawn"].values())
+        for name, counts in state["counts"].items():
+            fresh = {"_drawn": lambda source: round(total * self._shares[source]), "_last": lambda source: total}
+            start = fresh.get(name, lambda source: 0)
+            setattr(self, name, {source: counts.get(source, start(source)) for source in self._shares})
+        self._parts.load_state_dict(state["parts"])
+        self._journal.load_state_dict(state["journal"])
+
+    def _next(self) -> tuple[str, str]:
+        """The source of the next draw, which is counted, and why."""
+        position = sum(self._drawn.values()) + 1
+        name, why = self._turn(position)
+        self._longest[name] = max(self._longest[name], position - self._last[name])
+        self._drawn[name] += 1
+        self._last[name] = position
+        return name, why
+
+    def _turn(self, position: int) -> tuple[str, str]:
+        """Whose turn it is at this position, and why."""
+        due = sorted((self._last[name] + gap, name) for name, gap in self._gaps.items())
+        if any(date <= position + waiting for waiting, (date, _) in enumerate(due)):  # no draw is left to spare
+            date, name = due[0]
+            return name, f"due by draw {date:g}, to keep its gap of {self._gaps[name]:g}"
+        behind = {name: share * position - self._drawn[name] for name, share in self._shares.items()}
+        name = max(behind, key=behind.__getitem__)
+        return name, f"behind its share {self._shares[name]:.3f} by {behind[name]:.2f} groups"
+
+
+def shares(weights: Mapping[str, float], temperature: float, floors: Mapping[str, float]) -> dict[str, float]:
+    """Weights^(1 / temperature) made to sum to 1, none under its floor; weight 0 without a floor leaves one out.
+
+    ValueError where all are 0 or the floors sum to more than 1.
+    """
+    if sum(floors.values()) > 1 + 1e-9:
+        raise ValueError(f"mixture: floors sum to {sum(floors.values()):g}, more than 1: {dict(floors)}; lower them")
+    powers = {name: weight ** (1 / temperature) if weight else 0.0 for name, weight in weights.items()}
+    if not sum(powers.values()):
+        raise ValueError(f"mixture: all weights are 0: {dict(weights)}")
+    raised: set[str] = set()
+    while True:
+        free = {name: power for name, power in powers.items() if name not in raised}
+        rest, total = 1 - sum(floors[name] for name in raised), sum(free.values())
+        found = {n: floors[n] if n in raised else rest * powers[n] / total if total else 0.0 for n in powers}
+        low = {name for name in free if found[name] < floors.get(name, 0.0)}
+        if not low:
+            return {name: share for name, share in found.items() if share}
+        raised |= low
+
+
+def feasible(gaps: Mapping[str, float]) -> None:
+    """ValueError where the gaps might not all be kept: each takes one draw in so many, and two can fall due at once."""
+    needed = math.fsum(1 / gap for gap in gaps.values())
+    if len(gaps) > 1 and needed > 0.5:
+        raise ValueError(
+            f"mixture: max_gap {dict(gaps)} takes {needed:.2f} of all draws; expected at most half, so that all can be "
+            "kept: raise the gaps, or give them to rare sources only"
+        )
+
+
+def _each(
+    what: str, given: Mapping[str, float] | float, sources: Mapping[str, int], low: float, high: float = math.inf
+) -> dict[str, float]:
+    """A number for each source named, or the same for all; ValueError for an unknown source or a wrong number."""
+    named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(sources, given)
+    for name in named:
+        if name not in sources:
+            near = difflib.get_close_matches(name, list(sources), n=1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"mixture: {what} name source {name!r}{advice} Sources: {', '.join(sources)}")
+    expect("mixture", {f"{what} of {name!r}": value for name, value in named.items()}, low, high)
+    return named

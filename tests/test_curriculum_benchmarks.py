@@ -1,0 +1,63 @@
+"""The benchmarks of curricula, one run each: what they claim shows in one seed; they count what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import curriculum_calibration as calibration
+from benchmarks import curriculum_gain as gain
+from benchmarks import curriculum_harm as harm
+from benchmarks import curriculum_rare as rare
+
+
+def test_the_curriculum_reaches_the_target_with_fewer_completions():
+    uniform, difficulty = (gain.sampled(gain.CURRICULA[name], gain.SETS["mixed"], 1, 0) for name in gain.CURRICULA)
+    assert uniform > 1.8 * difficulty
+
+
+def test_a_geometric_mean_by_hand():
+    found = gain.summary({"uniform": [800, 200], "difficulty": [100, 100]})
+    assert found["ratio"] == pytest.approx(4.0) and found["low"] <= 4 <= found["high"]
+
+
+@pytest.mark.parametrize("learner", calibration.LEARNERS, ids=lambda learner: learner.__name__)
+def test_rates_are_rates(learner):
+    rates = learner(np.random.default_rng(0))
+    for t in (0.0, 0.5, 1.0):
+        assert rates(t).shape == (calibration.PROMPTS,) and (rates(t) >= 0).all() and (rates(t) <= 1).all()
+
+
+def test_beliefs_are_held_against_what_came(monkeypatch):
+    monkeypatch.setattr(calibration, "STEPS", 120)
+    found = calibration.summary([calibration.watch(calibration.improves, 0)])
+    assert found["revisits"] > 300 and found["calibration_error"] < 0.1
+    assert sum(b["visits"] for b in found["bins"]) == found["revisits"]
+
+
+def test_the_guard_keeps_the_control_where_hard_prompts_alone_lose_it(monkeypatch):
+    monkeypatch.setattr(harm, "STEPS", 150)
+    monkeypatch.setattr(harm, "SET", 48)
+    plain, guarded = (harm.harmed(s, 0) for s in harm.SETTINGS if s.name in ("hard only", "hard only, guard"))
+    assert guarded["control"] > plain["control"] and guarded["withheld"] > 0.3 and plain["withheld"] == 0
+
+
+def test_the_formula_gives_the_papers_widths():
+    assert [rare.formula(factor) for factor in (1, 2, 4)] == [12, 8, 5]
+
+
+def test_bunched_draws_are_as_many_as_even_ones():
+    weights = rare.FREQUENCY | {rare.RARE: sum(list(rare.FREQUENCY.values())[:-1]) / (rare.BATCH - 1)}
+    even = list(rare.drawn(rare.mixture(weights=weights), 200))
+    bunched = list(rare.bunched(iter(even)))
+    counts = [sum((batch == rare.TASKS - 1).sum() for batch in batches) for batches in (even, bunched)]
+    assert counts == [200, 200] and sum((batch == rare.TASKS - 1).any() for batch in bunched) == 2
+
+
+def test_a_floor_keeps_what_is_lost_without():
+    weights = rare.FREQUENCY | {rare.RARE: 0.01}
+    kept = [
+        rare.learned(rare.drawn(rare.mixture(weights=weights, **floor), 1500), 14, 0)
+        for floor in ({}, {"floors": {rare.RARE: 0.06}})
+    ]
+    assert kept[0] < 0.1 and kept[1] > 0.9

@@ -1,0 +1,156 @@
+"""Mixture: shares, temperature, floors, gaps; nested curricula; resume."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks.learners import Columns, number, tried
+from curricula.difficulty import Difficulty
+from curricula.mixture import Mixture, shares
+from rltrain import build
+from rltrain.config import CurriculumSpec
+from rltrain.metrics import undeclared
+from rltrain.types import Accountable, Curriculum
+
+COMMON = ["a"] * 60 + ["b"] * 30 + ["rare"] * 10
+
+
+def course(curriculum, steps, n=8, first=0, seed=1):
+    """Sample, try and observe; the keys drawn, in order."""
+    drawn = []
+    for step in range(first, first + steps):
+        tasks = curriculum.sample(n)
+        rng = np.random.default_rng([seed, step])
+        curriculum.observe(tried(tasks, lambda i: 0.1 + 0.8 * (i % 2), rng, step))
+        drawn += [task.key for task in tasks]
+    return drawn
+
+
+def sources(keys):
+    return [key.partition("/")[0] for key in keys]
+
+
+def gaps(drawn, name):
+    """Distances between the places at which a source was drawn, the first counted from the start."""
+    places = [0, *(i + 1 for i, source in enumerate(drawn) if source == name)]
+    return np.diff(places)
+
+
+def test_without_weights_a_source_weighs_as_many_prompts_as_it_has():
+    curriculum = Mixture(Columns(COMMON), seed=0)
+    assert isinstance(curriculum, Curriculum) and isinstance(curriculum, Accountable)
+    assert Counter(sources(course(curriculum, 25, n=4))) == {"a": 60, "b": 30, "rare": 10}
+    assert undeclared(curriculum.metrics()) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "temperature", "floors", "expected"),
+    [
+        ({"a": 3, "b": 1}, 1.0, {}, {"a": 0.75, "b": 0.25}),
+        ({"a": 9, "b": 1}, 2.0, {}, {"a": 0.75, "b": 0.25}),
+        ({"a": 99, "b": 1}, 1.0, {"b": 0.1}, {"a": 0.9, "b": 0.1}),
+        ({"a": 1, "b": 0}, 1.0, {}, {"a": 1.0}),
+        ({"a": 8, "b": 1, "c": 1}, 1.0, {"b": 0.3, "c": 0.0}, {"a": 0.7 * 8 / 9, "b": 0.3, "c": 0.7 / 9}),
+        ({"a": 70, "b": 29, "c": 1}, 1.0, {"b": 0.28, "c": 0.1}, {"a": 0.62, "b": 0.28, "c": 0.1}),
+    ],
+)
+def test_shares_by_hand(weights, temperature, floors, expected):
+    assert shares(weights, temperature, floors) == pytest.approx(expected)
+
+
+def test_a_gap_is_kept_at_the_same_total_share():
+    table = Columns(["a"] * 990 + ["rare"] * 10)
+    drawn = sources(course(Mixture(table, seed=0, max_gap={"rare": 40}), 100, n=10))
+    assert gaps(drawn, "rare").max() <= 40 and drawn.count("rare") == pytest.approx(25, abs=1)
+    without = sources(course(Mixture(table, seed=0), 100, n=10))
+    assert gaps(without, "rare").max() > 90
+
+
+def test_all_gaps_are_kept_when_several_fall_due_at_once():
+    rng, names = np.random.default_rng(0), ["s0", "s1", "s2", "s3"]
+    for _ in range(40):
+        wanted = {name: int(gap) for name, gap in zip(names, rng.integers(8, 60, 4), strict=True)}
+        weights = {name: float(w) + 1e-6 for name, w in zip(names, rng.dirichlet(np.ones(4)), strict=True)}
+        drawn = sources(course(Mixture(Columns(names * 3), seed=0, max_gap=wanted, weights=weights), 30, n=10))
+        assert all(gaps(drawn, name).max() <= wanted[name] for name in names)
+
+
+def test_every_draw_says_why():
+    curriculum = Mixture(Columns(COMMON), seed=0, max_gap={"rare": 5})
+    drawn = course(curriculum, 5)
+    rows = [row for row in curriculum.decisions() if row["action"] == "source"]
+    assert [row["prompt"] for row in rows] == drawn
+    assert {row["why"].split()[0] for row in rows if row["source"] == "rare"} >= {"due"}
+
+
+def nested():
+    """A spec of three curricula inside each other, as a config has it."""
+    inner = {"use": "curricula.mixture:Mixture", "floors": 0.1, "inner": {"use": "curricula.difficulty:Difficulty"}}
+    return CurriculumSpec.model_validate(
+        {"use": "curricula.staged:Staged", "min_groups": 40, "max_groups": 80, "window": 20, "inner": inner}
+    )
+
+
+def table():
+    kinds = ["structured"] * 90 + ["creative"] * 10
+    return Columns(COMMON, kinds=kinds)
+
+
+def test_curricula_nest_one_instance_a_part():
+    curriculum, gates = build.build_curriculum(nested(), table(), 0)
+    drawn = sources(course(curriculum, 40))
+    assert gates == [] and set(drawn[:40]) == {"a", "b"} and "rare" in drawn[-40:]
+    metrics = curriculum.metrics()
+    assert undeclared(metrics) == []
+    assert {"curriculum/stage", "curriculum/share@structured@a", "curriculum/learnable@creative@rare"} <= metrics.keys()
+    rows = curriculum.decisions()
+    assert {row["action"] for row in rows} >= {"stage", "source", "learn", "explore", "move"}
+    assert "stage_ended" in {event.name for event in curriculum.events()}
+
+
+@pytest.mark.parametrize("cut", [1, 11, 17, 30])
+def test_resume_of_nested_curricula_is_bit_equal(cut):
+    whole = course(build.build_curriculum(nested(), table(), 0)[0], 40)
+    first = build.build_curriculum(nested(), table(), 0)[0]
+    course(first, cut)
+    resumed = build.build_curriculum(nested(), table(), 7)[0]
+    resumed.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    assert course(resumed, 40 - cut, first=cut) == whole[8 * cut :]
+
+
+def test_a_source_that_is_new_starts_even_and_one_that_is_gone_is_forgotten():
+    old = Mixture(Columns(["a"] * 10 + ["b"] * 10), seed=0)
+    course(old, 10)
+    new = Mixture(Columns(["a"] * 10 + ["c"] * 10), seed=0)
+    new.load_state_dict(old.state_dict())
+    assert Counter(sources(course(new, 10))) == {"a": 40, "c": 40}
+
+
+def test_one_source_alone_and_difficulty_inside():
+    curriculum = Mixture(Columns(["a"] * 30), seed=0, inner=Difficulty, max_gap=4)
+    drawn = course(curriculum, 20)
+    assert len({number(curriculum_task) for curriculum_task in curriculum.sample(4)}) == 4 and len(set(drawn)) > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"weights": {"c": 1}}, "weights name source 'c'"),
+        ({"weights": {"a": -1}}, "weights of 'a': expected a number at least 0, got -1"),
+        ({"weights": {"a": 0, "b": 0}}, "all weights are 0"),
+        ({"floors": 0.6}, r"floors sum to 1\.2, more than 1"),
+        ({"floors": {"a": 2}}, "floors of 'a': expected a number from 0 to 1"),
+        ({"temperature": 0}, "temperature: expected a number at least"),
+        ({"max_gap": {"a": 2, "b": 2}}, r"takes 1\.00 of all draws; expected at most half"),
+        ({"max_gap": 0}, "max_gap of 'a': expected a number at least 1"),
+    ],
+)
+def test_bad_arguments(arguments, told):
+    with pytest.raises(ValueError, match=told):
+        Mixture(Columns(["a", "b"]), seed=0, **arguments)
+    with pytest.raises(ValueError, match="no tasks"):
+        Mixture(Columns([]), seed=0)

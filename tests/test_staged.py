@@ -1,0 +1,116 @@
+"""Stages: their order, when one ends, replay, resume, and what is refused."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from benchmarks.learners import Columns, tried
+from curricula.plateau import trend
+from curricula.staged import Staged
+
+KINDS = ["structured", "structured", "creative"]
+
+
+def table(count=30):
+    return Columns(["sums", "letters", "haiku"] * count, kinds=KINDS * count)
+
+
+def course(curriculum, steps, rate=lambda step: 0.5, n=8, first=0):
+    """The sources drawn, step by step, of a learner whose pass rate follows from the step."""
+    drawn = []
+    for step in range(first, first + steps):
+        tasks = curriculum.sample(n)
+        curriculum.observe(tried(tasks, lambda i, s=step: rate(s), np.random.default_rng(step), step))
+        drawn.append([task.source for task in tasks])
+    return drawn
+
+
+def ended(curriculum):
+    return [event.evidence for event in curriculum.events() if event.name == "stage_ended"]
+
+
+def test_a_line_by_hand():
+    found = trend([1.0, 2.0, 3.0, 4.0])
+    assert (found.mean, found.gain) == (2.5, pytest.approx(3.0)) and found.error == pytest.approx(0.0, abs=1e-9)
+    noise = [trend(np.random.default_rng(seed).random(50)).rises(1.28) for seed in range(300)]
+    assert 0.05 < np.mean(noise) < 0.15  # one-sided, a tenth by chance
+
+
+def test_structured_comes_first_and_is_replayed():
+    curriculum = Staged(table(), seed=0, min_groups=40, window=40, replay=0.25)
+    drawn = course(curriculum, 40)
+    first = [set(step) for step in drawn[:5]]
+    assert set().union(*first) == {"sums", "letters"}
+    late = [source for step in drawn[-10:] for source in step]
+    assert late.count("haiku") / len(late) == pytest.approx(0.75, abs=0.02)
+    (evidence,) = ended(curriculum)
+    assert evidence["stage"] == "structured" and evidence["next"] == "creative" and evidence["why"] == "plateau"
+
+
+def test_a_stage_that_rises_goes_on_to_its_maximum():
+    curriculum = Staged(table(), seed=0, min_groups=40, max_groups=240, window=80)
+    course(curriculum, 29, rate=lambda step: step / 30)
+    assert ended(curriculum) == []
+    course(curriculum, 2, rate=lambda step: step / 30, first=29)
+    (evidence,) = ended(curriculum)
+    assert (evidence["why"], evidence["groups"]) == ("maximum", 240)
+
+
+def test_no_stage_ends_before_its_minimum():
+    curriculum = Staged(table(), seed=0, min_groups=400, window=20)
+    course(curriculum, 49)
+    assert ended(curriculum) == []
+
+
+def test_sources_can_be_stages_and_the_rest_goes_by_kind():
+    curriculum = Staged(table(), seed=0, stages=["letters", ["structured", "creative"]], max_groups=20, min_groups=5)
+    drawn = course(curriculum, 10)
+    assert set(drawn[0]) == {"letters"} and set(drawn[-1]) >= {"sums", "haiku"}
+
+
+def test_interleaved_stages_are_all_open():
+    curriculum = Staged(table(), seed=0, order="interleave")
+    drawn = [source for step in course(curriculum, 10) for source in step]
+    assert drawn.count("haiku") == 40 and ended(curriculum) == []
+
+
+def test_one_task_only_is_one_stage():
+    curriculum = Staged(Columns(["sums"] * 9), seed=0, max_groups=10, min_groups=1)
+    course(curriculum, 5)
+    assert curriculum.metrics()["curriculum/stage"] == 1 and ended(curriculum) == []
+
+
+@pytest.mark.parametrize("cut", [1, 6, 13])
+def test_resume_is_bit_equal(cut):
+    make = lambda: Staged(table(), seed=0, min_groups=40, window=40)  # noqa: E731
+    whole = make()
+    expected = course(whole, 20)
+    first, resumed = make(), make()
+    course(first, cut)
+    resumed.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    assert course(resumed, 20 - cut, first=cut) == expected[cut:]
+    assert resumed.metrics() == whole.metrics()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"stages": ["sms", "haiku"]}, "'sms', no kind or source; did you mean 'sums'"),
+        ({"stages": ["structured"]}, "no stage has source 'haiku'; name it or its kind 'creative'"),
+        ({"stages": ["structured", ["creative", "structured"]]}, "'structured' is in two stages"),
+        ({"order": "bwt"}, "order: expected 'fixed' or 'interleave', got 'bwt'"),
+        ({"replay": 1.0}, r"replay: expected a number from 0 to 0\.9"),
+        ({"max_groups": 10}, "max_groups: expected a number at least 100"),
+    ],
+)
+def test_bad_arguments(arguments, told):
+    with pytest.raises(ValueError, match=told):
+        Staged(table(), seed=0, **arguments)
+
+
+def test_bad_states():
+    with pytest.raises(ValueError, match="state is that of stages"):
+        Staged(table(), seed=0).load_state_dict(Staged(table(), seed=0, stages=[KINDS[0], "haiku"]).state_dict())
