@@ -11,6 +11,15 @@ _LETTER = re.compile(r"(?:(?:option|choice)\s+)?[(\[]?([A-Z])[)\]]?(?:[.:)\s].*)
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{([^{}]*)\}")
 _STANDING = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = (
+    {
+        "prompt": "What is the capital of France? A London, B Rome, C Paris, D Bonn.",
+        "answer": "C",
+        "meta": {"choices": ["London", "Rome", "Paris", "Bonn"]},
+        "completion": "It is not Rome.\nAnswer: (C) Paris",
+    },
+)
 
 
 def choice(task: Task, completion: Completion, *, extract: Final = "final", column: str = "choices") -> float | None:

@@ -12,6 +12,14 @@ from rltrain.types import Completion, Task
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 LONGEST = 100_000  # characters of a program
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = (
+    {
+        "prompt": "Write a function add(a, b) that returns the sum.",
+        "meta": {"tests": [{"call": "add", "args": [1, 2], "expected": 3}, "assert add(-1, 1) == 0"]},
+        "completion": "```python\ndef add(a, b):\n    return a + b\n```",
+    },
+)
 
 
 def code(

@@ -12,6 +12,14 @@ from rltrain.types import Completion, Task
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
 LONGEST = 200_000  # characters that are parsed
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = (
+    {
+        "prompt": "Give a person's name and age as JSON.",
+        "meta": {"schema": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}},
+        "completion": 'Here it is:\n```json\n{"name": "Ada", "age": 36}\n```',
+    },
+)
 
 
 def json_schema(

@@ -12,6 +12,11 @@ _FORMULA = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _SENTENCE = re.compile(r"(?<=[^\s\d.])\.\s|(?<=\d)\.\s+(?=[A-Z])|,\s+(?:because|since|as|so)\b")
 _NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
 LONGEST = 2_000  # characters of an extracted answer; longer ones are no answer
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = (
+    {"prompt": "What is half of 3?", "answer": "\\frac{3}{2}", "completion": "Half of 3 is $\\boxed{1.5}$."},
+    {"prompt": "Solve the inequality.", "answer": "(-\\infty, 2)", "completion": "So x < 2.\nAnswer: $x < 2$"},
+)
 
 
 def math(task: Task, completion: Completion, *, extract: Final = "final") -> dict[str, float] | None:

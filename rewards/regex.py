@@ -7,6 +7,9 @@ import re
 from rewards.extraction import Final, final_answer
 from rltrain.types import Completion, Task
 
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = ({"prompt": "Name the colour of a clear sky.", "answer": "^blue[.]?$", "completion": "blue."},)
+
 
 def regex(
     task: Task,
