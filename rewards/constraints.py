@@ -23,6 +23,14 @@ _FUNCTION_WORDS = (
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 ENOUGH_FUNCTION_WORDS = 2  # different ones, besides those that make lists
 COPIED = 0.5  # share of a completion that may be one run of words of the prompt
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = (
+    {
+        "prompt": "Write one sentence of 6 to 20 words with the words river and lamp.",
+        "meta": {"words": ["river", "lamp"], "min_words": 6, "max_words": 20, "sentences": 1},
+        "completion": "The lamp on the boat lit the dark river.",
+    },
+)
 
 
 def constraints(task: Task, completion: Completion) -> dict[str, float] | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from rewards.extraction import Extract, extract_answer, undressed
 from rltrain.types import Completion, Task
 
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = ({"prompt": "Name the colour of a clear sky.", "answer": "blue", "completion": "Blue"},)
+
 
 def exact(task: Task, completion: Completion, *, extract: Extract = "whole", ignore_case: bool = True) -> float | None:
     """1.0 if the extracted answer equals `task.answer`, else 0.0; None for a task without an answer.

@@ -6,11 +6,18 @@ import re
 from itertools import pairwise
 from typing import Literal, get_args
 
-Extract = Literal["whole", "last_line", "answer", "after_answer", "boxed", "tags"]
+Extract = Literal["whole", "last_line", "answer", "after_answer", "answer_is", "boxed", "tags", "last_number"]
+Final = Literal["final", "whole", "last_line", "answer", "after_answer", "answer_is", "boxed", "tags", "last_number"]
+FINAL: tuple[Extract, ...] = ("boxed", "tags", "answer", "answer_is", "last_number")  # in which `final` looks
 
 _MARK = r"answer(?:\*\*|__)?[ \t]{0,3}[:=][ \t]{0,3}(?:\*\*|__)?"
 _ANSWER = re.compile(rf"{_MARK}[ \t]*\n?[ \t]*([^\n]+)", re.IGNORECASE)
 _AFTER = re.compile(_MARK, re.IGNORECASE)
+_ANSWER_IS = re.compile(r"\banswer(?:\s+\S{1,20}){0,8}?\s+(?:is|are|equals)\s*:?\s+([^\n]+)", re.IGNORECASE)
+_HASHES = re.compile(r"^\s{0,9}####[ \t]{0,9}([^\n]+)", re.MULTILINE)
+_LAST_NUMBER = re.compile(
+    r"(?<![\w.])[-+\u2212]?\s?[$\u20ac\u00a3]?(?:\d[\d,]*\d|\d)?(?:\.\d+|(?<=\d))(?:/\d+|e[-+]?\d+)?%?", re.I
+)
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BRACE = re.compile(r"\\boxed\s{0,3}\{|[{}]")
 
@@ -19,8 +26,9 @@ def extract_answer(text: str, extract: str) -> str | None:
     """The part of a completion that is its answer, or None where there is none.
 
     `whole` all of it; `last_line` the last that is not blank; `answer` what follows the last "Answer:" in its
-    line (or in the next, if there is nothing); `after_answer` all that follows it; `boxed` the last
-    \\boxed{...}; `tags` the last <answer>...</answer>.
+    line (or in the next, if there is nothing) or the last "####"; `after_answer` all that follows it; `answer_is`
+    what follows "the answer is"; `boxed` the last \\boxed{...}; `tags` the last <answer>...</answer>;
+    `last_number` the last number.
 
     >>> extract_answer("I add them up. Answer: 12", "answer")
     '12'
@@ -32,9 +40,13 @@ def extract_answer(text: str, extract: str) -> str | None:
     elif extract == "last_line":
         found = text.strip().rsplit("\n", 1)[-1:]
     elif extract == "answer":
-        found = _ANSWER.findall(text)
+        found = _ANSWER.findall(text) or _HASHES.findall(text)
     elif extract == "after_answer":
         found = _AFTER.split(text)[1:]
+    elif extract == "answer_is":
+        found = _ANSWER_IS.findall(text)
+    elif extract == "last_number":
+        found = _LAST_NUMBER.findall(text)
     elif extract == "boxed":
         found = boxed(text)
     elif extract == "tags":
@@ -42,6 +54,18 @@ def extract_answer(text: str, extract: str) -> str | None:
     else:
         raise ValueError(f"extract: expected one of {', '.join(get_args(Extract))}, got {extract!r}")
     return found[-1].strip() or None if found else None
+
+
+def final_answer(text: str, extract: Final) -> tuple[Extract, str] | None:
+    """The answer and the rule that found it; `final` tries boxed, tags, "Answer:", "the answer is", the last number.
+
+    >>> final_answer("So 40 + 2. The answer is 42.", "final")
+    ('answer_is', '42.')
+    """
+    for rule in FINAL if extract == "final" else (extract,):
+        if (found := extract_answer(text, rule)) is not None:
+            return rule, found
+    return None
 
 
 def boxed(text: str) -> list[str]:

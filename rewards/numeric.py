@@ -19,6 +19,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 LONGEST = 100  # characters of a number; longer ones, and exponents over two digits, are no answers and cost time
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = ({"prompt": "What is 17 + 25?", "answer": "42", "completion": "17 + 25 = 42."},)
 
 
 def numeric(

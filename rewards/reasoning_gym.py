@@ -9,6 +9,16 @@ from typing import Any
 from rewards.extraction import Extract, extract_answer, undressed
 from rltrain.types import Completion, Task
 
+# completions that score 1, for `rltrain plugin check`
+EXAMPLES = (
+    {
+        "prompt": "State the final answer to the following arithmetic problem: 17 + 25 =",
+        "answer": "42",
+        "meta": {"generator": "chain_sum", "entry": {"question": "17 + 25 =", "answer": "42", "metadata": {}}},
+        "completion": "I add the tens first.\nAnswer: 42",
+    },
+)
+
 
 def reasoning_gym(task: Task, completion: Completion, *, extract: Extract = "answer") -> float | None:
     """What the generator's own `score_answer` gives the extracted answer, in [0, 1]; many give part marks.

@@ -7,6 +7,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rltrain.judging import BoundReward
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    sub = add("new", _new, "a working plugin file and its test: `rltrain new reward NAME`")
+    sub.add_argument("kind", choices=["reward"], help="what to begin")
+    sub.add_argument("name", help="writes NAME.py and test_NAME.py here")
+
+    sub = add("plugin", _plugin, "try a reward against its contract: `rltrain plugin check SPEC`")
+    sub.add_argument("action", choices=["check"], help="signature, determinism, time, gold and adversarial completions")
+    _reward_arguments(sub)
+    sub.add_argument("--file", type=Path, metavar="ROWS", help="JSONL rows whose completion must score 1")
+
+    sub = add("try", _try, "what a reward says of one completion, or of each row of a file")
+    _reward_arguments(sub)
+    sub.add_argument("--task", default="", help="the prompt, or JSON with prompt, answer, meta")
+    sub.add_argument("--answer", help="the task's answer")
+    sub.add_argument("--completion", help="the text to judge")
+    sub.add_argument("--file", type=Path, metavar="ROWS", help="JSONL rows of prompt, completion, answer, meta")
+
     sub = add("plugins", _plugins, "what is installed and where it comes from")
     sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
     return parser
@@ -96,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
 def _config_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("config", help="a YAML file, or the name of a shipped config")
     sub.add_argument("overrides", nargs="*", metavar="key=value", help="for example training.steps=20")
+
+
+def _reward_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("spec", help="a reward's name, NAME for NAME.py here, file.py:attr or module:attr")
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help="its arguments, for example tolerance=0.01")
+    sub.add_argument("--role", choices=["outcome", "shaping"], default="outcome", help="its role in a run")
+    sub.add_argument("--timeout-s", type=float, default=10.0, help="seconds one call may take (default 10)")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -163,6 +190,39 @@ def _grams(arguments: argparse.Namespace) -> int:
     mine = plugins.resolve("grams_mine", "rltrain.commands")
     mine(_run(str(arguments.path)), arguments.out, arguments.seed)
     return 0
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from rltrain.kit import template
+
+    written = template.new_reward(arguments.name, Path())
+    name = arguments.name
+    print(f"wrote {' and '.join(map(str, written))}. Next: rltrain plugin check {name}; pytest test_{name}.py")
+    print(f'in a config: rewards: [{{use: "{name}.py:{name}", role: outcome}}]')
+    return 0
+
+
+def _plugin(arguments: argparse.Namespace) -> int:
+    from rltrain.kit import contract
+
+    return contract.main(_reward(arguments), arguments.file)
+
+
+def _try(arguments: argparse.Namespace) -> int:
+    from rltrain.kit import rows, trying
+
+    if (arguments.completion is None) == (arguments.file is None):
+        raise ValueError("try: expected either --completion TEXT or --file ROWS.jsonl")
+    if arguments.file is not None:
+        return trying.file(_reward(arguments), arguments.file)
+    row = rows.given(arguments.task, arguments.answer, arguments.completion)
+    return trying.one(_reward(arguments), row)
+
+
+def _reward(arguments: argparse.Namespace) -> BoundReward:
+    from rltrain.kit import rows
+
+    return rows.reward(arguments.spec, arguments.overrides, role=arguments.role, timeout_s=arguments.timeout_s)
 
 
 def _plugins(arguments: argparse.Namespace) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from rltrain import plugins, scoring
 from rltrain.config import RewardSpec
@@ -21,6 +22,13 @@ GRACE_S = 1.0  # between the signal that interrupts a call and the end of the pr
 CALLING = "calling"  # said before each call
 
 
+class Trial(NamedTuple):
+    """What a reward said of the completions of one group."""
+
+    judgements: list[Judgement]
+    seconds: float  # from the first call to the answer
+
+
 def scores(
     rewards: Sequence[BoundReward], groups: Sequence[Group], lent: Mapping[str, object] = {}
 ) -> list[tuple[Score, ...]]:
@@ -28,11 +36,23 @@ def scores(
 
     `lent` goes to rewards that name it as a parameter, and travels to their processes.
     """
-    judged = [iter(_judged(r, [g for g in groups if _applies(r, g)], lent)) for r in rewards]
+    judged = [iter(trials(r, [g for g in groups if _applies(r, g)], lent)) for r in rewards]
     told = []
     for group in groups:
         applying = [(r, next(answers)) for r, answers in zip(rewards, judged, strict=True) if _applies(r, group)]
-        told.append(scoring.combine([r for r, _ in applying], [a for _, a in applying], len(group.completions)))
+        judgements = [trial.judgements for _, trial in applying]
+        told.append(scoring.combine([r for r, _ in applying], judgements, len(group.completions)))
+    return told
+
+
+def trials(reward: BoundReward, groups: Sequence[Group], lent: Mapping[str, object] = {}) -> list[Trial]:
+    """What one reward says of each group, in a process that ends with this call.
+
+    A group over which it hangs or dies has failed, and the next one is asked in a new process.
+    """
+    told: list[Trial] = []
+    while len(told) < len(groups):
+        told += _round(reward, groups[len(told) :], lent)
     return told
 
 
@@ -40,25 +60,27 @@ def _applies(reward: BoundReward, group: Group) -> bool:
     return reward.applies_to(group.task.source, group.task.kind)
 
 
-def _judged(reward: BoundReward, groups: Sequence[Group], lent: Mapping[str, object]) -> list[list[Judgement]]:
-    """What one reward says of each group, asked in a process that ends with this call."""
+def _round(reward: BoundReward, groups: Sequence[Group], lent: Mapping[str, object]) -> list[Trial]:
+    """What is said up to the first hang or death, that one included; all of them where no call was begun at all."""
     spec = reward.spec.model_copy(update={"use": plugins.absolute(reward.spec.use)})
     context = multiprocessing.get_context("spawn")
     answers, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(theirs, spec, groups, lent, os.getcwd()))
-    judged: list[list[Judgement]] = []
+    told: list[Trial] = []
+    begun: float | None = None  # when the first call of the present group was
+    called = False
     wait, fault = START_S, f"Timeout: reward {spec.label!r} was not imported within {START_S:g} s"
     try:
         process.start()
         theirs.close()  # so that the process holds the only end, and its death is seen
-        while len(judged) < len(groups):
-            if not answers.poll(wait):
-                break
+        while len(told) < len(groups) and answers.poll(wait):
             if (said := answers.recv()) == CALLING:
+                called, begun = True, begun or time.monotonic()
                 wait = spec.timeout_s + GRACE_S
                 fault = f"Timeout: reward {spec.label!r} did not return within {spec.timeout_s:g} s"
             else:
-                judged.append(said)
+                told.append(Trial(said, time.monotonic() - begun if begun else 0.0))
+                begun = None
     except EOFError:
         process.join()
         fault = f"Died: reward {spec.label!r} ended its process with status {process.exitcode}"
@@ -67,7 +89,8 @@ def _judged(reward: BoundReward, groups: Sequence[Group], lent: Mapping[str, obj
             process.kill()
             process.join()
         answers.close()
-    return judged + [_failed(group, fault) for group in groups[len(judged) :]]
+    left = groups[len(told) :] if not called else groups[len(told) :][:1]
+    return told + [Trial(_failed(group, fault), wait) for group in left]
 
 
 def _failed(group: Group, error: str) -> list[Judgement]:

@@ -1,0 +1,1 @@
+"""For those who write rewards: `rltrain new reward`, `rltrain plugin check`, `rltrain try`."""

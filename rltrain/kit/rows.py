@@ -1,0 +1,117 @@
+"""Rows a person writes, as tasks and completions; shared by `try` and `plugin check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rltrain import plugins, scoring
+from rltrain.config import RewardSpec
+from rltrain.judging import BoundReward
+from rltrain.types import Completion, Group, Task
+
+KEYS = ("prompt", "completion", "answer", "meta", "level", "kind")
+SOURCE = "rows"
+
+
+def reward(use: str, arguments: Sequence[str], *, role: str, timeout_s: float) -> BoundReward:
+    """The reward a person names: a spec, an installed name, or NAME for NAME.py in this directory.
+
+    `arguments` are `key=value`, values as in YAML. ValueError where it does not resolve or they do not bind.
+    """
+    known = {found.name for found in plugins.installed("rltrain.rewards")}
+    if ":" not in use and use not in known and Path(f"{use}.py").is_file():
+        use = f"{use}.py:{use}"
+    spec = RewardSpec(use=use, role=role, timeout_s=timeout_s, args=dict(map(_argument, arguments)))
+    [bound] = scoring.bind([spec])
+    return bound
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"argument {text!r}: expected key=value, for example tolerance=0.01")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"argument {text!r}: the value is no YAML ({error})") from None
+
+
+def read(path: Path) -> list[Mapping[str, Any]]:
+    """The rows of a JSONL file. ValueError names the line that is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected UTF-8 text") from None
+    rows = [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise ValueError(f"{path}: no rows; expected one JSON object a line with at least 'completion'")
+    return rows
+
+
+def _row(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: no JSON ({error})") from None
+    return checked(row, where)
+
+
+def given(task: str, answer: str | None, completion: str) -> dict[str, Any]:
+    """The row that the command line spells: `task` is a prompt, or a JSON object with the fields of a row."""
+    row: dict[str, Any] = {"prompt": task}
+    if task.lstrip().startswith("{"):
+        try:
+            row = dict(json.loads(task))
+        except ValueError as error:
+            raise ValueError(f"--task: no JSON ({error}); expected a prompt, or an object as in a file") from None
+    return row | {"completion": completion} | ({} if answer is None else {"answer": answer})
+
+
+def checked(row: Any, where: str) -> Mapping[str, Any]:
+    """The row, if it is one; ValueError says what is wrong with it."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{where}: expected an object with 'completion', got {type(row).__name__}")
+    for key in row:
+        if key not in KEYS:
+            advice = plugins.suggest(key, KEYS, "a row has")
+            raise ValueError(f"{where}: no field {key!r}{advice}; what a reward looks up goes into 'meta'")
+    if not isinstance(row.get("completion"), str):
+        raise ValueError(f"{where}: expected 'completion' as text, got {row.get('completion')!r:.80}")
+    if not isinstance(row.get("meta") or {}, Mapping):
+        raise ValueError(f"{where}: expected 'meta' as an object, got {row['meta']!r:.80}")
+    if row.get("kind", "structured") not in ("structured", "creative"):
+        raise ValueError(f"{where}: expected 'kind' structured or creative, got {row['kind']!r:.80}")
+    return row
+
+
+def task(row: Mapping[str, Any], number: int) -> Task:
+    """The task of a row; an answer that is no text is written as JSON."""
+    prompt = row.get("prompt") or ""
+    messages = tuple(prompt) if isinstance(prompt, list) else ({"role": "user", "content": str(prompt)},)
+    if not all(isinstance(m, Mapping) and {"role", "content"} <= m.keys() for m in messages):
+        raise ValueError(f"row {number}: expected 'prompt' as text or chat messages, got {prompt!r:.80}")
+    answer = row.get("answer")
+    if answer is not None and not isinstance(answer, str):
+        answer = json.dumps(answer)
+    kind, level = row.get("kind", "structured"), row.get("level")
+    return Task(f"{SOURCE}/{number}", SOURCE, kind, messages, answer, level, dict(row.get("meta") or {}))
+
+
+def group(some: Task, texts: Sequence[str], number: int = 0) -> Group:
+    """A group as an engine would hand it over; a word of up to four characters is a token."""
+    return Group(number, some, np.zeros(4, np.int32), tuple(map(_completion, texts)))
+
+
+def _completion(text: str) -> Completion:
+    ends = np.minimum(np.arange(4, len(text) + 4, 4), len(text)).astype(np.int32)
+    ids = np.arange(len(ends), dtype=np.int32) % 1000
+    return Completion(ids, np.full(len(ends), -1.0, np.float32), ends, text, "stop", 0, "", "kit")

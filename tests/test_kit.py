@@ -1,0 +1,173 @@
+"""The kit for those who write rewards: a file to begin with, its contract, one score."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rltrain import cli
+from rltrain.kit import contract, rows
+from rltrain.kit.adversaries import adversaries
+from rltrain.plugins import installed
+
+FILE = Path(__file__).parent / "data" / "trial_rewards.py"
+SHAPING = {
+    "overlong": ["max_length=100", "buffer=20"],
+    "length": ["high=100"],
+    "repetition": [],
+    "language": ["script=[latin, greek]"],
+    "diversity": [],
+    "format": [],
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ran(capfd, *arguments):
+    status = cli.main(arguments)
+    said = capfd.readouterr()
+    return status, said.out, said.err
+
+
+# --- new ---
+
+
+def test_a_new_reward_passes_its_check_and_its_test_as_written(here, capfd):
+    assert ran(capfd, "new", "reward", "polite")[0] == 0
+    assert sorted(path.name for path in here.iterdir()) == ["polite.py", "test_polite.py"]
+    status, out, _ = ran(capfd, "plugin", "check", "polite")
+    assert status == 0, out
+    assert "false accepts: 0 of" in out
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_polite.py"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "8 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("a-b", "expected a Python name"), ("math", "is installed"), ("polite", "is there already")]
+)
+def test_new_refuses(here, capfd, name, told):
+    (here / "polite.py").write_text("mine")
+    status, _, err = ran(capfd, "new", "reward", name)
+    assert (status, (here / "polite.py").read_text()) == (2, "mine")
+    assert told in err
+    assert [path.name for path in here.iterdir()] == ["polite.py"]
+
+
+# --- plugin check ---
+
+
+@pytest.mark.parametrize("name", [found.name for found in installed("rltrain.rewards")])
+def test_the_built_in_rewards_keep_the_contract(name):
+    role = "shaping" if name in SHAPING else "outcome"
+    reward = rows.reward(name, SHAPING.get(name, []), role=role, timeout_s=20)
+    sections, cases = contract.look(reward, None)
+    assert [line.text for section in sections for line in section.lines if line.verdict == "error"] == []
+    assert {case.name for case in cases} >= adversaries(rows.task({"prompt": "x"}, 1)).keys()
+    if role == "outcome":
+        assert any("gold completions: EXAMPLES" in line.text for line in sections[0].lines)
+
+
+BAD = {
+    "accepts": ("return 1.0", "false accepts: 29 of 29"),
+    "refuses": ("return 0.0", "false rejects: 12 of 12"),
+    "random": ("import random; return random.random()", "other values the second time in the same process"),
+    "process": ("import os; return float(os.getpid() % 1000) / 1000", "the second time in another process"),
+    "raises": ("return 1 / len(completion.text)", "empty: Raised ZeroDivisionError"),
+    "nan": ("return float('nan')", "NotFinite"),
+    "hangs": ("while not completion.text: pass\n    return 1.0", "empty: Timeout: reward 'hangs'"),
+    "dies": ("import os\n    if not completion.text: os._exit(3)\n    return 0.0", "ended its process with status 3"),
+    "never": ("return None", "applies to none of the tasks"),
+    "text": ("return 'good'", "WrongType: 'text' returned str"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_breaks_the_contract_is_named(here, capfd, name):
+    body, told = BAD[name]
+    (here / f"{name}.py").write_text(f"def {name}(task, completion):\n    {body}\n")
+    status, out, _ = ran(capfd, "plugin", "check", name, "--timeout-s", "0.5")
+    assert status == 2, out
+    assert told in " ".join(out.split()), out
+
+
+def test_gold_completions_may_come_from_a_file(here, capfd):
+    (here / "rows.jsonl").write_text('{"prompt": "2 + 2?", "answer": 4, "completion": "It is 4"}\n')
+    assert ran(capfd, "plugin", "check", "numeric", "--file", "rows.jsonl")[0] == 0
+    (here / "rows.jsonl").write_text('{"prompt": "2 + 2?", "answer": 4, "completion": "It is 5"}\n')
+    status, out, _ = ran(capfd, "plugin", "check", "numeric", "--file", "rows.jsonl")
+    assert status == 2
+    assert "false rejects: 1 of 1" in out
+
+
+# --- try ---
+
+
+def test_try_shows_the_score_and_how_it_was_reached(here, capfd):
+    task = json.dumps({"prompt": "Half of 3?", "answer": "3/2"})
+    status, out, _ = ran(capfd, "try", "math", "--task", task, "--completion", "It is \\boxed{1.5}.")
+    assert status == 0
+    assert "outcome  1" in out
+    assert "by_boxed = 1" in out
+    status, out, _ = ran(capfd, "try", "numeric", "tolerance=0.1", "--answer", "10", "--completion", "10.5")
+    assert "outcome  1" in out
+    assert "tolerance = 0.1" in out
+    assert "does not apply" in ran(capfd, "try", "numeric", "--completion", "x")[1]
+
+
+def test_try_of_a_reward_that_fails_ends_with_status_1(capfd):
+    status, out, _ = ran(capfd, "try", f"{FILE}:says", "--completion", "raise")
+    assert status == 1
+    assert "Raised KeyError" in out
+    assert "trial_rewards.py" in out
+
+
+def test_try_prints_a_line_a_row_and_a_failure_costs_its_own_row(here, capfd):
+    asked = [{"completion": text} for text in ("fine", "raise", "exit", "die", "loop", "fine")]
+    (here / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in asked))
+    status, out, _ = ran(capfd, "try", f"{FILE}:says", "--file", "rows.jsonl", "--timeout-s", "0.5")
+    assert status == 0
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [row["outcome"] for row in told] == [1.0, None, None, None, None, 1.0]
+    kinds = [row["error"] and row["error"].split(":")[0] for row in told]
+    assert kinds == [None, "Raised KeyError", "Raised SystemExit", "Died", "Timeout", None]
+    assert told[0].keys() == {"outcome", "total", "parts", "error"}
+
+
+def test_try_runs_trls_form_unchanged(here, capfd):
+    (here / "rows.jsonl").write_text('{"completion": "4", "answer": "4"}\n{"completion": "5", "answer": "4"}')
+    _, out, _ = ran(capfd, "try", f"{FILE}:trl_form", "--file", "rows.jsonl")
+    assert [json.loads(line)["outcome"] for line in out.splitlines()] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["try", "exact"], "either --completion TEXT or --file"),
+        (["try", "exat", "--completion", "x"], "did you mean 'exact'"),
+        (["try", "exact", "extrct=boxed", "--completion", "x"], "no argument 'extrct'; did you mean 'extract'"),
+        (["try", "exact", "boxed", "--completion", "x"], "expected key=value"),
+        (["try", "exact", "--task", "{x", "--completion", "x"], "--task: no JSON"),
+        (["try", "exact", "--task", '{"anser": "4"}', "--completion", "x"], "no field 'anser'; did you mean 'answer'"),
+        (["try", "exact", "--file", "none.jsonl"], "none.jsonl: cannot be read"),
+        (["try", "exact", "--file", "bad.jsonl"], "bad.jsonl, line 2: no JSON"),
+        (["try", "exact", "--file", "empty.jsonl"], "empty.jsonl: no rows"),
+        (["try", "exact", "--file", "wrong.jsonl"], "wrong.jsonl, line 1: expected 'completion' as text, got None"),
+        (["plugin", "check", "none.py:x"], "no file"),
+    ],
+)
+def test_bad_input_is_one_message(here, capfd, arguments, told):
+    (here / "bad.jsonl").write_text('{"completion": "x"}\n{"completion"\n')
+    (here / "empty.jsonl").write_text("\n")
+    (here / "wrong.jsonl").write_text('{"prompt": "x"}\n')
+    status, _, err = ran(capfd, *arguments)
+    assert status == 2
+    assert told in err
+    assert "Traceback" not in err
