@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rltrain.config.root import DIAGNOSTICS
+from rltrain.config.root import DIAGNOSTICS, TAGGER
 from rltrain.records import jsonl
 from rltrain.types import Diagnostic, Event
 
@@ -69,7 +69,7 @@ def main(path: Path, out: Path | None) -> None:
 
     files = tables(path)
     out = out or (path if path.is_dir() else path.parent) / "diagnosis"
-    tagger, formats = built("lexicon", "rltrain.taggers", {}), built("rules", "rltrain.formats", {})
+    tagger, formats = built(TAGGER, "rltrain.taggers", {}), built("rules", "rltrain.formats", {})
     diagnostics = [built(name, "rltrain.diagnostics", {}, tagger=tagger) for name in DIAGNOSTICS]
     notes: dict[str, int] = {}
 

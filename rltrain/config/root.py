@@ -17,6 +17,7 @@ from rltrain.config.machinery import (
 )
 from rltrain.config.plugins import CurriculumSpec, Model, PluginSpec, RewardSpec, Run, Section, TaskSource
 
+TAGGER = "cues"
 DIAGNOSTICS = ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
 
 
@@ -51,7 +52,7 @@ class Config(Section):
     """What is kept to resume from."""
     diagnostics: list[PluginSpec] = Field(default_factory=lambda: [PluginSpec(use=name) for name in DIAGNOSTICS])
     """What is measured each step, in this order: one that judges the others' figures (`phase`) stands behind them."""
-    tagger: PluginSpec = Field(default_factory=lambda: PluginSpec(use="lexicon"))
+    tagger: PluginSpec = Field(default_factory=lambda: PluginSpec(use=TAGGER))
     """Finds planning phrases."""
     formats: PluginSpec = Field(default_factory=lambda: PluginSpec(use="rules"))
     """Names output formats."""
