@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.made_solutions import solutions
 from benchmarks.tell import keep
-from diagnostics.taggers import LexiconTagger
+from diagnostics.taggers import CueTagger, LexiconTagger
 from rltrain.collect import planning_mask
 from rltrain.types import Completion, Tagger
 
@@ -37,6 +37,7 @@ TARGET_F1, TARGET_SPEED = 0.85, 1_000_000
 LENGTHS = (200, 1000, 8000)  # characters of a completion, about
 CHARACTERS = 2_000_000  # of each speed measurement
 ROUNDS = 5
+SHIPPED = {"cues": CueTagger, "lexicon": LexiconTagger}
 MOVES = (  # of docs/labels.md; labels do not name them, so a span's own words do, the first line that fits
     (
         "doubt, go back",
@@ -195,38 +196,46 @@ def speed(tagger: Tagger) -> dict[str, dict[str, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables and keep the figures (of the shipped lexicon on the shipped labels)."""
-    parser = argparse.ArgumentParser(prog="benchmarks.tagger", description="Agreement and speed of the tagger.")
+    """Print the tables and keep the figures (of the shipped taggers on the shipped labels)."""
+    parser = argparse.ArgumentParser(prog="benchmarks.tagger", description="Agreement and speed of the taggers.")
     parser.add_argument("files", nargs="*", type=Path, help="labelled files (default: the shipped ones)")
-    parser.add_argument("--lexicon", type=Path, help="a lexicon file (default: the shipped one)")
+    parser.add_argument("--lexicon", type=Path, help="a lexicon (default: the shipped cues and lexicon)")
     parser.add_argument("--show", action="store_true", help="what is missed and wrongly marked; not for held-out files")
     asked = parser.parse_args(arguments)
-    tagger, console = LexiconTagger(asked.lexicon), Console()
-    found: dict[str, Any] = {}
-    for path in asked.files or [BUILD, HELD_OUT]:
-        passages = read(path)
-        found[path.stem] = agreement(tagger, passages)
-        found[path.stem] |= {"interval": interval(tagger, passages), "moves": by_move(tagger, passages)}
-        if asked.show and path.stem not in (HELD_OUT.stem, SECOND.stem):
-            missed, wrong = mistakes(tagger, passages)
-            console.print({"missed": missed.most_common(60), "wrong": wrong.most_common(60)})
-    console.print(agreement_table(found))
-    console.print(move_table(found))
+    taggers = SHIPPED if asked.lexicon is None else {str(asked.lexicon): lambda: LexiconTagger(asked.lexicon)}
+    console, kept = Console(), {}
+    shipped = not asked.files and asked.lexicon is None
+    for name, made in taggers.items():
+        tagger = made()
+        console.rule(f"{name}, version {tagger.version}")
+        found = judged(tagger, asked.files or [BUILD, HELD_OUT], asked.show, console)
+        kept[name] = {"version": tagger.version, "hash": tagger.hash, "agreement": found}
+        if shipped:
+            kept[name]["speed"] = speed(tagger)
+            console.print(speed_table(kept[name]["speed"]))
     if not asked.files:
         twice = ceiling()
         console.print(
             f"two labellers, {twice['texts']} texts: F1 {twice['f1']:.3f}, spans met {twice['spans touched']:.0%}"
         )
-    if not asked.files and asked.lexicon is None:
-        measured = speed(tagger)
-        console.print(speed_table(measured))
-        kept = {
-            "lexicon": {"version": tagger.version, "hash": tagger.hash},
-            "agreement": found,
-            "labellers": twice,
-            "speed": measured,
-        }
-        keep("tagger", kept | {"targets": {"f1": TARGET_F1, "tokens_per_s": TARGET_SPEED}})
+        if shipped:
+            targets = {"f1": TARGET_F1, "tokens_per_s": TARGET_SPEED}
+            keep("tagger", {"taggers": kept, "labellers": twice, "targets": targets})
+
+
+def judged(tagger: Tagger, files: Sequence[Path], show: bool, console: Console) -> dict[str, Any]:
+    """The figures of each file, printed."""
+    found: dict[str, Any] = {}
+    for path in files:
+        passages = read(path)
+        found[path.stem] = agreement(tagger, passages)
+        found[path.stem] |= {"interval": interval(tagger, passages), "moves": by_move(tagger, passages)}
+        if show and path.stem not in (HELD_OUT.stem, SECOND.stem):
+            missed, wrong = mistakes(tagger, passages)
+            console.print({"missed": missed.most_common(60), "wrong": wrong.most_common(60)})
+    console.print(agreement_table(found))
+    console.print(move_table(found))
+    return found
 
 
 def agreement_table(found: Mapping[str, Any]) -> Table:

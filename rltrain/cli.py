@@ -82,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("tag", _tag, "planning spans and format of each text of a JSONL file")
     sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")
-    sub.add_argument("--tagger", default="lexicon", metavar="SPEC", help="a tagger's name or module:attr")
-    sub.add_argument("--lexicon", type=Path, metavar="FILE", help="phrases for it (default: the shipped ones)")
+    sub.add_argument("--tagger", metavar="SPEC", help="a tagger's name or module:attr (default: cues)")
+    sub.add_argument("--lexicon", type=Path, metavar="FILE", help="mark the phrases of this file: `--tagger lexicon`")
     sub.add_argument("--formats", default="rules", metavar="SPEC", help="a format classifier's name or module:attr")
 
     grams = add("grams", _grams, "strategic grams from a run's correct completions: `rltrain grams mine PATH`")

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from rltrain import plugins
+from rltrain.config.root import TAGGER
 from rltrain.types import FormatClassifier, Tagger
 
 KEYS = ("text", "completion")
 
 
-def main(path: Path, tagger: str, formats: str, lexicon: Path | None) -> None:
-    """Print `{"spans": [[start, end], ...], "format": "..."}` for each line. ValueError names a bad one."""
+def main(path: Path, tagger: str | None, formats: str, lexicon: Path | None) -> None:
+    """Print `{"spans": [[start, end], ...], "format": "..."}` for each line. ValueError names a bad one.
+
+    Without a tagger's name it is `lexicon` where a lexicon is given, else the default of the config.
+    """
+    tagger = tagger or (TAGGER if lexicon is None else "lexicon")
     finds = _made(tagger, "rltrain.taggers", {} if lexicon is None else {"path": str(lexicon)})
     names = _made(formats, "rltrain.formats", {})
     try:

@@ -1,4 +1,4 @@
-"""Finds planning phrases by a lexicon: fast, repeatable, and open to anyone who can edit a text file."""
+"""Taggers of planning phrases: a lexicon that anyone can edit, and cues learned from labelled passages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 
 from diagnostics.taggers.automaton import Automaton
+from diagnostics.taggers.cues import CueTagger
 from diagnostics.taggers.lexicon import parse, read_lexicon, read_lines, version_of
 
-__all__ = ["LEXICON", "LexiconTagger", "read_lexicon"]
+__all__ = ["LEXICON", "CueTagger", "LexiconTagger", "read_lexicon"]
 LEXICON = Path(__file__).parent.with_name("lexicon.txt")
 
 

@@ -26,6 +26,7 @@ from rltrain.config.plugins import (
     TaskSource,
 )
 
+TAGGER = "cues"
 DIAGNOSTICS = ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
 
 
@@ -60,7 +61,7 @@ class Config(Section):
     """What is kept to resume from."""
     diagnostics: list[PluginSpec] = Field(default_factory=lambda: [PluginSpec(use=name) for name in DIAGNOSTICS])
     """What is measured each step, in this order: one that judges the others' figures (`phase`) stands behind them."""
-    tagger: PluginSpec = Field(default_factory=lambda: PluginSpec(use="lexicon"))
+    tagger: PluginSpec = Field(default_factory=lambda: PluginSpec(use=TAGGER))
     """Finds planning phrases."""
     formats: PluginSpec = Field(default_factory=lambda: PluginSpec(use="rules"))
     """Names output formats."""
