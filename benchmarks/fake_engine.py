@@ -10,8 +10,9 @@ import random
 
 import numpy as np
 
+from rltrain.rollouts.engine import Finished, NamedWeights
 from rltrain.rollouts.spec import EngineSpec
-from rltrain.types import Completion, Finished, NamedWeights, Ticket
+from rltrain.types import Completion, Ticket
 
 DIGEST = "fake"
 SENTENCES = (

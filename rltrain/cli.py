@@ -92,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    _kit_commands(add)
+    sub = add("plugins", _plugins, "what is installed and where it comes from")
+    sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
+    return parser
+
+
+def _kit_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of those who write rewards."""
     sub = add("new", _new, "a working plugin file and its test: `rltrain new reward NAME`")
     sub.add_argument("kind", choices=["reward"], help="what to begin")
     sub.add_argument("name", help="writes NAME.py and test_NAME.py here")
@@ -107,10 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--answer", help="the task's answer")
     sub.add_argument("--completion", help="the text to judge")
     sub.add_argument("--file", type=Path, metavar="ROWS", help="JSONL rows of prompt, completion, answer, meta")
-
-    sub = add("plugins", _plugins, "what is installed and where it comes from")
-    sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
-    return parser
 
 
 def _config_arguments(sub: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ Shape legend, used as suffixes: `_G` completions of one group, `_T` tokens of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -170,13 +170,6 @@ class Ticket:
     version: int  # policy version the group must be sampled from
 
 
-class Finished(NamedTuple):
-    """A group as an engine hands it back."""
-
-    ticket_id: int
-    completions: tuple[Completion, ...]
-
-
 # --- protocols: plugins --------------------------------------------------------------------------
 
 
@@ -289,23 +282,3 @@ class GradientProbe(Protocol):
 
     def by_source(self) -> Mapping[str, np.ndarray]:
         """Source -> (2, N): prompts with even and odd tickets; their sum is its part. Empty if not looked at."""
-
-
-# --- protocols: the engine room ------------------------------------------------------------------
-
-NamedWeights = Iterable[tuple[str, Any]]
-"""(name, tensor) pairs in the loader's order; tensors are torch tensors, kept out of this file."""
-
-
-class Engine(Protocol):
-    """Samples groups under one version of the weights."""
-
-    def submit(self, ticket: Ticket) -> None: ...
-    def poll(self) -> list[Finished]:
-        """Advance by one engine step; return the groups that finished with it."""
-
-    def unfinished(self) -> int: ...
-    def load(self, version: int, weights: NamedWeights) -> str:
-        """Load the weights; return the digest of the bytes consumed."""
-
-    def health(self) -> dict[str, float]: ...

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from rltrain.rollouts.engine import Finished
 from rltrain.rollouts.spec import EngineSpec
-from rltrain.types import Completion, Finished
+from rltrain.types import Completion
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,10 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
+from rltrain.rollouts.engine import Engine, Finished
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Packed, digest, unpack
-from rltrain.types import Engine, Finished, Ticket
+from rltrain.types import Ticket
 
 
 @dataclass

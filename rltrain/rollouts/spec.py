@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rltrain.types import Engine
+from rltrain.rollouts.engine import Engine
 
 ENGINES = {
     "vllm": "rltrain.rollouts.vllm_engine:VLLMEngine",

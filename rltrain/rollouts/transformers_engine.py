@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from rltrain.rollouts.engine import Finished, NamedWeights
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import load_into
-from rltrain.types import Completion, Finished, NamedWeights, Ticket
+from rltrain.types import Completion, Ticket
 
 
 class TransformersEngine:

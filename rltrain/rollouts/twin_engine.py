@@ -14,9 +14,10 @@ import random
 import numpy as np
 import torch
 
+from rltrain.rollouts.engine import Finished, NamedWeights
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import load_into
-from rltrain.types import Completion, Finished, NamedWeights, Task, Ticket
+from rltrain.types import Completion, Task, Ticket
 
 FORMATS = (
     "{answer}",

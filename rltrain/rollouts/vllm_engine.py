@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from rltrain.rollouts.engine import Finished, NamedWeights
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Digest
-from rltrain.types import Completion, Finished, NamedWeights, Ticket
+from rltrain.types import Completion, Ticket
 
 OWNED = ("model", "dtype", "logprobs_mode")
 
