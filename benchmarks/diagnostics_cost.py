@@ -23,7 +23,7 @@ from benchmarks.measure import THREADS, Result, Series, Tick, in_turn
 from benchmarks.step_time import Paced, our_trainer
 from rltrain import cluster
 from rltrain.config import Config, load
-from rltrain.config.root import DIAGNOSTICS
+from rltrain.config.root import DIAGNOSTICS, TAGGER
 from rltrain.plugins import built
 from rltrain.types import Event, StepRecord, Tagger
 
@@ -53,7 +53,7 @@ class Spans:
     """The config's tagger, or nothing."""
 
     def __init__(self) -> None:
-        self.hash = (part := built("lexicon", "rltrain.taggers", {})).hash
+        self.hash = (part := built(TAGGER, "rltrain.taggers", {})).hash
         self._part: Tagger = part
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -155,5 +155,5 @@ def result(on: Sequence[float], off: Sequence[float], inside: Sequence[float], l
             "diagnostics_ratio": statistics.median(on) / statistics.median(off),
         },
         {"on": Series("s", on), "off": Series("s", off), "inside": Series("s", inside)},
-        {"mean completion tokens": list(lengths), "diagnostics": list(DIAGNOSTICS)},
+        {"mean completion tokens": list(lengths), "diagnostics": list(DIAGNOSTICS), "tagger": TAGGER},
     )

@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from rltrain import diagnose, plugins
-from rltrain.config.root import DIAGNOSTICS
+from rltrain.config.root import DIAGNOSTICS, TAGGER
 from rltrain.correction import drift, drift_metrics, log_ratio
 from rltrain.manifest import manifest
 from rltrain.plugins import built
@@ -65,7 +65,7 @@ class PhaseCallback(TrainerCallback):
         out: str | Path | None = None,
         outcome: str | None = None,
         diagnostics: Sequence[str] = DIAGNOSTICS,
-        tagger: str = "lexicon",
+        tagger: str = TAGGER,
         formats: str = "rules",
     ) -> None:
         self._tagger, self._formats = built(tagger, "rltrain.taggers", {}), built(formats, "rltrain.formats", {})
