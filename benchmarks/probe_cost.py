@@ -1,7 +1,9 @@
-"""What it costs to take a step's gradient apart by task: `python -m benchmarks.probe_cost [--steps N]`.
+"""What it costs to take a step's gradient apart by task.
 
-SmolLM2-135M, 32 rows of three sources in micro-batches of 4, fp32 weights and bf16 autocast. Steps that are looked at
-and steps that are not take turns inside one `train()`; medians of the seconds of forward and backward.
+    python -m benchmarks.probe_cost [--steps N] [--prompts N]
+
+SmolLM2-135M, 8 rows a prompt of three sources in micro-batches of 4, fp32 weights and bf16 autocast. Steps that are
+looked at and steps that are not take turns inside one `train()`; medians of the seconds of forward and backward.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import MODEL, config
-from benchmarks.trainer import MICRO_BATCH, ROWS, TimedTrainer, ragged_rows
+from benchmarks.trainer import MICRO_BATCH, TimedTrainer, ragged_rows
 from rltrain import batch
 from rltrain.channel import Channel
 from rltrain.gradients import StepGradients
@@ -30,11 +32,12 @@ def main() -> None:
     """Print a line for each choice of layers."""
     parser = argparse.ArgumentParser(description="What taking gradients apart by task costs.")
     parser.add_argument("--steps", type=int, default=4, help="steps of each kind that count (default 4)")
+    parser.add_argument("--prompts", type=int, default=4, help="prompts of a step, 8 rows each (default 4)")
     parser.add_argument("--neurons", type=int, default=512, help="outputs of each layer (default 512)")
     parser.add_argument("--threads", type=int, default=1, help="threads (default 1)")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    found = measured(asked.steps, asked.neurons)
+    found = measured(asked.steps, asked.prompts, asked.neurons)
     plain = statistics.median(seconds for seconds, _ in found["not looked at"])
     for name, values in found.items():
         step, probe = (statistics.median(column) for column in zip(*values, strict=True))
@@ -43,12 +46,12 @@ def main() -> None:
         )
 
 
-def measured(steps: int, neurons: int) -> dict[str, list[tuple[float, float]]]:
+def measured(steps: int, prompts: int, neurons: int) -> dict[str, list[tuple[float, float]]]:
     """(seconds of forward and backward, seconds in the hooks) of each step, the first round left out."""
     rounds = 1 + steps
     total = rounds * len(WATCHED)
-    settings = config(training={"steps": total, "prompts_per_step": 4, "micro_batch_size": MICRO_BATCH})
-    rows = [row._replace(source=SOURCES[i % 3]) for i, row in enumerate(ragged_rows(ROWS))]
+    settings = config(training={"steps": total, "prompts_per_step": prompts, "micro_batch_size": MICRO_BATCH})
+    rows = [row._replace(source=SOURCES[i % 3]) for i, row in enumerate(ragged_rows(8 * prompts))]
     items = sum(len(row.completion_ids) for row in rows)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WATCHED}
 
