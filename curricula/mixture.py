@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from curricula.journal import Journal
 from curricula.parts import Parts
 from curricula.settings import expect
+from curricula.subset import sources_of
 from rltrain.types import Curriculum, Event, Group, Panel, Task, TaskTable
 
 PANELS = (
@@ -50,12 +51,12 @@ class Mixture:
         expect("mixture", {"temperature": temperature}, 1e-3)
         self._parts = Parts(tasks, tasks.sources, inner, seed=seed)
         sizes = self._parts.sizes
-        given = {name: float(sizes[name]) for name in sizes} | dict(_each("weights", weights or {}, sizes, 0))
-        if weights is not None:
-            given |= {name: 1.0 for name in sizes if name not in weights}
-        self._shares = shares(given, temperature, _each("floors", floors, sizes, 0, 1))
-        self._gaps = {} if max_gap is None else _each("max_gap", max_gap, sizes, 1)
-        self._gaps = {name: gap for name, gap in self._gaps.items() if name in self._shares}
+        known = sources_of(tasks)
+        given = {name: 1.0 if weights is not None else float(size) for name, size in sizes.items()}
+        given |= _each("weights", weights or {}, known, sizes, 0)
+        self._shares = shares(given, temperature, _each("floors", floors, known, sizes, 0, 1))
+        gaps = {} if max_gap is None else _each("max_gap", max_gap, known, sizes, 1)
+        self._gaps = {name: gap for name, gap in gaps.items() if name in self._shares}
         feasible(self._gaps)
         self._drawn = dict.fromkeys(self._shares, 0)
         self._last = dict.fromkeys(self._shares, 0)  # position of the last draw of each source
@@ -160,14 +161,22 @@ def feasible(gaps: Mapping[str, float]) -> None:
 
 
 def _each(
-    what: str, given: Mapping[str, float] | float, sources: Mapping[str, int], low: float, high: float = math.inf
+    what: str,
+    given: Mapping[str, float] | float,
+    known: Sequence[str],
+    there: Collection[str],
+    low: float,
+    high: float = math.inf,
 ) -> dict[str, float]:
-    """A number for each source named, or the same for all; ValueError for an unknown source or a wrong number."""
-    named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(sources, given)
+    """A number for each source named that is there, or the same for all.
+
+    ValueError for a wrong number, and for a source that the run does not have; one in another part is passed over.
+    """
+    named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(there, given)
     for name in named:
-        if name not in sources:
-            near = difflib.get_close_matches(name, list(sources), n=1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"mixture: {what} name source {name!r}{advice} Sources: {', '.join(sources)}")
+            raise ValueError(f"mixture: {what} name source {name!r}{advice} Sources: {', '.join(known)}")
     expect("mixture", {f"{what} of {name!r}": value for name, value in named.items()}, low, high)
-    return named
+    return {name: value for name, value in named.items() if name in there}

@@ -9,6 +9,11 @@ import numpy as np
 from rltrain.types import Task, TaskTable
 
 
+def sources_of(tasks: TaskTable) -> list[str]:
+    """Sources that arguments may name: all of the run's, also where `tasks` is a part without some of them."""
+    return tasks.known if isinstance(tasks, Subset) else np.unique(tasks.sources).tolist()
+
+
 class Subset:
     """The tasks at these places (n,) of a table, in this order."""
 
@@ -17,6 +22,8 @@ class Subset:
         self.sources, self.kinds, self.levels = (
             np.asarray(column)[places] for column in (tasks.sources, tasks.kinds, tasks.levels)
         )
+
+        self.known = sources_of(tasks)
 
     @property
     def keys(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from curricula.subset import sources_of
 from rltrain.types import Group, Task, TaskTable
 
 ALL = "all"  # the pool of all sources, where no weights are given
@@ -88,13 +89,13 @@ def _pools(tasks: TaskTable, weights: Mapping[str, float] | None) -> dict[str, n
     """Indices (n,) of each pool: one of all tasks, or one a source where they are weighted."""
     if weights is None:
         return {ALL: np.arange(len(tasks))}
-    names = np.unique(tasks.sources).tolist()
+    known = sources_of(tasks)
     for name in weights:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"uniform: weights name source {name!r}{advice} Sources: {', '.join(names)}")
-    return {name: np.flatnonzero(tasks.sources == name) for name in names}
+            raise ValueError(f"uniform: weights name source {name!r}{advice} Sources: {', '.join(known)}")
+    return {name: np.flatnonzero(tasks.sources == name) for name in np.unique(tasks.sources).tolist()}
 
 
 def _shares(pools: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> dict[str, float]:

@@ -130,6 +130,18 @@ def test_a_source_that_is_new_starts_even_and_one_that_is_gone_is_forgotten():
     assert Counter(sources(course(new, 10))) == {"a": 40, "c": 40}
 
 
+@pytest.mark.parametrize("inner", ["mixture:Mixture", "uniform:Uniform"])
+def test_arguments_may_name_sources_of_another_part_and_none_else(inner):
+    def spec(name):
+        nested_spec = {"use": f"curricula.{inner}", "weights": {"a": 3, name: 1}}
+        return CurriculumSpec.model_validate({"use": "curricula.staged:Staged", "inner": nested_spec})
+
+    curriculum, _ = build.build_curriculum(spec("rare"), table(), 0)
+    assert Counter(sources(task.key for task in curriculum.sample(40))) == {"a": 30, "b": 10}
+    with pytest.raises(ValueError, match=r"'rar'; did you mean 'rare'\?"):
+        build.build_curriculum(spec("rar"), table(), 0)
+
+
 def test_one_source_alone_and_difficulty_inside():
     curriculum = Mixture(Columns(["a"] * 30), seed=0, inner=Difficulty, max_gap=4)
     drawn = course(curriculum, 20)
