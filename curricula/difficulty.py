@@ -93,6 +93,7 @@ class Difficulty:
         self._shelf = Shelf(len(tasks), probe_every=probe_every, patience=PATIENCE)
         self._tally, self._journal = Tally(len(self._relations.names)), Journal()
         self._draws = self._asked = 0
+        self._gone: frozenset[str] = frozenset()  # prompts of a loaded state; groups of them may still be under way
 
     def sample(self, n: int) -> list[Task]:
         """The next n tasks."""
@@ -106,7 +107,7 @@ class Difficulty:
     def observe(self, groups: Sequence[Group]) -> None:
         """Learn from the outcomes of each group, in order."""
         moved: dict[tuple[Pool, Pool], list[str]] = {}
-        for group in groups:
+        for group in (group for group in groups if group.task.key not in self._gone):
             row = self._roster.row(group.task.key)
             self._note(row, group)
             if group.outcomes:
@@ -148,6 +149,7 @@ class Difficulty:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; prompts that came since are unknown, and an event lists them and those gone."""
         match = self._roster.match(state["keys"])
+        self._gone = frozenset(match.gone)
         self._seed, self._draws, self._asked = state["seed"], state["draws"], state["asked"]
         self._beliefs.load_state_dict(state["beliefs"], match.saved, match.now)
         self._shelf.load_state_dict(state["shelf"], match.saved, match.now)

@@ -230,6 +230,7 @@ def test_a_state_of_other_prompts_is_matched_and_the_difference_told():
     (event,) = [event for event in new.events() if event.name == "tasks_changed"]
     assert (event.evidence["added"], event.evidence["gone"]) == (15, 5)
     assert event.evidence["first_added"][0] == "a/30" and event.evidence["first_gone"][0] == "a/0"
+    new.observe([answered(Columns(["a"])[0], [1.0], 20)])  # was under way when the state was saved
 
 
 @pytest.mark.parametrize(("choice", "action"), [("probe", "probe"), ("widen", "widen")])
