@@ -95,13 +95,13 @@ class Group:
     completions: tuple[Completion, ...]  # G of them
     scores: tuple[Score, ...] = ()
     advantages: tuple[Advantage, ...] = ()
-    withheld: float = 0.0  # sum of the positive advantage that the rare-success guard took
     planning: tuple[np.ndarray, ...] = ()  # G masks (T,) bool, from the tagger
     planning_bonus: tuple[np.ndarray, ...] = ()  # G arrays (T,) float32, token-level credit
     entropy_bonus: tuple[float, ...] = ()  # G sizes of credit on tokens of high entropy, given in the forward
     formats: tuple[str, ...] = ()  # G names from the format classifier
     admitted: bool = True
     reject_reason: str | None = None
+    withheld: float = 0.0  # sum of the positive advantage that the rare-success guard took
 
     @property
     def outcomes(self) -> list[float]:
