@@ -1,0 +1,113 @@
+"""The state-machine task: every token is known to plan or to execute. Problems, a reward, a tagger.
+
+After the synthetic bed of arXiv 2505.22756, made smaller. A problem shows a start, a row of marks, and a hint beside
+each mark but the first; its solution is one move a mark, an action and the state it leads to:
+
+    4AKDMBSC:    ->    c5f2a8
+
+Planning is to find the action that leads from one mark to the next; execution is to know the state that an action
+leads to. Both are tables of a machine that is drawn once. In the texts for SFT each state has its habits and hints
+go with actions, so that a policy learns to guess from both; in the problems for RL and evaluation neither tells.
+One token a character, so a completion of n moves has n planning tokens, n execution tokens, and its end.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+STATES, ACTIONS, MARKS, HINTS = "0123456789", "abcdefghij", "ABCDEFGHIJ", "KLMNOPQRST"
+SIZE = len(STATES)  # of all four
+MOVES = (3, 4, 5)  # of a problem
+SKEW = 0.3  # of the Dirichlet distributions that habits and hints are drawn from
+
+
+class Machine(NamedTuple):
+    """The tables behind the task; states, actions, marks and hints are numbers from 0 on."""
+
+    next_state: np.ndarray  # (states, actions)
+    next_mark: np.ndarray  # (marks, actions), a permutation in each row: two marks tell the action
+    habits: np.ndarray  # (states, actions) how often an action is taken in a state, in the texts for SFT
+    hints: np.ndarray  # (actions, hints) how often a hint stands beside an action there
+
+
+@functools.cache
+def machine(seed: int) -> Machine:
+    """The machine of a seed."""
+    rng = np.random.default_rng([seed, 1])
+    return Machine(
+        next_state=rng.integers(SIZE, size=(SIZE, SIZE)),
+        next_mark=rng.permuted(np.tile(np.arange(SIZE), (SIZE, 1)), axis=1),
+        habits=rng.dirichlet(np.full(SIZE, SKEW), SIZE),
+        hints=rng.dirichlet(np.full(SIZE, SKEW), SIZE),
+    )
+
+
+def draw(
+    of: Machine, rng: np.random.Generator, count: int, moves: int, *, habitual: bool
+) -> tuple[list[str], list[str]]:
+    """`count` prompts and their solutions of so many moves; with habits and hints as in the texts for SFT, or even."""
+    state, mark = rng.integers(SIZE, size=(2, count))
+    even = np.full((SIZE, SIZE), 1 / SIZE)
+    habits, hints = (of.habits, of.hints) if habitual else (even, even)
+    prompts, solutions = [_written(STATES, state), _written(MARKS, mark)], []
+    for _ in range(moves):
+        action = _drawn(rng, habits[state])
+        hint = _drawn(rng, hints[action])
+        state, mark = of.next_state[state, action], of.next_mark[mark, action]
+        prompts += [_written(HINTS, hint), _written(MARKS, mark)]
+        solutions += [_written(ACTIONS, action), _written(STATES, state)]
+    return _joined([*prompts, np.full(count, ":")]), _joined(solutions)
+
+
+def problems(count: int, seed: int) -> list[dict[str, Any]]:
+    """A task source: problems of the seed's machine without habits and hints, an equal share of each length."""
+    rng, rows = np.random.default_rng([seed, 2]), []
+    for i, moves in enumerate(MOVES):
+        share = len(range(i, count, len(MOVES)))
+        drawn = zip(*draw(machine(seed), rng, share, moves, habitual=False), strict=True)
+        rows += [{"prompt": prompt, "answer": answer, "level": moves, "machine": seed} for prompt, answer in drawn]
+    return rows
+
+
+def solved(task, completion) -> dict[str, float]:
+    """A reward: 1 for the solution and nothing else.
+
+    Its parts say why, as shares of the problem's moves: `plan`, actions that lead to the next mark; `execution`,
+    states that follow from the action and the state before it as they were written, right or wrong.
+    """
+    text, answer = completion.text, task.answer
+    table, state = machine(task.meta["machine"]).next_state, task.prompt[0]["content"][0]
+    planned = executed = 0
+    for i in range(0, len(answer), 2):
+        action, after = text[i : i + 1], text[i + 1 : i + 2]
+        planned += action == answer[i]
+        known = action and state and action in ACTIONS and state in STATES
+        executed += bool(known) and after == STATES[table[STATES.index(state), ACTIONS.index(action)]]
+        state = after
+    moves = len(answer) // 2
+    return {"value": float(text == answer), "plan": planned / moves, "execution": executed / moves}
+
+
+class Actions:
+    """A tagger: actions are the planning tokens."""
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) of the actions; those that touch are one."""
+        return [match.span() for match in re.finditer(f"[{ACTIONS}]+", text)]
+
+
+def _drawn(rng: np.random.Generator, chances: np.ndarray) -> np.ndarray:
+    """One index a row of chances (N, K)."""
+    return np.minimum((rng.random((len(chances), 1)) > chances.cumsum(axis=1)).sum(axis=1), SIZE - 1)
+
+
+def _written(alphabet: str, numbers: np.ndarray) -> np.ndarray:
+    return np.array(list(alphabet))[numbers]
+
+
+def _joined(columns: list[np.ndarray]) -> list[str]:
+    return ["".join(row) for row in zip(*columns, strict=True)]
