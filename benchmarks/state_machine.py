@@ -1,9 +1,9 @@
 """The state-machine task: every token is known to plan or to execute. Problems, a reward, a tagger.
 
-After the synthetic bed of arXiv 2505.22756, made smaller. A problem shows a start, a row of marks, and a hint beside
-each mark but the first; its solution is one move a mark, an action and the state it leads to:
+After the synthetic bed of arXiv 2505.22756, made smaller. A problem shows a state, a row of marks, and a hint between
+each two of them; its solution is a move from mark to mark, an action and the state it leads to:
 
-    4AKDMBSC:    ->    c5f2a8
+    K4s7w1x1:    ->    cFhAaQ
 
 Planning is to find the action that leads from one mark to the next; execution is to know the state that an action
 leads to. Both are tables of a machine that is drawn once. In the texts for SFT each state has its habits and hints
@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-STATES, ACTIONS, MARKS, HINTS = "0123456789", "abcdefghij", "ABCDEFGHIJ", "KLMNOPQRST"
-SIZE = len(STATES)  # of all four
+STATES, ACTIONS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghij"
+MARKS, HINTS = "0123456789", "qrstuvwxyz"
 MOVES = (3, 4, 5)  # of a problem
-SKEW = 0.3  # of the Dirichlet distributions that habits and hints are drawn from
+HABIT, HINT = 0.3, 0.3  # of the Dirichlet distributions that habits and hints are drawn from
 
 
 class Machine(NamedTuple):
@@ -37,12 +37,12 @@ class Machine(NamedTuple):
 @functools.cache
 def machine(seed: int) -> Machine:
     """The machine of a seed."""
-    rng = np.random.default_rng([seed, 1])
+    rng, states, actions = np.random.default_rng([seed, 1]), len(STATES), len(ACTIONS)
     return Machine(
-        next_state=rng.integers(SIZE, size=(SIZE, SIZE)),
-        next_mark=rng.permuted(np.tile(np.arange(SIZE), (SIZE, 1)), axis=1),
-        habits=rng.dirichlet(np.full(SIZE, SKEW), SIZE),
-        hints=rng.dirichlet(np.full(SIZE, SKEW), SIZE),
+        next_state=rng.integers(states, size=(states, actions)),
+        next_mark=rng.permuted(np.tile(np.arange(actions), (len(MARKS), 1)), axis=1),
+        habits=rng.dirichlet(np.full(actions, HABIT), states),
+        hints=rng.dirichlet(np.full(len(HINTS), HINT), actions),
     )
 
 
@@ -50,9 +50,8 @@ def draw(
     of: Machine, rng: np.random.Generator, count: int, moves: int, *, habitual: bool
 ) -> tuple[list[str], list[str]]:
     """`count` prompts and their solutions of so many moves; with habits and hints as in the texts for SFT, or even."""
-    state, mark = rng.integers(SIZE, size=(2, count))
-    even = np.full((SIZE, SIZE), 1 / SIZE)
-    habits, hints = (of.habits, of.hints) if habitual else (even, even)
+    state, mark = rng.integers(len(STATES), size=count), rng.integers(len(MARKS), size=count)
+    habits, hints = (of.habits, of.hints) if habitual else (_even(of.habits), _even(of.hints))
     prompts, solutions = [_written(STATES, state), _written(MARKS, mark)], []
     for _ in range(moves):
         action = _drawn(rng, habits[state])
@@ -102,7 +101,11 @@ class Actions:
 
 def _drawn(rng: np.random.Generator, chances: np.ndarray) -> np.ndarray:
     """One index a row of chances (N, K)."""
-    return np.minimum((rng.random((len(chances), 1)) > chances.cumsum(axis=1)).sum(axis=1), SIZE - 1)
+    return (rng.random((len(chances), 1)) > chances.cumsum(axis=1)[:, :-1]).sum(axis=1)
+
+
+def _even(chances: np.ndarray) -> np.ndarray:
+    return np.full_like(chances, 1 / chances.shape[1])
 
 
 def _written(alphabet: str, numbers: np.ndarray) -> np.ndarray:

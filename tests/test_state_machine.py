@@ -12,7 +12,6 @@ from benchmarks.state_machine import (
     HINTS,
     MARKS,
     MOVES,
-    SIZE,
     STATES,
     Actions,
     draw,
@@ -60,14 +59,14 @@ def test_habits_and_hints_tell_actions_in_the_texts_for_sft_only():
     for habitual in (True, False):
         prompts, solutions = draw(of, rng, 20_000, 3, habitual=habitual)
         assert [by_the_tables(prompt) for prompt in prompts[:100]] == solutions[:100]
-        seen = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE))
+        seen = [np.zeros_like(of.habits), np.zeros_like(of.hints)]
         for prompt, solution in zip(prompts, solutions, strict=True):
             action = ACTIONS.index(solution[0])
             seen[0][STATES.index(prompt[0]), action] += 1
             seen[1][action, HINTS.index(prompt[2])] += 1
         for counts, wanted in zip(seen, (of.habits, of.hints), strict=True):
             shares = counts / counts.sum(axis=1, keepdims=True)
-            error = np.abs(shares - (wanted if habitual else 1 / SIZE))[counts.sum(axis=1) > 300].max()
+            error = np.abs(shares - (wanted if habitual else 1 / wanted.shape[1]))[counts.sum(axis=1) > 300].max()
             assert error < 0.1
 
 
@@ -75,9 +74,9 @@ def test_the_reward_tells_what_went_wrong():
     row = problems(30, SEED)[0]
     right, moves = row["answer"], len(row["answer"]) // 2
     table = machine(SEED).next_state
-    other_action = ACTIONS[(ACTIONS.index(right[0]) + 1) % SIZE]
+    other_action = ACTIONS[(ACTIONS.index(right[0]) + 1) % len(ACTIONS)]
     after = STATES[table[STATES.index(row["prompt"][0]), ACTIONS.index(other_action)]]
-    other_state = STATES[(STATES.index(right[-1]) + 1) % SIZE]
+    other_state = STATES[(STATES.index(right[-1]) + 1) % len(STATES)]
 
     def judged(text):
         return solved(task(row), completion(text))
@@ -88,14 +87,14 @@ def test_the_reward_tells_what_went_wrong():
     detour = judged(other_action + after)  # another plan, carried out rightly, and then given up
     assert detour == {"value": 0.0, "plan": 0.0, "execution": pytest.approx(1 / moves)}
     assert judged(right + right[-2:])["value"] == 0.0
-    for text in ("", "a", "zz9", right[0], "0a0a0a"):
+    for text in ("", "a", "zzK", right[0], "AaAaAa"):
         assert judged(text)["value"] == 0.0 and 0 <= judged(text)["execution"] < 1
 
 
 def test_actions_are_the_planning_tokens():
-    assert Actions().spans("c5f2a8") == [(0, 1), (2, 3), (4, 5)]
-    assert Actions().spans("") == Actions().spans("5") == []
-    assert Actions().spans("ab7") == [(0, 2)]
+    assert Actions().spans("cFhAaQ") == [(0, 1), (2, 3), (4, 5)]
+    assert Actions().spans("") == Actions().spans("F") == []
+    assert Actions().spans("abF") == [(0, 2)]
 
 
 def test_the_config_holds_and_names_the_task():
