@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.state_machine import MOVES, draw, machine
+from benchmarks.state_machine import MOVES, careless, machine
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-BATCH, RATE = 64, 2e-3
+BATCH, RATE = 64, 4e-3
 IGNORED = -100  # a label that is none
 
 
 def teach(directory: Path, seed: int, steps: int, shown: Callable[[Iterable[int]], Iterable[int]]) -> None:
-    """SFT on habitual solutions of the seed's machine; written to `directory` with the tokenizer.
+    """SFT on careless texts of the seed's machine; written to `directory` with the tokenizer.
 
     `shown` hands the numbers of the steps through, to show how far it is.
     """
@@ -45,10 +45,10 @@ def teach(directory: Path, seed: int, steps: int, shown: Callable[[Iterable[int]
 
 
 def batch(rng: np.random.Generator, seed: int, tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, T) ids of texts of one length, and their labels: the solution and its end."""
+    """(B, T) ids of texts of one length, and their labels: what follows the prompt."""
     import torch
 
-    drawn = draw(machine(seed), rng, BATCH, int(rng.choice(MOVES)), habitual=True)
+    drawn = careless(machine(seed), rng, BATCH, int(rng.choice(MOVES)))
     texts = [prompt + solution + tokenizer.eos_token for prompt, solution in zip(*drawn, strict=True)]
     ids = torch.tensor(tokenizer(texts)["input_ids"])
     labels = ids.clone()

@@ -6,9 +6,10 @@ each two of them; its solution is a move from mark to mark, an action and the st
     K4s7w1x1:    ->    cFhAaQ
 
 Planning is to find the action that leads from one mark to the next; execution is to know the state that an action
-leads to. Both are tables of a machine that is drawn once. In the texts for SFT each state has its habits and hints
-go with actions, so that a policy learns to guess from both; in the problems for RL and evaluation neither tells.
-One token a character, so a completion of n moves has n planning tokens, n execution tokens, and its end.
+leads to. Both are tables of a machine that is drawn once. The texts for SFT are those of a careless hand: each state
+has its habits and hints go with actions, so that a policy learns to guess from both, and a share of actions and states
+is wrong; what follows goes on from what was written. In the problems for RL and evaluation neither habits nor hints
+tell anything. One token a character, so a completion of n moves has n planning tokens, n execution tokens, and its end.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ STATES, ACTIONS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghij"
 MARKS, HINTS = "0123456789", "qrstuvwxyz"
 MOVES = (3, 4, 5)  # of a problem
 HABIT, HINT = 0.3, 0.3  # of the Dirichlet distributions that habits and hints are drawn from
+LAPSE, SLIP = 0.2, 0.1  # share of actions and of states in the texts for SFT that are any
 
 
 class Machine(NamedTuple):
@@ -46,19 +48,29 @@ def machine(seed: int) -> Machine:
     )
 
 
-def draw(
-    of: Machine, rng: np.random.Generator, count: int, moves: int, *, habitual: bool
+def problem(of: Machine, rng: np.random.Generator, count: int, moves: int) -> tuple[list[str], list[str]]:
+    """`count` prompts without habits and hints, and their solutions, of so many moves."""
+    even = of._replace(habits=_even(of.habits), hints=_even(of.hints))
+    return _written(even, rng, count, moves, lapse=0.0, slip=0.0)
+
+
+def careless(of: Machine, rng: np.random.Generator, count: int, moves: int) -> tuple[list[str], list[str]]:
+    """`count` prompts and what a careless hand writes below them, of so many moves."""
+    return _written(of, rng, count, moves, lapse=LAPSE, slip=SLIP)
+
+
+def _written(
+    of: Machine, rng: np.random.Generator, count: int, moves: int, *, lapse: float, slip: float
 ) -> tuple[list[str], list[str]]:
-    """`count` prompts and their solutions of so many moves; with habits and hints as in the texts for SFT, or even."""
     state, mark = rng.integers(len(STATES), size=count), rng.integers(len(MARKS), size=count)
-    habits, hints = (of.habits, of.hints) if habitual else (_even(of.habits), _even(of.hints))
-    prompts, solutions = [_written(STATES, state), _written(MARKS, mark)], []
+    prompts, solutions = [_letters(STATES, state), _letters(MARKS, mark)], []
     for _ in range(moves):
-        action = _drawn(rng, habits[state])
-        hint = _drawn(rng, hints[action])
-        state, mark = of.next_state[state, action], of.next_mark[mark, action]
-        prompts += [_written(HINTS, hint), _written(MARKS, mark)]
-        solutions += [_written(ACTIONS, action), _written(STATES, state)]
+        planned = _drawn(rng, of.habits[state])
+        hint, mark = _drawn(rng, of.hints[planned]), of.next_mark[mark, planned]
+        action = _but(rng, planned, lapse, len(ACTIONS))
+        state = _but(rng, of.next_state[state, action], slip, len(STATES))
+        prompts += [_letters(HINTS, hint), _letters(MARKS, mark)]
+        solutions += [_letters(ACTIONS, action), _letters(STATES, state)]
     return _joined([*prompts, np.full(count, ":")]), _joined(solutions)
 
 
@@ -67,7 +79,7 @@ def problems(count: int, seed: int) -> list[dict[str, Any]]:
     rng, rows = np.random.default_rng([seed, 2]), []
     for i, moves in enumerate(MOVES):
         share = len(range(i, count, len(MOVES)))
-        drawn = zip(*draw(machine(seed), rng, share, moves, habitual=False), strict=True)
+        drawn = zip(*problem(machine(seed), rng, share, moves), strict=True)
         rows += [{"prompt": prompt, "answer": answer, "level": moves, "machine": seed} for prompt, answer in drawn]
     return rows
 
@@ -108,7 +120,12 @@ def _even(chances: np.ndarray) -> np.ndarray:
     return np.full_like(chances, 1 / chances.shape[1])
 
 
-def _written(alphabet: str, numbers: np.ndarray) -> np.ndarray:
+def _but(rng: np.random.Generator, right: np.ndarray, share: float, kinds: int) -> np.ndarray:
+    """`right` (N,), a share of it replaced by any of so many kinds."""
+    return np.where(rng.random(len(right)) < share, rng.integers(kinds, size=len(right)), right)
+
+
+def _letters(alphabet: str, numbers: np.ndarray) -> np.ndarray:
     return np.array(list(alphabet))[numbers]
 
 

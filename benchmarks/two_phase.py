@@ -31,7 +31,7 @@ from rltrain import config as configs
 from rltrain.types import Group
 
 CONFIG = Path(__file__).with_suffix(".yaml")
-SFT_STEPS = 1500
+SFT_STEPS = 900
 SAMPLES, LARGE = 256, 64  # completions a held-out problem, and k: a fourth, so that the estimate is steady
 ENDS = 10  # steps that the start and the end of a run are means over
 SERIES = ("ppl/execution_rel", "ppl/planning_rel", "entropy/execution", "entropy/planning", "entropy/gap",
