@@ -1,6 +1,7 @@
 """The state-machine bed: its problems can be solved, its reward tells plan from execution, its tagger the tokens."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from benchmarks.made import group
 from benchmarks.state_machine import (
     ACTIONS,
     HINTS,
+    LAPSE,
     MARKS,
     MOVES,
+    SLIP,
     STATES,
     Actions,
-    draw,
+    careless,
     machine,
+    problem,
     problems,
     solved,
 )
@@ -54,20 +58,27 @@ def test_marks_and_tables_tell_the_solution_of_every_problem():
     assert rows == problems(30, SEED) != problems(30, SEED + 1)
 
 
-def test_habits_and_hints_tell_actions_in_the_texts_for_sft_only():
+def test_a_careless_hand_has_habits_hints_and_slips_and_problems_have_none():
     of, rng = machine(SEED), np.random.default_rng(0)
-    for habitual in (True, False):
-        prompts, solutions = draw(of, rng, 20_000, 3, habitual=habitual)
-        assert [by_the_tables(prompt) for prompt in prompts[:100]] == solutions[:100]
-        seen = [np.zeros_like(of.habits), np.zeros_like(of.hints)]
-        for prompt, solution in zip(prompts, solutions, strict=True):
+    for written, careless_hand in ((careless, True), (problem, False)):
+        prompts, texts = written(of, rng, 20_000, 3)
+        right = [by_the_tables(prompt) for prompt in prompts]
+        hints, habits = np.zeros_like(of.hints), np.zeros_like(of.habits)
+        for prompt, solution in zip(prompts, right, strict=True):
             action = ACTIONS.index(solution[0])
-            seen[0][STATES.index(prompt[0]), action] += 1
-            seen[1][action, HINTS.index(prompt[2])] += 1
-        for counts, wanted in zip(seen, (of.habits, of.hints), strict=True):
+            hints[action, HINTS.index(prompt[2])] += 1
+            habits[STATES.index(prompt[0]), action] += 1
+        for counts, wanted in ((hints, of.hints), (habits, of.habits)):
             shares = counts / counts.sum(axis=1, keepdims=True)
-            error = np.abs(shares - (wanted if habitual else 1 / wanted.shape[1]))[counts.sum(axis=1) > 300].max()
-            assert error < 0.1
+            error = np.abs(shares - (wanted if careless_hand else 1 / wanted.shape[1]))
+            assert error[counts.sum(axis=1) > 300].max() < 0.1
+        wrong = np.mean([text[0] != solution[0] for text, solution in zip(texts, right, strict=True)])
+        assert wrong == pytest.approx(LAPSE * (1 - 1 / len(ACTIONS)) if careless_hand else 0, abs=0.02)
+        executed = [
+            STATES.index(text[1]) == of.next_state[STATES.index(prompt[0]), ACTIONS.index(text[0])]
+            for prompt, text in zip(prompts, texts, strict=True)
+        ]
+        assert 1 - np.mean(executed) == pytest.approx(SLIP * 25 / 26 if careless_hand else 0, abs=0.02)
 
 
 def test_the_reward_tells_what_went_wrong():
@@ -156,3 +167,24 @@ def test_half_of_a_fall_is_found_and_a_rise_has_none():
     falling = np.exp(-np.minimum(np.arange(100) / 50, 1.0))
     assert two_phase.half_fall(falling) == 26  # steps count from 1
     assert two_phase.half_fall(1 / falling) is None
+
+
+def test_the_course_of_a_run_is_read_from_its_files(tmp_path):
+    lines = [{"step": 0, "eval/outcome": 0.1}]
+    for step in range(1, 41):
+        falling = float(np.exp(-min(step / 20, 1.0)))
+        lines.append(
+            {"step": step, "ppl/execution_rel": falling, "ppl/planning_rel": 1.0, "entropy/gap": 0.5 - step / 50}
+            | {"ppl/planning_logprob": -1.0, "ppl/execution_logprob": -0.5}
+        )
+        lines[-1] |= dict.fromkeys(set(two_phase.SERIES) - lines[-1].keys(), 1.0)
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    changed = {"step": 30, "name": "phase_changed", "severity": "info", "evidence": {"to": "stalled"}, "advice": ""}
+    (tmp_path / "events.jsonl").write_text(json.dumps(changed) + "\n")
+    (tmp_path / "diagnosis.json").write_text(json.dumps({"phase": {"state": "stalled"}}))
+    found = two_phase.learning(tmp_path)
+    assert found["perplexity_at_start"] == pytest.approx({"planning": np.e, "execution": np.exp(0.5)})
+    assert found["end"]["ppl/execution_rel"] == pytest.approx(np.exp(-1), abs=0.001)
+    assert found["half_fall_step"] == {"planning": None, "execution": 10}
+    assert found["gap"] == pytest.approx({"lowest": -0.3, "above": 24 / 40, "surely_above": 1.0})
+    assert found["phase"] == {"state": "stalled"} and found["phase_events"] == [{"step": 30, "to": "stalled"}]
