@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,8 @@ def one(seed: int, folder: Path) -> dict[str, Any]:
     chosen = compare.subject(str(run), None)
     groups = compare.sample(chosen, compare.held_out(config, None), SAMPLES, Console(stderr=True))
     seconds = {"sft": learned - begun, "grpo": trained - learned, "evaluation": time.monotonic() - trained}
-    return {"seed": seed, "seconds": seconds} | learning(run) | coverage(groups, seed)
+    load = os.getloadavg()[1]  # of the last five minutes: what else the machine did, with seconds to be read by it
+    return {"seed": seed, "seconds": seconds, "load": load} | learning(run) | coverage(groups, seed)
 
 
 def learning(run: Path) -> dict[str, Any]:

@@ -78,6 +78,10 @@ class PhaseDiagnostic:
         events, self._events = self._events, []
         return events
 
+    def diagnosis(self) -> dict[str, Any]:
+        """`phase` of diagnosis.json: the verdict on the steps so far."""
+        return {"phase": retrospective(self._steps, self._series).as_json()}
+
     def state_dict(self) -> dict[str, Any]:
         """What was seen, and what was said last."""
         return {
