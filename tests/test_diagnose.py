@@ -61,6 +61,7 @@ def test_the_phase_is_in_the_run_and_after_the_fact(run, tmp_path):
 def test_the_run_rewrites_its_diagnosis_at_each_checkpoint(run):
     steps = {step for pairs in verdicts(run)["series"].values() for step, _ in pairs}
     assert max(steps) == 12
+    assert {"phase", "format", "shortcuts"} <= verdicts(run).keys()
 
 
 def test_trls_own_files_are_read(tmp_path):

@@ -201,9 +201,11 @@ def test_no_takeover_no_alarm(shares):
     assert not events(FormatDiagnostic(), (batch(n, rng, shares) for n in range(1, 121)))
 
 
-def test_one_form_from_the_start_is_said_to_be_that():
+@pytest.mark.parametrize("rest", [0.03, 0.005, 0.0])
+def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest):
     rng = np.random.default_rng(6)
-    [event] = events(FormatDiagnostic(), (batch(n, rng, [0.97, 0.03]) for n in range(1, 41)))
+    shares = ([0.97, 0.03] if n <= 5 else [1 - rest, rest] for n in range(1, 101))
+    [event] = events(FormatDiagnostic(), (batch(n, rng, of) for n, of in enumerate(shares, 1)))
     assert (event.name, event.severity, event.step) == ("format_single", "info", 5)
 
 

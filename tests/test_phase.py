@@ -206,6 +206,8 @@ def test_a_resumed_run_says_the_same():
     assert whole.state_dict() == first.state_dict()
     assert [told[0].evidence["to"], told[-1].evidence["to"]] == ["consolidating", "planning"]
     assert told[-1].evidence["interval"][0] <= 60 and all(event.advice for event in told)
+    assert first.diagnosis() == {"phase": retrospective(steps, series).as_json()}
+    assert first.diagnosis()["phase"]["state"] == "planning"
 
 
 def test_the_diagnosis_is_the_verdict_on_all_steps_so_far():
@@ -227,7 +229,7 @@ def test_nothing_to_read_is_nothing_said():
     assert diagnostic.diagnosis() == {"phase": nothing}
     assert isinstance(diagnostic, Diagnostic)
     assert diagnostic.observe(StepRecord(1, (), {}, {"reward/mean": 1.0})) == {}
-    assert diagnostic.state_dict()["steps"] == []
+    assert diagnostic.state_dict()["steps"] == [] and diagnostic.diagnosis()["phase"]["state"] == "undecided"
     assert not undeclared(stem for panel in diagnostic.panels for stem in panel.metrics)
 
 

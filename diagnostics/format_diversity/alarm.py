@@ -68,6 +68,8 @@ class Alarm:
             self._test(label).update(step, values.get(label, np.zeros(len(rows))))
         label, share = self.leading()
         test = self._tests.get(label)
+        if self.base_share(label) >= self._level:
+            return None  # it had taken over before the run began
         if self._raised or test is None or test.fired is None or (above := self._above(label)) is None:
             return None
         self._raised = True
