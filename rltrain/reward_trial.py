@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from rltrain import plugins, scoring
 from rltrain.config import RewardSpec
 from rltrain.judging import BoundReward, Judgement, TimedOut, judge
+from rltrain.scoring_worker import import_ahead
 from rltrain.types import Group, Score
 
 START_S = 60.0  # for a process to start and import its reward
@@ -100,9 +101,11 @@ def _failed(group: Group, error: str) -> list[Judgement]:
 def _serve(
     answers: Connection, spec: RewardSpec, groups: Sequence[Group], lent: Mapping[str, object], directory: str
 ) -> None:
-    """Judge the groups in order: what runs in the process."""
+    """Judge the groups in order: what runs in the process. What a reward prints goes to standard error."""
+    os.dup2(2, 1)
     os.chdir(directory)
     [reward] = scoring.bind([spec], lent)
+    import_ahead(reward)
     for group in groups:
         try:
             told = judge(reward, group.task, group.completions, partial(_limit, answers))

@@ -54,12 +54,20 @@ class ScoringPool:
     ValueError for rewards that do not bind; RuntimeError from `ready` if workers do not start.
     """
 
-    def __init__(self, specs: Sequence[RewardSpec], workers: int, lent: Mapping[str, object] = {}):
+    def __init__(
+        self,
+        specs: Sequence[RewardSpec],
+        workers: int,
+        lent: Mapping[str, object] = {},
+        memory_bytes: int | None = None,
+    ):
         assert workers > 0, workers
         self._rewards = scoring.bind(specs, lent)
         self._arrays = sorted(set().union(*map(arrays_read, self._rewards)))
         travelling = [spec.model_copy(update={"use": plugins.absolute(spec.use)}) for spec in specs]
-        self._create = lambda: ray.remote(num_cpus=0, max_restarts=0)(Worker).remote(travelling, dict(lent))
+        self._create = lambda: ray.remote(num_cpus=0, max_restarts=0)(Worker).remote(
+            travelling, dict(lent), memory_bytes
+        )
         self._failures = 0
         self._queue: deque[_Work] = deque()
         self._suspects: deque[_Work] = deque()  # of a batch that died: to be judged alone
@@ -164,11 +172,15 @@ class ScoringPool:
     def _returned(self, reference: Any) -> None:
         call = self._running.pop(reference)
         try:
-            answers = pickle.loads(ray.get(reference))
+            answers, worn = pickle.loads(ray.get(reference))
         except RayActorError:
             self._lost(call)
             return
-        self._idle.append(call.worker)
+        if worn:  # its rewards keep what they allocate
+            ray.kill(call.worker)
+            self._start()
+        else:
+            self._idle.append(call.worker)
         for work, judgements in zip(call.works, answers, strict=True):
             self._judged(work, dict(zip(call.rewards or work.todo, judgements, strict=True)))
 

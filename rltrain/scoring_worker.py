@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import faulthandler
 import importlib
+import os
 import pickle
+import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,28 +27,65 @@ GRACE_S = 1.0  # between the signal that interrupts a call and the end of the pr
 
 
 class Worker:
-    """Judges batches of groups. To be run in the main thread of a process, where signals arrive."""
+    """Judges batches of groups. To be run in the main thread of a process, where signals arrive.
 
-    def __init__(self, specs: Sequence[RewardSpec], lent: Mapping[str, object]):
+    Rewards may take `memory_bytes` (default: half the machine's) beyond what there is once they are bound; past that
+    they get MemoryError. What they print goes nowhere, and what they fork ends with this process at the latest.
+    """
+
+    def __init__(self, specs: Sequence[RewardSpec], lent: Mapping[str, object], memory_bytes: int | None = None):
         self._rewards = scoring.bind(specs, lent)
         for reward in self._rewards:
-            _import_ahead(reward)
+            import_ahead(reward)
+        _contain(max(reward.spec.timeout_s for reward in self._rewards) + GRACE_S)
+        self._start_bytes, self._memory_bytes = _data_bytes(), memory_bytes or _half_the_machine()
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (self._start_bytes + self._memory_bytes, hard))
 
     def ping(self) -> None:
         """Answers once the rewards are bound."""
 
     def judge(self, payload: bytes) -> bytes:
-        """Judgements for each group of the batch, one list per reward asked for."""
+        """Judgements for each group of the batch, one list per reward asked for; and whether this process is worn."""
         answers = []
         for task, packed, asked in pickle.loads(payload):
             completions = unpack(packed)
             answers.append([judge(self._rewards[i], task, completions, _limit) for i in asked])
-        return pickle.dumps(answers, protocol=5)
+        worn = _data_bytes() - self._start_bytes > self._memory_bytes // 2
+        return pickle.dumps((answers, worn), protocol=5)
+
+
+def _contain(seconds: float) -> None:
+    """Throw away what is printed, and tie processes that rewards fork to this one: in time, number and life."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (1, 2):
+        os.dup2(nothing, fd)
+    sys.stdout = sys.stderr = os.fdopen(nothing, "w")
+    own, prctl = os.getpid(), ctypes.CDLL(None).prctl
+
+    def in_child() -> None:
+        if os.getppid() != own:  # a child's child: this is how a fork bomb begins
+            os._exit(1)
+        prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+def _data_bytes() -> int:
+    """Size of this process's private writable memory, which RLIMIT_DATA limits."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData:"))
+    return int(line.split()[1]) << 10
+
+
+def _half_the_machine() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 @contextmanager
 def _limit(seconds: float) -> Iterator[None]:
     """Raise TimedOut in the main thread after `seconds`; end the process if that is not heeded."""
+    own = os.getpid()
     signal.signal(signal.SIGALRM, _interrupt)  # each time: a reward may have put its own in place
     faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -58,27 +98,49 @@ def _limit(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:  # of its own: the signal may arrive just above
         faulthandler.cancel_dump_traceback_later()
+        if os.getpid() != own:  # a process that the reward forked and let return
+            os._exit(0)
 
 
 def _interrupt(signum: int, frame: Any) -> None:
     raise TimedOut
 
 
-def _import_ahead(reward: BoundReward) -> None:
-    """Make the imports inside the functions of a reward's module, so that no call's deadline pays for them."""
-    for node in ast.walk(ast.parse(_source(reward))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
-        for name in names:
+def import_ahead(reward: BoundReward) -> None:
+    """Make the imports inside the functions of a reward's module, so that no call's deadline pays for them.
+
+    Those of the modules it imports from its own package, too.
+    """
+    package = (home := getattr(reward.call, "__module__", "")).rpartition(".")[0]
+    seen, todo = set(), [home]
+    while todo:
+        seen.add(module := todo.pop())
+        for name in _imported(_text(module)):
             with suppress(Exception):  # a call that needs it will raise it again, as its own error
                 importlib.import_module(name)
+            if package and name.startswith(f"{package}.") and name in sys.modules and name not in seen:
+                todo.append(name)
+
+
+def _imported(source: str) -> set[str]:
+    """The modules a source text imports anywhere; `from a import b` may mean a or a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def _source(reward: BoundReward) -> str:
     """The text of the file a reward is in; empty where there is none."""
-    file = getattr(sys.modules.get(getattr(reward.call, "__module__", "")), "__file__", None)
-    return Path(file).read_text(encoding="utf-8") if file else ""
+    return _text(getattr(reward.call, "__module__", ""))
+
+
+def _text(module: str) -> str:
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return Path(file).read_text(encoding="utf-8") if file.endswith(".py") else ""
 
 
 # --- what travels ---

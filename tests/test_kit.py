@@ -141,6 +141,14 @@ def test_try_prints_a_line_a_row_and_a_failure_costs_its_own_row(here, capfd):
     assert told[0].keys() == {"outcome", "total", "parts", "error"}
 
 
+def test_what_a_reward_prints_stays_out_of_the_rows(here, capfd):
+    (here / "loud.py").write_text("def loud(task, completion):\n    print('heard')\n    return 1.0\n")
+    (here / "rows.jsonl").write_text('{"completion": "x"}')
+    _, out, err = ran(capfd, "try", "loud", "--file", "rows.jsonl")
+    assert json.loads(out)["outcome"] == 1.0
+    assert "heard" in err
+
+
 def test_try_runs_trls_form_unchanged(here, capfd):
     (here / "rows.jsonl").write_text('{"completion": "4", "answer": "4"}\n{"completion": "5", "answer": "4"}')
     _, out, _ = ran(capfd, "try", f"{FILE}:trl_form", "--file", "rows.jsonl")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from rltrain import scoring
@@ -300,6 +301,32 @@ def test_an_interrupt_raised_in_a_worker_costs_only_its_sample(pool_of):
     errors = [s.error and s.error.split("\n")[0] for s in finished[1].scores]
     assert errors == [None, "Raised KeyboardInterrupt: reward 'says'", "Raised SystemExit: reward 'says': 3"]
     assert finished[2].scores[0].error.startswith("Raised CancelledError: reward 'cancelled_group'")
+
+
+def test_memory_forks_and_prints_cost_their_own_samples_at_most(pool_of, tmp_path):
+    before = psutil.disk_usage("/").used
+    pool = pool_of(reward("misbehaves", timeout_s=30.0))
+    left = tmp_path / "left"
+    told = ("fine", "block", "fork", f"leave {left}", "print", "close", "fine")
+    for ticket, text in enumerate(told):
+        pool.submit(group(text, "fine", ticket=ticket))
+    finished = drain(pool, 120.0)
+    errors = [[score.error and score.error.split(":")[0] for score in finished[i].scores] for i in range(len(told))]
+    assert errors == [[None, None], ["Raised MemoryError", None], *[[None, None]] * 5]
+    assert psutil.disk_usage("/").used - before < 500 << 20
+    pool.close()
+    pid = int(left.read_text())  # of a process that a reward forked and that sleeps
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).wait(20) is None
+
+
+def test_a_reward_that_keeps_its_memory_has_its_process_replaced(pool_of):
+    pool = pool_of(reward("grows"), memory_bytes=512 << 20)
+    for ticket in range(9):
+        pool.submit(group("x", ticket=ticket))
+        assert drain(pool)[ticket].scores[0].outcome == 1.0
+    pool.submit(group(*["x"] * 12, ticket=99))
+    scores = drain(pool)[99].scores
+    assert {score.error and score.error.split(":")[0] for score in scores} == {None, "Raised MemoryError"}
 
 
 def test_every_group_is_scored_once(pool_of, tmp_path):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from rewards.equivalence import quantity, symbolic
-from rewards.equivalence.structure import Shape, shape
+from rewards.equivalence.structure import Shape, as_tuple, shape
 
 _CHOICE = re.compile(r"[(\[]?([A-Za-z])[)\].:]?(?:\s+.*)?")
 _DEFINES = re.compile(
@@ -31,6 +31,9 @@ def same(given: str, expected: str, depth: int = 0) -> bool:
         return quantity.agree(one, other)
     if (by_form := _forms(given, expected)) is not None:
         return by_form
+    vectors = as_tuple(given), as_tuple(expected)
+    if (vectors[0] is None) != (vectors[1] is None):
+        given, expected = vectors[0] or given, vectors[1] or expected
     first, second = shape(given), shape(expected)
     if not any(found and found.kind == "list" for found in (first, second)):
         left, right = _right_sides(given, expected)

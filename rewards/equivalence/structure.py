@@ -16,6 +16,11 @@ _RELATION = re.compile(r"(<|>|\\le(?![a-z])|\\ge(?![a-z]))")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 _NAME = re.compile(r"[a-zA-Z](?:_\{?\w+\}?)?|\\[a-z]+")
 _SIZE = re.compile(r"\|\s*([a-zA-Z])\s*\|")
+_HOLE = re.compile(r"([a-zA-Z])\s*\\ne(?![a-z])\s*([^,]+)")
+_BUILDER = re.compile(
+    r"\\?\{\s*[a-zA-Z]\s*(?:\\in\s*(?:\\mathbb\{R\}|R)\s*)?(?:\\mid(?![a-z])|\\vert(?![a-z])|[:|])\s*(.+?)\s*\\?\}"
+)
+_VECTOR = re.compile(r"\\begin\{[bp]matrix\}(.*)\\end\{[bp]matrix\}", re.DOTALL)
 _AND_OR = re.compile(r"\s*,?\s+(?:and|or)\s+|\s*\\(?:vee|lor|wedge|land)(?![a-z])\s*")
 
 
@@ -30,6 +35,8 @@ class Shape(NamedTuple):
 def shape(text: str) -> Shape | None:
     """The parts of a cleaned answer, or None for what is one thing."""
     text = re.sub(r"\\lvert(?![a-z])|\\rvert(?![a-z])|\\[lr]?vert(?![a-z])", "|", text.strip())
+    if (builder := _BUILDER.fullmatch(text)) is not None:
+        text = builder[1].strip()
     if text in ("\\emptyset", "\\{\\}", "\\{ \\}", "{}"):
         return Shape("set", ())
     if (relation := _interval_of(text)) is not None:
@@ -46,6 +53,15 @@ def shape(text: str) -> Shape | None:
         return Shape("list", tuple(one for item in _named_alike(items) for one in _plus_minus(item) or (item,)))
     signs = _plus_minus(text)
     return None if signs is None else Shape("list", signs)
+
+
+def as_tuple(text: str) -> str | None:
+    """A matrix of one row or one column as (a, b, ...); None for everything else."""
+    found = _VECTOR.fullmatch(text)
+    if found is None or ("&" in found[1] and "\\\\" in found[1]):
+        return None
+    parts = [part.strip() for part in re.split(r"&|\\\\", found[1])]
+    return f"({', '.join(parts)})"
 
 
 def _named_alike(items: list[str]) -> Iterator[str]:
@@ -117,6 +133,8 @@ def _split(
 
 def _interval_of(text: str) -> Shape | None:
     """The interval that an inequality in one name describes; unions of two by `or`."""
+    if (hole := _HOLE.fullmatch(text)) is not None and _is_bound(hole[2], hole[1]):
+        return Shape("union", (f"(-\\infty, {hole[2]})", f"({hole[2]}, \\infty)"))
     cut = _RELATION.split(text)
     if len(cut) == 3:
         left, sign, right = (part.strip() for part in cut)

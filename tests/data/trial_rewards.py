@@ -108,3 +108,29 @@ def reads_tokens(task, completion):
 
 class NotAFunction:
     pass
+
+
+HELD = []
+
+
+def grows(task, completion):
+    HELD.append(bytearray(64 << 20))
+    return 1.0
+
+
+def misbehaves(task, completion):
+    if completion.text == "block":
+        return float(len(bytearray(1 << 40)) > 0)
+    if completion.text == "fork":
+        os.fork()
+    if completion.text.startswith("leave") and os.fork() == 0:
+        with open(completion.text.removeprefix("leave "), "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(600)
+    if completion.text == "print":
+        for _ in range(1000):
+            print("x" * (1 << 20))
+            os.write(2, b"x" * (1 << 20))
+    if completion.text == "close":
+        os.closerange(0, 3)
+    return 1.0
