@@ -18,8 +18,8 @@ quickstart: install  ## train a small language model on this machine, start to f
 	@$(BIN)/python -m rltrain.builtin_models
 	@$(BIN)/rltrain train configs/quickstart.yaml
 
-test: install system  ## run every test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: install system  ## run every test, two files at a time
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install  ## lint and format check
 	@$(BIN)/ruff check

