@@ -177,7 +177,7 @@ def _too_few(step: int, tokens: float, needed: int) -> Event:
         "info",
         {"planning_tokens": int(tokens), "min_planning_tokens": needed},
         "entropy/gap and what else compares planning with execution is left out of such steps; sample more, lower "
-        "min_planning_tokens, or see by `rltrain tag` whether the lexicon fits these texts",
+        "min_planning_tokens, or see by `rltrain tag` whether the tagger fits these texts",
     )
 
 
