@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import pytest
 from synthetic import run
 
-from diagnostics.report.figures import figures
+from diagnostics.report.figures.panel import figures
 from diagnostics.report.html import write_report
 from diagnostics.report.panels import CURRICULA, by_area, panels_of
 from diagnostics.report.series import LIMIT, curves, stems_of

@@ -9,11 +9,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from diagnostics.report.figures import figures
-from diagnostics.report.panels import CURRICULA, Resolve, by_area, installed, panels_of, present
-from diagnostics.report.series import stems_of
+from diagnostics.report.cards import Card, cards, run_panels
+from diagnostics.report.panels import Resolve, installed
 from diagnostics.report.summary import evaluations, sentences
-from rltrain.metrics import METRICS
 from rltrain.records import RunFiles, jsonl, load_run
 from rltrain.types import Panel
 
@@ -39,29 +37,25 @@ def write_report(
         raise ValueError(f"report {str(out)!r}: no directory {str(out.parent)!r}; make it, or give another file")
     notes = [f"{run.name}: {note}" for run in files for note in run.notes]
     if panels is None:
-        found, missing = panels_of((spec for run in files for spec in run.diagnostics), resolve)
-        chosen, absent = panels_of((spec for run in files for spec in run.curricula), resolve, CURRICULA)
-        panels, notes = found + chosen, notes + missing + absent
-    jsonl.replace(out, jsonl.clean(_page(files, panels, notes)))
+        panels, missing = run_panels(files, resolve)
+        notes += missing
+    jsonl.replace(out, jsonl.clean(_page(files, cards(files, panels=panels), notes)))
     return out
 
 
-def _page(runs: Sequence[RunFiles], panels: Sequence[Panel], notes: Sequence[str]) -> str:
+def _page(runs: Sequence[RunFiles], shown: Sequence[Card], notes: Sequence[str]) -> str:
     from plotly.offline import get_plotlyjs
 
-    stems = list(dict.fromkeys(stem for run in runs for stem in stems_of(run.metrics)))
-    shown = present(panels, stems)
-    drawn = {metric for panel in shown for metric in panel.metrics}
     drawings: list[Any] = []
-    cards = [_card(panel, runs, stems, drawings) for panel in (*shown, *by_area(stems, drawn))]
+    panels = [_card(card, drawings) for card in shown if card.figures]
     title = " and ".join(run.name for run in runs)
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         summary="".join(_summary(run, len(runs) > 1) for run in runs),
         notes="".join(f"<p class=note>{html.escape(note)}</p>" for note in notes),
         evaluation="".join(_evaluation(run, len(runs) > 1) for run in runs),
-        links=" ".join(f'<a href="#{_anchor(title)}">{html.escape(title)}</a>' for title, _ in cards),
-        panels="".join(card for _, card in cards),
+        links=" ".join(f'<a href="#{card.anchor}">{html.escape(card.title)}</a>' for card in shown if card.figures),
+        panels="".join(panels),
         events="".join(_events(run, len(runs) > 1) for run in runs),
         configs="".join(_config(run) for run in runs),
         figures=_inline(drawings),
@@ -69,26 +63,22 @@ def _page(runs: Sequence[RunFiles], panels: Sequence[Panel], notes: Sequence[str
     )
 
 
-def _card(panel: Panel, runs: Sequence[RunFiles], stems: Sequence[str], drawings: list[Any]) -> tuple[str, str]:
-    """(title, HTML) of a panel; its figures go to `drawings`, where the page finds them by number."""
-    plots = []
-    for figure in figures(panel, runs):
-        plots.append(f'<div class=plot data-figure="{len(drawings)}"></div>')
-        drawings.append(json.loads(figure.to_json()))
-    metrics = (METRICS[name] for name in panel.metrics if name in stems and name in METRICS)
+def _card(card: Card, drawings: list[Any]) -> str:
+    """The HTML of a card; its figures go to `drawings`, where the page finds them by number."""
+    plots = "".join(
+        f'<div class=plot data-figure="{number}"></div>'
+        for number in range(len(drawings), len(drawings) + len(card.figures))
+    )
+    drawings += card.figures
     terms = "".join(
         f"<dt><code>{html.escape(m.stem)}</code> <small>{html.escape(m.unit)}</small></dt>"
         f"<dd>{html.escape(m.meaning)} <small>= {html.escape(m.formula)}; {html.escape(m.source)}</small></dd>"
-        for m in metrics
+        for m in card.terms
     )
-    return panel.title, (
-        f'<section class=panel id="{_anchor(panel.title)}"><h2>{html.escape(panel.title)}</h2>'
-        f"<p>{html.escape(panel.how_to_read)}</p><div class=plots>{''.join(plots)}</div><dl>{terms}</dl></section>"
+    return (
+        f'<section class=panel id="{card.anchor}"><h2>{html.escape(card.title)}</h2>'
+        f"<p>{html.escape(card.how_to_read)}</p><div class=plots>{plots}</div><dl>{terms}</dl></section>"
     )
-
-
-def _anchor(title: str) -> str:
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower())
 
 
 def _heading(run: RunFiles, several: bool) -> str:

@@ -6,23 +6,18 @@ known per source or class. Several runs share every figure, told apart by colour
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from diagnostics.report.figures.style import COLOURS, DASHES, faint, figure, text
+from diagnostics.report.figures.view import X
 from diagnostics.report.series import Curve, curves
 from rltrain.metrics import METRICS
 from rltrain.records import RunFiles
-from rltrain.types import Event, Panel
+from rltrain.types import Panel
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-# Okabe and Ito's palette without black and yellow: told apart by most eyes, on white and on dark.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6BB1", "#7A7A7A")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MARKS = {"info": "#7A7A7A", "warning": "#E69F00", "error": "#D55E00"}
-MOST_MARKS = 40  # events drawn in a figure, the gravest first
 
 
 class Trace(NamedTuple):
@@ -30,12 +25,12 @@ class Trace(NamedTuple):
 
     run: RunFiles
     curve: Curve
-    text: str
+    label: str
     colour: str
     dash: str
 
 
-def figures(panel: Panel, runs: Sequence[RunFiles]) -> list[go.Figure]:
+def figures(panel: Panel, runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     """The figures of a panel, totals first; a metric that no run has is left out."""
     made = []
     bounds = {name for name in panel.metrics if _base(name) in panel.metrics}
@@ -47,7 +42,7 @@ def figures(panel: Panel, runs: Sequence[RunFiles]) -> list[go.Figure]:
         totals = _totals(names, runs)
         if totals:
             bands = [band for trace in totals for band in _band(trace)]
-            made.append(_figure(_title(names, totals), unit, bands + [_line(trace) for trace in totals], runs))
+            made.append(figure(_title(names, totals), unit, bands + [_line(trace) for trace in totals], runs, x))
     for name in panel.metrics:
         split = [(run, [c for c in curves(run.metrics, name) if c.label]) for run in runs]
         split = [(run, found) for run, found in split if found]
@@ -55,10 +50,10 @@ def figures(panel: Panel, runs: Sequence[RunFiles]) -> list[go.Figure]:
             continue
         title = f"{name} by {_what(name)}"
         if panel.kind == "heat":
-            made += [_figure(f"{title}, {run.name}", "", [_heat(found)], [run]) for run, found in split]
+            made += [figure(f"{title}, {run.name}", "", [_heat(run, found)], [run], x) for run, found in split]
         else:
             total = _totals([name], runs) if panel.kind == "line" else []
-            made.append(_figure(title, _unit(name), _classes(split, panel, total, runs), runs))
+            made.append(figure(title, _unit(name), _classes(split, panel, total, runs), runs, x))
     return made
 
 
@@ -84,10 +79,10 @@ def _totals(names: Sequence[str], runs: Sequence[RunFiles]) -> list[Trace]:
         for j, name in enumerate(names):
             for curve in curves(run.metrics, name)[:1]:
                 if not curve.label:
-                    text = " · ".join(part for part in (run.name if len(runs) > 1 else "", name) if part)
+                    label = " · ".join(part for part in (run.name if len(runs) > 1 else "", name) if part)
                     colour = COLOURS[(i if len(runs) > 1 else j) % len(COLOURS)]
                     dash = DASHES[(j if len(runs) > 1 else j // len(COLOURS)) % len(DASHES)]
-                    traces.append(Trace(run, curve, text, colour, dash))
+                    traces.append(Trace(run, curve, label, colour, dash))
     return traces
 
 
@@ -104,16 +99,12 @@ def _band(trace: Trace) -> list[Any]:
     if not all(ends):
         return []
     shared = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    shared["meta"] = {"run": trace.run.name}
     low, high = (found[0] for found in ends)
     return [
         go.Scatter(x=low.steps, y=low.values, **shared),
-        go.Scatter(x=high.steps, y=high.values, fill="tonexty", fillcolor=_faint(trace.colour), **shared),
+        go.Scatter(x=high.steps, y=high.values, fill="tonexty", fillcolor=faint(trace.colour), **shared),
     ]
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
 
 
 def _line(trace: Trace, width: float = 2, **more: Any) -> Any:
@@ -123,7 +114,8 @@ def _line(trace: Trace, width: float = 2, **more: Any) -> Any:
     return go.Scatter(
         x=trace.curve.steps,
         y=trace.curve.values,
-        name=html.escape(trace.text),
+        name=text(trace.label),
+        meta={"run": trace.run.name},
         mode="lines+markers" if len(trace.curve.steps) <= 30 else "lines",
         line={"color": trace.colour, "dash": trace.dash, "width": width},
         marker={"size": 5},
@@ -132,7 +124,7 @@ def _line(trace: Trace, width: float = 2, **more: Any) -> Any:
     )
 
 
-def _heat(found: Sequence[Curve]) -> Any:
+def _heat(run: RunFiles, found: Sequence[Curve]) -> Any:
     """A row for each class, a column for each step."""
     import plotly.graph_objects as go
 
@@ -140,7 +132,12 @@ def _heat(found: Sequence[Curve]) -> Any:
     steps = sorted({step for row in rows.values() for step in row})
     grid = [[row.get(step) for step in steps] for row in rows.values()]
     return go.Heatmap(
-        x=steps, y=[html.escape(label) for label in rows], z=grid, colorscale="Viridis", hoverongaps=False
+        x=steps,
+        y=[text(label) for label in rows],
+        z=grid,
+        meta={"run": run.name},
+        colorscale="Viridis",
+        hoverongaps=False,
     )
 
 
@@ -150,55 +147,13 @@ def _classes(
     """The curves per source or class, after the total where there is one."""
     several = len(runs) > 1
     labels = list(dict.fromkeys(curve.label for _, found in split for curve in found))
-    made = [_line(trace if several else trace._replace(text="all", colour="#7A7A7A"), 3) for trace in total]
+    made = [_line(trace if several else trace._replace(label="all", colour="#7A7A7A"), 3) for trace in total]
     for run, found in split:
         for curve in found:
             j = labels.index(curve.label)
-            text = f"{run.name} · {curve.label}" if several else curve.label
+            label = f"{run.name} · {curve.label}" if several else curve.label
             colour = COLOURS[(runs.index(run) if several else j) % len(COLOURS)]
             dash = DASHES[(j + 1 if several else j // len(COLOURS)) % len(DASHES)]
             stack = {"stackgroup": "classes"} if panel.kind == "area" and not several else {}
-            made.append(_line(Trace(run, curve, text, colour, dash), 1.5, **stack))
+            made.append(_line(Trace(run, curve, label, colour, dash), 1.5, **stack))
     return made
-
-
-def _figure(title: str, unit: str, traces: Sequence[Any], runs: Sequence[RunFiles]) -> go.Figure:
-    import plotly.graph_objects as go
-
-    figure = go.Figure(data=list(traces))
-    shapes, notes = _event_marks(runs)
-    figure.update_layout(
-        template=go.layout.Template(),
-        title={"text": html.escape(title), "font": {"size": 13}, "x": 0, "xref": "paper"},
-        xaxis={"title": {"text": "step", "standoff": 4}, "zeroline": False, "unifiedhovertitle": {"text": "step %{x}"}},
-        yaxis={"title": {"text": unit}, "zeroline": False} | ({"rangemode": "tozero"} if unit == "share" else {}),
-        hovermode="x unified",
-        showlegend=len(traces) > 1,
-        legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0},
-        margin={"l": 60, "r": 16, "t": 36, "b": 40},
-        shapes=shapes,
-        annotations=notes,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-    )
-    return figure
-
-
-def _event_marks(runs: Sequence[RunFiles]) -> tuple[list[dict], list[dict]]:
-    """A dotted line and a mark with its words on hover, for each step that has an event."""
-    order = ("error", "warning", "info")
-    by_step: dict[int, list[tuple[str, Event]]] = {}
-    for run in runs:
-        for event in run.events:
-            by_step.setdefault(event.step, []).append((run.name, event))
-    gravest = {step: min(order.index(event.severity) for _, event in found) for step, found in by_step.items()}
-    shapes, notes = [], []
-    for step in sorted(sorted(by_step), key=gravest.__getitem__)[:MOST_MARKS]:
-        colour = MARKS[order[gravest[step]]]
-        words = [f"{name}: {event.name}" if len(runs) > 1 else event.name for name, event in by_step[step]]
-        told = html.escape(f"step {step}: {', '.join(words[:5])}")
-        line = {"color": colour, "width": 1, "dash": "dot"}
-        shapes.append({"type": "line", "x0": step, "x1": step, "y0": 0, "y1": 1, "yref": "paper", "line": line})
-        mark = {"x": step, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": "\u25be"}
-        notes.append(mark | {"font": {"color": colour, "size": 14}, "hovertext": told})
-    return shapes, notes
