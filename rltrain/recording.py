@@ -69,6 +69,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     times = run.stages.take()
     times["time/step_s"] = math.fsum(times.values())
     times |= run.gradients.cost()  # inside time/train_s
+    times |= run.pool.engine_metrics()
     metrics |= times | {"throughput/tokens_per_s": trained / max(times["time/step_s"], 1e-9)}
     begun = time.monotonic()
     for diagnostic in run.diagnostics:

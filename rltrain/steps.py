@@ -44,7 +44,8 @@ def adjust(run: Run, settings: dict[str, float]) -> None:
 def look_once(run: Run) -> None:
     """Step 0: the untrained model on the held-out prompts."""
     if metrics := evaluate(run, 0):
-        run.directory.log_metrics(0, metrics | run.stages.take())
+        metrics |= run.stages.take() | run.pool.engine_metrics()
+        run.directory.log_metrics(0, metrics)
         run.tracker.log(0, metrics)
 
 

@@ -245,3 +245,32 @@ def test_prompts_over_the_length_are_an_error_when_so_ordered(runs, monkeypatch)
     monkeypatch.setattr(twin, "PROMPT_TOKENS", 40)
     with pytest.raises(launch.RunFailed, match="max_prompt_length"):
         runs("sampling.long_prompts=error", "run.seed=1")
+
+
+ENGINES = {
+    "two engines, two batches ahead": (("rollouts.max_lag=2", "rollouts.engines=2"), ()),
+    "two engines": (("rollouts.engines=2",), ()),
+    "killed": (("rollouts.deadline_s=2",), ("kill@3",)),
+    "hung": (("rollouts.deadline_s=2",), ("hang@4",)),
+}
+
+
+@pytest.mark.parametrize("overrides, faults", ENGINES.values(), ids=ENGINES)
+def test_an_engine_s_seconds_add_up_to_the_wall_clock(runs, overrides, faults):
+    """Every engine's four activities cover the same time, which is at least what the loop's stages took."""
+    frame = load_run(runs(*overrides, faults=faults)).metrics.set_index("step")
+    names = sorted({column.partition("@")[2] for column in frame if column.startswith("engine/")})
+    assert names == [f"engine-{i}" for i in range(2 if "rollouts.engines=2" in overrides else 1)]
+    seconds = {
+        name: frame[[f"engine/{doing}_s@{name}" for doing in ("generating", "loading", "idle", "starting")]]
+        for name in names
+    }
+    for name, spent in seconds.items():
+        assert spent.notna().all().all() and (spent >= 0).all().all()
+        assert spent.sum().gt(0).all(), f"{name}: {spent.sum()}"
+        assert spent.sum().sum() >= frame["time/step_s"].sum() - 1
+        assert (frame[f"engine/tokens_per_s@{name}"].dropna() > 0).all()
+        later = spent.loc[1:, f"engine/starting_s@{name}"].sum()
+        assert (later > 0) == bool(faults), "only an engine that was lost is started again"
+    whole = [spent.sum().sum() for spent in seconds.values()]
+    assert max(whole) - min(whole) < 1

@@ -36,7 +36,8 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "throughput": "How fast the run goes.",
     "tokens": "How much was sampled.",
     "time": "Where the seconds of a step go.",
-    "pool": "The rollout engines.",
+    "pool": "The rollout engines, taken together.",
+    "engine": "What each rollout engine did between the last step and this one.",
 })  # fmt: skip
 
 

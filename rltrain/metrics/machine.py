@@ -88,5 +88,16 @@ MACHINE = (
            "count since the start", "rollout pool"),
     Metric("pool/in_flight", "groups", "Groups being sampled when the step began training.",
            "count", "rollout pool"),
+
+    Metric("engine/generating_s", "s", "Time an engine spent sampling (@ engine).",
+           "wall clock since the last step with sequences to sample", "rollout pool"),
+    Metric("engine/loading_s", "s", "Time an engine spent taking in weights, or giving its GPU's memory and taking it "
+           "back (@ engine).", "wall clock since the last step", "rollout pool"),
+    Metric("engine/idle_s", "s", "Time an engine had nothing to do (@ engine); with max_lag 0 while the trainer works.",
+           "wall clock since the last step without work", "rollout pool"),
+    Metric("engine/starting_s", "s", "Time an engine was being started, first or in place of a lost one (@ engine).",
+           "wall clock since the last step; the four together are the time between two steps", "rollout pool"),
+    Metric("engine/tokens_per_s", "tokens/s", "How fast an engine samples while it does (@ engine); absent where no "
+           "group finished.", "tokens of the groups that finished in the step / engine/generating_s", "rollout pool"),
 )
 # fmt: on

@@ -81,7 +81,7 @@ class RolloutPool:
 
     def losses(self) -> list[EngineLost]:
         """Replacements since the last call."""
-        return _drain(self._lost)
+        return [self._lost.get() for _ in range(self._lost.qsize())]  # nobody else takes from it
 
     def metrics(self) -> dict[str, float]:
         """Counts of the run so far."""
@@ -91,6 +91,12 @@ class RolloutPool:
             "pool/redone": float(self._redone),
             "pool/in_flight": float(in_flight),
         }
+
+    def engine_metrics(self) -> dict[str, float]:
+        """engine/* since the last call: what each engine did, also one that was replaced meanwhile."""
+        with self._lock:
+            now = time.monotonic()
+            return {name: value for slot in self._slots for name, value in slot.spent(now).items()}
 
     def load_seconds(self) -> float:
         """Longest of the engines' newest loads."""
@@ -170,6 +176,7 @@ class RolloutPool:
     def _hear(self, slot: Slot, report: Report | ray.exceptions.RayError) -> None:
         if isinstance(report, ray.exceptions.RayError):
             return self._replace(slot, "died", str(report).strip().splitlines()[0])
+        slot.activity.turn(report.doing, time.monotonic(), report.seconds)
         if report.error:
             return self._replace(slot, "failed", report.error)
         limit = self._deadline_s if report.ready else START_DEADLINE_S
@@ -188,6 +195,7 @@ class RolloutPool:
                 return self._replace(slot, "stale", fault)
             del slot.running[finished.ticket_id]
             slot.losses = 0
+            slot.tokens += sum(len(completion.token_ids) for completion in finished.completions)
             self._done.put((ticket, finished.completions))
         self._ask(slot)
         self._forget()
@@ -205,9 +213,9 @@ class RolloutPool:
             able = [i for i, slot in enumerate(self._slots) if self._serves(slot, ticket)]
             if not able:
                 break
-            index = min(able, key=lambda i: self._load_of(self._slots[i]))
+            index = min(able, key=lambda i: self._slots[i].load)
             slot = self._slots[index]
-            if self._load_of(slot) + ticket.num_samples > 2 * max(slot.spec.slots, ticket.num_samples):
+            if slot.load + ticket.num_samples > 2 * max(slot.spec.slots, ticket.num_samples):
                 break
             if slot.version != ticket.version:
                 if batches[index]:
@@ -223,10 +231,6 @@ class RolloutPool:
     def _serves(self, slot: Slot, ticket: Ticket) -> bool:
         """Whether this engine can sample under the ticket's version, after a refit if need be."""
         return ticket.version in self._versions
-
-    @staticmethod
-    def _load_of(slot: Slot) -> int:
-        return sum(ticket.num_samples for ticket in slot.running.values())
 
     def _forget(self) -> None:
         """Drop weights that no ticket can ask for any more."""
@@ -252,6 +256,7 @@ class RolloutPool:
             }
         slot.actor = ray.remote(EngineServer).options(**options).remote(slot.spec)
         slot.ready, slot.version, slot.loaded, slot.commands = False, -1, -1, 0
+        slot.activity.turn("starting", time.monotonic())
         self._ask(slot)
         if self._versions:
             self._refit(slot, max(self._versions))
@@ -289,10 +294,3 @@ def _end(slot: Slot) -> None:
         ray.kill(slot.actor)
     if slot.placement is not None:
         remove_placement_group(slot.placement)
-
-
-def _drain(source: queue.SimpleQueue) -> list:
-    items = []
-    while not source.empty():
-        items.append(source.get())
-    return items

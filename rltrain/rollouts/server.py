@@ -13,13 +13,17 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rltrain.rollouts.activity import Activity, Doing
 from rltrain.rollouts.engine import Engine, Finished
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Packed, digest, unpack
 from rltrain.types import Ticket
+
+DOING: Mapping[str, Doing] = {"submit": "generating", "fault": "idle"}  # what a command begins; others move weights
 
 
 @dataclass
@@ -31,6 +35,8 @@ class Report:
     stalled_s: float = 0.0  # since the engine last made progress while it had work
     error: str | None = None  # traceback of what ended the engine's thread
     ready: bool = False
+    doing: Doing = "starting"  # at this moment
+    seconds: dict[str, float] = field(default_factory=dict)  # by activity
 
 
 class EngineServer:
@@ -45,6 +51,7 @@ class EngineServer:
         self._news = threading.Condition()
         self._report = Report()
         self._working_since: float | None = time.monotonic()
+        self._activity = Activity(time.monotonic())
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"{spec.name}-loop", daemon=True)
         self._thread.start()
@@ -81,6 +88,7 @@ class EngineServer:
             report, self._report = self._report, Report(ready=self._report.ready)
             if self._working_since is not None:
                 report.stalled_s = time.monotonic() - self._working_since
+            report.seconds, report.doing = self._activity.take(time.monotonic()), self._activity.doing
             return report
 
     def _has_news(self) -> bool:
@@ -100,7 +108,7 @@ class EngineServer:
             engine = self._spec.build()
             with self._news:
                 self._report.ready = True
-                self._working_since = None
+                self._rest()
             while True:
                 self._take_commands(engine)
                 if engine.unfinished():
@@ -111,12 +119,19 @@ class EngineServer:
                 self._report.error = traceback.format_exc()
                 self._news.notify_all()
 
+    def _rest(self) -> None:
+        """Nothing is left to do. Holding `_news`, as all that changes the report."""
+        self._working_since = None
+        self._activity.turn("idle", time.monotonic())
+
     def _progress(self, engine: Engine, finished: list[Finished]) -> None:
         if self._fault == "slow":
             time.sleep(0.2)
         with self._news:
             self._report.finished.extend(finished)
-            self._working_since = time.monotonic() if engine.unfinished() or self._commands else None
+            self._working_since = time.monotonic()
+            if not engine.unfinished() and not self._commands:
+                self._rest()
             if finished:
                 self._news.notify_all()
 
@@ -125,13 +140,15 @@ class EngineServer:
         while True:
             with self._news:
                 if not self._commands and not engine.unfinished():
-                    self._working_since = None
+                    self._rest()
                     self._news.wait_for(lambda: bool(self._commands))
                 if self._working_since is None:
                     self._working_since = time.monotonic()
                 if not self._commands or (self._commands[0][0] != "submit" and engine.unfinished()):
+                    self._activity.turn("generating", time.monotonic())
                     return
                 kind, argument = self._commands.popleft()
+                self._activity.turn(DOING.get(kind, "loading"), time.monotonic())
             if kind == "submit":
                 engine.submit(argument)
             elif kind == "load":
@@ -161,6 +178,7 @@ class EngineServer:
     def _loaded(self, version: int, consumed: str, begun: float) -> None:
         with self._news:
             self._report.loaded.append((version, consumed, time.monotonic() - begun))
+            self._activity.turn("idle", time.monotonic())
             self._news.notify_all()
 
     def _break(self, fault: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rltrain.rollouts.activity import ACTIVITIES, Activity
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.types import Completion, Ticket
 
@@ -45,11 +47,26 @@ class Slot:
     running: dict[int, Ticket] = dataclasses.field(default_factory=dict)
     losses: int = 0  # in a row
     commands: int = 0  # sent to the present tenant
+    activity: Activity = dataclasses.field(default_factory=lambda: Activity(time.monotonic()))
+    tokens: int = 0  # of the groups that finished since `spent`
+
+    @property
+    def load(self) -> int:
+        """Sequences it has to sample."""
+        return sum(ticket.num_samples for ticket in self.running.values())
 
     def tell(self, method: str, *args: Any) -> Any:
         """Send a command; the number keeps the order, which Ray's threaded actors do not. Returns Ray's reference."""
         self.commands += 1
         return getattr(self.actor, method).remote(self.commands - 1, *args)
+
+    def spent(self, now: float) -> dict[str, float]:
+        """engine/* since the last call, by whatever tenants there were."""
+        name, seconds, tokens = self.spec.name, self.activity.take(now), self.tokens
+        self.tokens = 0
+        metrics = {f"engine/{doing}_s@{name}": seconds.get(doing, 0.0) for doing in ACTIVITIES}
+        generating = seconds.get("generating", 0.0)
+        return metrics | ({f"engine/tokens_per_s@{name}": tokens / generating} if tokens and generating else {})
 
 
 def wrong(ticket: Ticket, completions: Sequence[Completion], versions: Mapping[int, Version]) -> str | None:
