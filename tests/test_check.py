@@ -27,6 +27,15 @@ def settings(**sections) -> Config:
     return Config.model_validate(given)
 
 
+def _shared(*, engines: int, processes: int, engine: float = 0.4, trainer: float = 0.6) -> dict:
+    """Sections of engines that share the trainer processes' GPUs."""
+    return {
+        "rollouts": {"engines": engines, "gpus": engine},
+        "distributed": {"processes": processes, "gpus": trainer},
+        "training": {"micro_batch_size": 2},
+    }
+
+
 def lines(sections, verdict: str) -> str:
     return "\n".join(line.text for section in sections for line in section.lines if line.verdict == verdict)
 
@@ -114,6 +123,9 @@ class Unheard:
         ({"training": {"optimizer": "adam"}}, "adam is not a valid OptimizerNames"),
         ({"rollouts": {"tensor_parallel": 2, "gpus": 1}}, "expected rollouts.gpus: 2"),
         ({"rollouts": {"gpus": 0.4}}, "expected distributed.gpus: 0.6"),
+        (_shared(engines=2, processes=1), "expected at most 1, or whole GPUs"),
+        (_shared(engines=2, processes=2, engine=0.5, trainer=0.5), "two trainer processes or two engines on one GPU"),
+        (_shared(engines=2, processes=2, engine=0.2, trainer=0.6), "for example 0.6 and 0.4"),
         ({"distributed": {"nodes": 2}}, "set distributed.ray_address: auto"),
         ({"distributed": {"deepspeed": "ds.json"}}, "no file ds.json"),
     ],
@@ -158,6 +170,10 @@ def test_what_is_allowed_and_often_not_meant_is_a_warning(sections, warning):
     found = check.look(settings(**sections))
     assert warning in lines(found, "warning")
     assert errors(found) == []
+
+
+def test_an_engine_beside_each_trainer_process_is_sound():
+    assert "on one GPU" not in lines(check.look(settings(**_shared(engines=2, processes=2))), "error")
 
 
 def test_what_needs_a_download_is_not_checked():

@@ -147,8 +147,8 @@ def test_bad_input_is_refused(tmp_path, capfd):
         assert cli.main(["diagnose", *map(str, arguments)]) == 2
         return capfd.readouterr().err
 
-    assert "no parquet files" in refused(tmp_path)
-    assert "no parquet files" in refused(tmp_path / "nowhere")
+    assert "no completions there" in refused(tmp_path)
+    assert "no completions there" in refused(tmp_path / "nowhere")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
     assert "no column `completion`; it has a" in refused(tmp_path / "other.parquet", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()

@@ -22,6 +22,7 @@ from diagnostics.grams.solutions import Solution
 from diagnostics.taggers import LexiconTagger
 from rltrain import cli
 from rltrain.records import RunDir
+from rltrain.records.rows import tables
 
 MADE = made_solutions(120)
 SOLVED = [Solution(0, one.problem, one.text, True) for one in MADE]
@@ -144,7 +145,7 @@ def test_a_run_s_completions_are_read_with_their_outcomes(tmp_path):
     texts = (completion("so we need to add"), completion("4"), completion("hm"))
     run.write_rollouts(record(7, group(1, (1.0, 0.0, None), completions=texts)))
     run.close()
-    found = list(reading.read(reading.files(tmp_path / "run")))
+    found = list(reading.read(tables(tmp_path / "run")))
     assert found == [
         Solution(7, "sums/1", "so we need to add", True),
         Solution(7, "sums/1", "4", False),
@@ -163,7 +164,7 @@ def test_trl_s_parquet_is_read_by_advantage(tmp_path):
     }
     (tmp_path / "completions").mkdir()
     parquet.write_table(pa.table(rows), tmp_path / "completions" / "completions_00001.parquet")
-    found = list(reading.read(reading.files(tmp_path)))
+    found = list(reading.read(tables(tmp_path)))
     assert found == [Solution(1, "a", "we can use it", True), Solution(1, "a", "we can use it", False)]
 
 
@@ -180,9 +181,9 @@ def test_a_file_of_no_use_is_refused_in_words(tmp_path, line, said):
     path = tmp_path / "x.jsonl"
     path.write_text(line)
     with pytest.raises(ValueError, match=said):
-        list(reading.read(reading.files(path)))
+        list(reading.read(tables(path, reading.SINGLE)))
     with pytest.raises(ValueError, match="no completions there"):
-        reading.files(tmp_path)
+        tables(tmp_path, reading.SINGLE)
 
 
 def test_rows_without_a_text_or_an_outcome_are_left_out_or_wrong(tmp_path):
@@ -197,7 +198,7 @@ def test_half_a_file_is_left_out_with_a_word(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     parquet.write_table(pa.table({"text": ["x"], "outcome": [1.0]}), tmp_path / "b.parquet")
     with pytest.warns(UserWarning, match="left out, it cannot be read"):
-        assert [one.text for one in reading.read(reading.files(tmp_path))] == ["x"]
+        assert [one.text for one in reading.read(tables(tmp_path))] == ["x"]
 
 
 # --- commands ------------------------------------------------------------------------------------

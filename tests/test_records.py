@@ -15,6 +15,7 @@ from rich.console import Console
 from synthetic import completion, group, record, run
 
 import rltrain
+from rltrain import plugins
 from rltrain.records import RunDir, load_run, newest, next_name, taken
 from rltrain.records.table import COLUMNS, schema
 from rltrain.status import render
@@ -240,6 +241,23 @@ def test_a_damaged_config_is_a_note_and_the_rest_reads(tmp_path, damage):
     screen = Console(width=200, file=io.StringIO())
     screen.print(render(files))
     assert "cannot be read" in screen.file.getvalue() and "step 12" in screen.file.getvalue()
+
+
+@pytest.mark.parametrize("damage", [b'{"git": "a', b"\xff\xfe", b"[1]", b""])
+def test_a_damaged_manifest_is_a_note_and_the_rest_reads(tmp_path, damage):
+    made = run(tmp_path / "r")
+    (made.path / "manifest.json").write_bytes(damage)
+    files = load_run(made.path)
+    (note,) = files.notes
+    assert "manifest.json cannot be read" in note and "\n" not in note
+    assert files.manifest == {} and files.config == {"run": {"seed": 0}}
+    screen = Console(width=200, file=io.StringIO())
+    screen.print(render(files))
+    assert "manifest.json cannot be read" in screen.file.getvalue()
+    report = plugins.resolve("html", "rltrain.reports")([made.path], tmp_path / "report.html")
+    assert "manifest.json cannot be read" in report.read_text(encoding="utf-8")
+    made.update_manifest(improvement=1)  # a run that ends writes it again
+    assert load_run(made.path).manifest == {"improvement": 1}
 
 
 def test_a_torn_config_that_is_still_yaml_reads_as_far_as_it_goes(tmp_path):

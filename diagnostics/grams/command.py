@@ -9,13 +9,14 @@ from pathlib import Path
 from diagnostics.grams import mine as miner
 from diagnostics.grams import robust, solutions
 from diagnostics.grams.solutions import Solution
+from rltrain.records.rows import tables
 
 
 def mine(path: Path, out: Path | None, seed: int) -> None:
     """Write the lexicon to `out`, or print it; what it rests on goes to stderr. ValueError where PATH is no use."""
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: no such directory {out.parent}")
-    files = solutions.files(path)
+    files = tables(path, solutions.SINGLE)
     steps: set[int] = set()
     drawn = miner.draw(_watched(solutions.read(files), steps), seed)
     clusters = miner.mine(drawn, seed)

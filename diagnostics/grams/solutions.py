@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BATCH = 4096  # rows read at once
+SINGLE = (".parquet", ".jsonl")  # what one file may end with
 TEXTS, PROMPTS = ("completion", "text"), ("task_key", "prompt")
 COLUMNS = (*TEXTS, *PROMPTS, "step", "outcome", "advantage")
 
@@ -24,19 +25,6 @@ class Solution(NamedTuple):
     problem: str  # the task's key or prompt: what the completions of a group share
     text: str
     correct: bool
-
-
-def files(path: Path) -> list[Path]:
-    """The files with completions at `path`, in order. ValueError where there are none."""
-    if path.is_file() and path.suffix in (".parquet", ".jsonl"):
-        return [path]
-    for folder in (path / "rollouts", path / "completions", path):
-        if found := sorted(folder.glob("*.parquet")):
-            return found
-    raise ValueError(
-        f"{str(path)!r}: no completions there; expected a run's directory, a directory of .parquet files, "
-        "or one .parquet or .jsonl file"
-    )
 
 
 def judged_by(columns: Sequence[str], path: Path) -> str:

@@ -59,12 +59,34 @@ def placement(config: Config) -> Section:
             f"rollouts.gpus: {r.gpus:g} is a share of the trainer's GPU, and distributed.gpus is {d.gpus:g}; the two "
             f"must fit on one GPU: expected distributed.gpus: {1 - r.gpus:g}"
         )
+    elif config.shared_gpu and r.engines + d.processes > 2:
+        _pairs(section, config)
     if d.strategy == "deepspeed" and d.deepspeed is None:
         section.error("distributed.strategy: deepspeed without distributed.deepspeed; give DeepSpeed's JSON config")
     _nodes(section, config)
     _here(section, config)
     _engine(section, config)
     return section
+
+
+def _pairs(section: Section, config: Config) -> None:
+    """One engine and one trainer process a GPU: Ray knows shares alone, so the shares must leave it no other way.
+
+    It puts a share on the GPU with the least room that takes it. Trainer processes come first: above 0.5 each has a
+    GPU of its own, and beside it there must be room for one engine and not for two.
+    """
+    r, d = config.rollouts, config.distributed
+    if r.engines > d.processes:
+        section.error(
+            f"rollouts.engines: {r.engines} engines that share the GPU of a trainer process, of which there are "
+            f"{d.processes}; expected at most {d.processes}, or whole GPUs (rollouts.gpus: 1)"
+        )
+    elif d.gpus <= 0.5 or 2 * r.gpus <= 1 - d.gpus + 1e-9:
+        section.error(
+            f"distributed.gpus: {d.gpus:g} and rollouts.gpus: {r.gpus:g} would let Ray put two trainer processes or "
+            "two engines on one GPU; expected distributed.gpus above 0.5 and the rest of the GPU for its engine, for "
+            "example 0.6 and 0.4"
+        )
 
 
 def _trainer(config: Config) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rltrain.config.plugins import Section
+from rltrain.config.plugins import Arguments, Section
 
 
 class SamplingSpec(Section):
@@ -56,7 +56,7 @@ class Rollouts(Section):
     """Precision of the engine. Default: the model's."""
     memory: float | None = Field(None, gt=0)
     """KV-cache: GiB on a CPU, share of the GPU's memory on a GPU. Default: 1 GiB, 0.9 (0.4 when shared)."""
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
     """Further arguments of vLLM's engine, by vLLM's own names."""
 
 
@@ -206,7 +206,7 @@ class Action(Section):
 
     event: str | None = None
     """Name of the event, for example `phase_changed` or `format_collapse`."""
-    when: dict[str, Any] = Field(default_factory=dict)
+    when: Arguments = Field(default_factory=dict)
     """Evidence the event must have, for example `to: planning`."""
     at: int | None = Field(None, ge=1)
     """Step instead of an event; an earlier run's actions are replayed this way."""

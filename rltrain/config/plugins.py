@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from rltrain.types import Kind, Role
 
 
 class BadValue(ValueError):
-    """What is wrong with one key's value; the reader adds the key and the value."""
+    """What is wrong with one key's value; the reader adds the key and the value.
+
+    `inside`: the key below it and the value there, where the fault is deeper down.
+    """
+
+    def __init__(self, message: str, inside: tuple[str, Any] | None = None):
+        super().__init__(message)
+        self.inside = inside
+
+
+def _finite(value: Any, at: str = "") -> Any:
+    """The value; BadValue where a number in it is infinite or none at all, which the run's files could not hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadValue("expected a finite number", (at, value))
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _finite(item, f"{at}.{key}" if at else str(key))
+    return value
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_finite)]
+"""Arguments of a plugin or a library, by name."""
 
 
 class Section(BaseModel):
@@ -98,7 +120,7 @@ class TaskSource(Section):
     """Name in metrics and task keys. Default: what the source calls itself."""
     kind: Kind = "structured"
     """`structured` (checkable answers) or `creative`."""
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
     """Arguments of the source."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the tasks kept for evaluation, chosen by a hash of the task key."""
@@ -121,7 +143,7 @@ class RewardSpec(Section):
     """Name in `reward/...` metrics. Default: the last part of `use`."""
     timeout_s: float = Field(10.0, gt=0)
     """Seconds one call may take; afterwards its samples carry a timeout error."""
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
     """Keyword arguments of the reward."""
 
     @property
@@ -147,6 +169,11 @@ class CurriculumSpec(Section):
         """Arguments of the factory."""
         return dict(self.model_extra or {})
 
+    @model_validator(mode="after")
+    def _arguments(self) -> CurriculumSpec:
+        _finite(self.args)
+        return self
+
 
 class ScorerSpec(Section):
     """The frozen model lent to diagnostics and rewards that have a parameter `scorer`; else it is not started."""
@@ -168,5 +195,5 @@ class PluginSpec(Section):
 
     use: str
     """Entry-point name or spec."""
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
     """Keyword arguments."""

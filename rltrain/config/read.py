@@ -150,6 +150,9 @@ def _explain(item: Any) -> str:
     wrong = item["ctx"]["error"] if item["type"] == "value_error" else None
     if wrong is not None and not isinstance(wrong, BadValue):  # of several keys at once: it names them itself
         return str(wrong)
+    if wrong is not None and wrong.inside is not None:
+        key, value = wrong.inside
+        return f"{where}.{key}: {wrong}, got {value!r}"
     message = str(wrong or item["msg"][0].lower() + item["msg"][1:])
     return f"{where}: {message}, got {item['input']!r}"
 

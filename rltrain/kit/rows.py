@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,12 @@ def _argument(text: str) -> tuple[str, Any]:
     if not equals or not name.isidentifier():
         raise ValueError(f"argument {text!r}: expected key=value, for example tolerance=0.01")
     try:
-        return name, yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ValueError(f"argument {text!r}: the value is no YAML ({error})") from None
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise ValueError(f"argument {text!r}: expected a finite number")
+    return name, parsed
 
 
 def read(path: Path) -> list[Mapping[str, Any]]:

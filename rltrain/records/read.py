@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +62,14 @@ class RunFiles:
         return self._config[0]
 
     @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, seeds, hardware, digests; empty where it cannot be read, and `notes` then says so."""
+        return self._manifest[0]
+
+    @property
     def notes(self) -> list[str]:
         """What of the run cannot be read, in words for a person."""
-        return self._config[1]
+        return self._config[1] + self._manifest[1]
 
     @property
     def planned_steps(self) -> int | None:
@@ -95,30 +100,11 @@ class RunFiles:
 
     @cached_property
     def _config(self) -> tuple[dict[str, Any], list[str]]:
-        """The config, and notes on what is wrong with its file."""
-        path = self.path / "config.yaml"
-        try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except FileNotFoundError:
-            return {}, []
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            why = "not valid YAML: " + " ".join(str(error).split())
-        else:
-            if isinstance(found, dict):
-                return found, []
-            why = f"expected keys and values, it holds {type(found).__name__}"
-        return {}, [f"{path} cannot be read ({why}); this is what the other files say"]
+        return _mapping(self.path / "config.yaml", lambda text: yaml.safe_load(text) or {}, "YAML")
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """Versions, seeds, hardware, digests."""
-        path = self.path / "manifest.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise ValueError(f"{path}: not valid JSON ({error}); restore it or delete it") from None
+    def _manifest(self) -> tuple[dict[str, Any], list[str]]:
+        return _mapping(self.path / "manifest.json", json.loads, "JSON")
 
     def rollouts(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
         """One row a completion of the given steps (default: all), in the rollout schema."""
@@ -145,6 +131,23 @@ class RunFiles:
                 except (pa.ArrowInvalid, OSError) as error:
                     warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _mapping(path: Path, parse: Callable[[str], Any], language: str) -> tuple[dict[str, Any], list[str]]:
+    """What a file holds, and notes on what is wrong with it; a file that is not there is empty."""
+    try:
+        found = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, []
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
+        why = f"not valid {language}: " + " ".join(str(error).split())
+    except OSError as error:
+        why = str(error.strerror)
+    else:
+        if isinstance(found, dict):
+            return found, []
+        why = f"expected keys and values, it holds {type(found).__name__}"
+    return {}, [f"{path} cannot be read ({why}); this is what the other files say"]
 
 
 def _columns(lines: Iterable[dict[str, Any]]) -> dict[str, array]:

@@ -21,16 +21,19 @@ MOST = 16_384  # rows of a step; four times what a large run samples
 TRL = {"step", "prompt", "completion", "advantage"}
 
 
-def tables(path: Path) -> list[Path]:
-    """The parquet files at a path, in the order of their steps. ValueError if there is none."""
-    if path.is_file():
+def tables(path: Path, single: tuple[str, ...] = (".parquet",)) -> list[Path]:
+    """The files with completions at a path, in the order of their steps. ValueError if there is none.
+
+    `single`: what one file may end with; of directories the parquet files count.
+    """
+    if path.is_file() and path.suffix in single:
         return [path]
     for folder in (path / "rollouts", path / "completions", path):
         if found := sorted(folder.glob("*.parquet")):
             return found
     raise ValueError(
-        f"{str(path)!r}: no parquet files; expected a run directory, TRL's output directory with `completions/`, "
-        "a folder of parquet files or one such file"
+        f"{str(path)!r}: no completions there; expected a run directory, TRL's output directory with `completions/`, "
+        f"a folder of .parquet files, or one {' or '.join(single)} file"
     )
 
 
