@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("status", _status, "one screen for a terminal")
     sub.add_argument("run", help="a run directory or name")
+    sub.add_argument("--watch", action="store_true", help="follow it until its last step, or Ctrl-C")
 
     sub = add("diagnose", _diagnose, "all diagnostics over rollouts that exist: a run's, or TRL's completions")
     sub.add_argument("path", type=Path, help="a run, TRL's output directory, a folder of .parquet files, or one file")
@@ -165,12 +166,21 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from rltrain import status
+    from rltrain.console import Console, Terminal
     from rltrain.records import load_run
-    from rltrain.status import render
 
-    Console().print(render(load_run(_run(arguments.run))))
+    path = _run(arguments.run)
+    if not arguments.watch:
+        Terminal().print(status.render(load_run(path)))
+        return 0
+    console = Console()
+    try:
+        status.watch(path, console)
+    except KeyboardInterrupt:  # how a person ends it
+        pass
+    finally:
+        console.close()
     return 0
 
 

@@ -1,75 +1,85 @@
-"""`rltrain status`: one screen about a run, also while it is being written."""
+"""`rltrain status`: one screen about a run from its files, also while they are being written."""
 
 from __future__ import annotations
 
+import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from rltrain.metrics import METRICS
-from rltrain.terminal import duration, number, printable, sparkline, stage_seconds
-from rltrain.types import Event
+from rltrain.records import load_run
+from rltrain.screen import MOST_EVENTS, PHASE, RECENT, SHOWN, Screen, View
+from rltrain.terminal import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from rltrain.console import Console
     from rltrain.records import RunFiles
 
-SHOWN = (
-    "reward/mean",
-    "reward/outcome",
-    "eval/outcome",
-    "entropy/mean",
-    "entropy/gap",
-    "length/mean",
-    "loss/grad_norm",
-    "drift/kl_sampler_trainer",
-    "throughput/tokens_per_s",
-)
-EVENTS = 5
-SEVERITY = {"info": "dim", "warning": "yellow", "error": "bold red"}
+EVERY_S = 2.0  # between two looks at the files
 
 
-def render(run: RunFiles) -> RenderableType:
-    """The screen: where the run stands, its main curves, where the time goes, its last events."""
-    parts: list[RenderableType] = [_head(run), *(Text(printable(note), "yellow") for note in run.notes)]
-    if len(run.metrics):
-        parts += [_curves(run), _times(run)]
-    else:
-        parts.append(Text("no step has been written yet", "dim"))
-    return Group(*parts, *(_event(event) for event in run.events[-EVENTS:]))
+def render(run: RunFiles) -> Screen:
+    """The screen: where the run stands, its phase and curves, where the time goes, engines, events."""
+    return Screen(view(run))
 
 
-def _head(run: RunFiles) -> Text:
-    steps = run.metrics["step"]
-    total = f" of {run.planned_steps}" if run.planned_steps else ""
-    at = f"step {int(steps.max()) if len(steps) else 0}{total}"
-    path = run.path / "metrics.jsonl"
-    age = f", written {duration(time.time() - path.stat().st_mtime)} ago" if path.exists() else ""
-    return Text.assemble((printable(run.name), "bold"), f"  {at}{age}  ", (printable(run.path), "dim"))
+def view(run: RunFiles) -> View:
+    """What the run's files have to show."""
+    frame, path = run.metrics, run.path / "metrics.jsonl"
+    return View(
+        run.name,
+        str(run.path),
+        run.planned_steps or 0,
+        steps=frame["step"].tolist(),
+        curves={name: frame[name].tolist() for name in (*SHOWN, *PHASE) if name in frame},
+        recent=_rows(frame.tail(RECENT)),
+        events=run.events,
+        notes=run.notes,
+        silent_s=max(0.0, time.time() - path.stat().st_mtime) if path.exists() else None,
+    )
 
 
-def _curves(run: RunFiles) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for head in ("metric", "first", "last", "unit", "course"):
-        table.add_column(head, justify="right" if head in ("first", "last") else "left")
-    for name in SHOWN:
-        values = run.metrics[name].dropna() if name in run.metrics else []
-        if len(values):
-            first, last = number(float(values.iloc[0])), number(float(values.iloc[-1]))
-            table.add_row(name, first, last, METRICS[name].unit, Text(sparkline(values, 40), "cyan"))
-    return table
+def watch(path: Path, console: Console, every_s: float = EVERY_S) -> None:
+    """Show a run on the console as it goes on, until its last step. ValueError if there is no run."""
+    stamp, run = _stamp(path), load_run(path)
+    console.start(run.name, run.planned_steps or 0, printable(path))
+    frame = run.metrics
+    drawn = [name for name in ("step", *SHOWN, *PHASE) if name in frame]
+    for row in _rows(frame.iloc[:-RECENT][drawn]) + _rows(frame.iloc[-RECENT:-1]):
+        console.recall(int(row["step"]), row)
+    for row in _rows(frame.tail(1)):
+        console.step(int(row["step"]), row)
+    for event in run.events[-MOST_EVENTS:]:
+        console.event(event)
+    for note in run.notes:
+        console.note(note)
+    told, step = len(run.events), _last(frame)
+    while not run.planned_steps or step < run.planned_steps:
+        time.sleep(every_s)
+        if (now := _stamp(path)) == stamp:
+            continue
+        stamp, run = now, load_run(path)
+        step = min(step, _last(run.metrics))  # a resumed run was cut back
+        for row in _rows(run.metrics[run.metrics["step"] > step]):
+            step = int(row["step"])
+            console.step(step, row)
+        for event in run.events[min(told, len(run.events)) :]:
+            console.event(event)
+        told = len(run.events)
 
 
-def _times(run: RunFiles) -> Text:
-    rows = run.metrics.tail(20).to_dict("records")
-    seconds = stage_seconds(rows)
-    whole = sum(seconds.values())
-    told = ", ".join(f"{stage} {spent / whole:.0%}" for stage, spent in seconds.items())
-    return Text(f"time: {told}" if told else "", "dim")
+def _last(frame: pd.DataFrame) -> int:
+    return int(frame["step"].max()) if len(frame) else -1
 
 
-def _event(event: Event) -> Text:
-    advice = f": {printable(event.advice, 200)}" if event.advice else ""
-    return Text(f"step {event.step}  {printable(event.name, 60)}{advice}", SEVERITY[event.severity])
+def _rows(frame: pd.DataFrame) -> list[dict[str, float]]:
+    """One mapping a step, without what a step does not have."""
+    return [{name: value for name, value in row.items() if not math.isnan(value)} for row in frame.to_dict("records")]
+
+
+def _stamp(path: Path) -> tuple[tuple[int, int], ...]:
+    """What changes when the run writes."""
+    found = (path / name for name in ("metrics.jsonl", "events.jsonl", "config.yaml"))
+    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in found if file.exists())

@@ -47,6 +47,7 @@ def look_once(run: Run) -> None:
         metrics |= run.stages.take() | run.pool.engine_metrics()
         run.directory.log_metrics(0, metrics)
         run.tracker.log(0, metrics)
+        run.console.recall(0, metrics)
 
 
 def publish(run: Run, version: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -14,8 +15,10 @@ STAGES = ("rollout", "score", "train", "publish", "eval", "parity", "diagnostics
 
 def printable(text: object, width: int | None = None) -> str:
     """Text that cannot steer a terminal: control, format and surrogate characters become spaces or U+FFFD."""
-    safe = "".join(_safe(letter) for letter in str(text))
-    return safe if width is None or len(safe) <= width else safe[: width - 1] + "\u2026"
+    given = str(text)
+    if width is not None and len(given) > width:  # cut first: a completion may be a megabyte
+        given = given[: width - 1] + "\u2026"
+    return "".join(map(_safe, given))
 
 
 def _safe(letter: str) -> str:
@@ -24,8 +27,8 @@ def _safe(letter: str) -> str:
     return "\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else letter
 
 
-def sparkline(values: Iterable[float | None], width: int = 30) -> str:
-    """The last values as blocks from lowest to highest, pooled down to `width`; a gap is a space."""
+def sparkline(values: Iterable[float | None], width: int = 30, blocks: str = BLOCKS) -> str:
+    """The values as blocks from lowest to highest (eight of them), pooled down to `width`; a gap is a space."""
     known = [math.nan if value is None else float(value) for value in values]
     if len(known) > width:
         edges = [round(i * len(known) / width) for i in range(width + 1)]
@@ -36,7 +39,7 @@ def sparkline(values: Iterable[float | None], width: int = 30) -> str:
     low, high = min(finite), max(finite)
     span = high - low
     return "".join(
-        " " if not math.isfinite(v) else BLOCKS[int((v - low) / span * 7.999)] if span else BLOCKS[3] for v in known
+        " " if not math.isfinite(v) else blocks[int((v - low) / span * 7.999)] if span else blocks[3] for v in known
     )
 
 
@@ -66,6 +69,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def short(seconds: float) -> str:
+    """Seconds of one step: 0.41 s, 3.2 s, 41 s."""
+    return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)
+
+
 def stage_seconds(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Seconds of each stage over some steps, and `other` for what no stage claims; empty stages are left out."""
     rows = list(rows)
@@ -73,6 +81,26 @@ def stage_seconds(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     whole = sum(_seconds(row.get("time/step_s")) for row in rows)
     seconds["other"] = max(0.0, whole - sum(seconds.values()))
     return {stage: spent for stage, spent in seconds.items() if spent > 0.005 * max(whole, 1e-9)}
+
+
+def engine_seconds(rows: Iterable[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Engine -> seconds of each activity over some steps, and `tokens_per_s` while it generated."""
+    found: dict[str, dict[str, float]] = {}
+    tokens: dict[str, float] = defaultdict(float)
+    for row in rows:
+        for name, value in row.items():
+            stem, _, engine = name.partition("@")
+            if not stem.startswith("engine/"):
+                continue
+            if stem == "engine/tokens_per_s":
+                tokens[engine] += _seconds(value) * _seconds(row.get(f"engine/generating_s@{engine}"))
+            else:
+                spent = found.setdefault(engine, defaultdict(float))
+                spent[stem.removeprefix("engine/").removesuffix("_s")] += _seconds(value)
+    for engine, spent in found.items():
+        if tokens[engine] and spent["generating"]:
+            spent["tokens_per_s"] = tokens[engine] / spent["generating"]
+    return found
 
 
 def _seconds(value: float | None) -> float:

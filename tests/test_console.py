@@ -9,6 +9,7 @@ from synthetic import run
 
 from rltrain.console import Console
 from rltrain.records import RunDir, load_run
+from rltrain.screen import Screen
 from rltrain.status import render
 from rltrain.terminal import duration, number, printable, shares, sparkline, stage_seconds
 from rltrain.tracking import Tracker, logged_in, run_id
@@ -91,7 +92,7 @@ def test_the_screen_shows_where_the_run_stands():
     console.step(3, STEP)
     console.stage("evaluating", 3, 64)
     shown = io.StringIO()
-    Terminal(file=shown, width=100).print(console.render())
+    Terminal(file=shown, width=100).print(Screen(console.view()))
     console.finish()
     text = shown.getvalue()
     for part in (
@@ -101,7 +102,7 @@ def test_the_screen_shows_where_the_run_stands():
         "28 s left",
         "reward",
         "0.5",
-        "■ train 3 s",
+        "█ train 3 s",
         "evaluating 3/64",
     ):
         assert part in text, part
