@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console as Terminal
 from synthetic import run
 
+from rltrain import screen
 from rltrain.console import Console
 from rltrain.records import RunDir, load_run
-from rltrain.screen import Screen
 from rltrain.status import render
 from rltrain.terminal import duration, number, printable, shares, sparkline, stage_seconds
 from rltrain.tracking import Tracker, logged_in, run_id
@@ -92,7 +92,7 @@ def test_the_screen_shows_where_the_run_stands():
     console.step(3, STEP)
     console.stage("evaluating", 3, 64)
     shown = io.StringIO()
-    Terminal(file=shown, width=100).print(Screen(console.view()))
+    Terminal(file=shown, width=100).print(screen.Screen(console.view()))
     console.finish()
     text = shown.getvalue()
     for part in (

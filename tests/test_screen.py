@@ -187,10 +187,7 @@ def test_engines_are_summed_over_the_steps():
             {"engine/starting_s@b": 4.0, "reward/mean": 1.0},
         ]
     )
-    assert {name: dict(spent) for name, spent in found.items()} == {
-        "a": {"generating": 4.0, "idle": 2.0, "tokens_per_s": 175.0},
-        "b": {"starting": 4.0, "generating": 0.0},
-    } or found["b"] == {"starting": 4.0}
+    assert found == {"a": {"generating": 4.0, "idle": 2.0, "tokens_per_s": 175.0}, "b": {"starting": 4.0}}
     assert engine_seconds([]) == {}
 
 
