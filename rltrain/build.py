@@ -7,7 +7,7 @@ import itertools
 import os
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,9 +32,10 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     from rltrain import scoring, tasks
     from rltrain.faults import Faults
     from rltrain.gradients import StepGradients
+    from rltrain.reporting import integrations
     from rltrain.rollouts import transport
     from rltrain.stages import Stages
-    from rltrain.tracking import Tracker
+    from rltrain.tracking import Guarded, Several, Tracker
 
     config = order.config
     console.start(order.directory.name, config.training.steps, _header(config))
@@ -43,11 +44,12 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         console.note(note)
     route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
     room = engine_room(config, closers, route)
-    trainer = _trainer(order, channel)
+    reports = integrations(config.run.report_to, order.directory)
+    trainer = _trainer(order, channel, reports)
     gradients = StepGradients(trainer, channel)
-    tracker = Tracker.open(
-        config.run.wandb, order.directory, order.directory.name, config.model_dump(mode="json"), note=console.note
-    )
+    name, note, values = order.directory.name, console.note, config.model_dump(mode="json")
+    wandb = Tracker.open(config.run.wandb, order.directory, name, values, note=note)
+    tracker = Several([wandb, *(Guarded(report.name, report, note) for report in reports)])
     closers.append(tracker.close)
     stages = Stages(config.rollouts.deadline_s * 2, partial(_stuck, directory, console))
     closers.append(stages.close)
@@ -149,7 +151,7 @@ def follower(order: Order, channel: Any) -> Any:
     )
 
 
-def _trainer(order: Order, channel: Any) -> Any:
+def _trainer(order: Order, channel: Any, callbacks: Sequence[Any] = ()) -> Any:
     import torch
 
     from rltrain.models import load_model, load_tokenizer
@@ -159,7 +161,7 @@ def _trainer(order: Order, channel: Any) -> Any:
     channel.meet()  # the leader may have taken long to get here; from now on ranks wait for each other with a deadline
     torch.set_num_threads(config.distributed.threads)
     model = load_model(config.model.path, "float32")
-    return RLTrainer(config, model, load_tokenizer(config.model.path), order.directory / "checkpoints")
+    return RLTrainer(config, model, load_tokenizer(config.model.path), order.directory / "checkpoints", callbacks)
 
 
 def _named_weights(trainer: Any, channel: Any, kind: str, dtype: str) -> Callable[[], Iterator[tuple[str, Any]]]:

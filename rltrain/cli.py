@@ -242,7 +242,7 @@ def _reward(arguments: argparse.Namespace) -> BoundReward:
 def _plugins(arguments: argparse.Namespace) -> int:
     from rltrain import plugins
 
-    kinds = ("rewards", "curricula", "diagnostics", "tasks", "taggers", "formats", "reports", "commands")
+    kinds = ("rewards", "curricula", "diagnostics", "tasks", "taggers", "formats", "figures", "reports", "commands")
     if arguments.kind not in (None, *kinds):
         raise ValueError(f"plugins {arguments.kind!r}: expected one of {', '.join(kinds)}")
     for kind in [arguments.kind] if arguments.kind else kinds:

@@ -37,6 +37,7 @@ def finish(run: Run) -> list[str]:
         f"metrics    {run.directory.path / 'metrics.jsonl'}   events.jsonl beside it",
         f"rollouts   {run.directory.path / 'rollouts'}   one parquet a step, every completion with its tokens",
         f"model      {run.directory.path / 'model'}   from_pretrained and vLLM load it",
+        *run.tracker.told(),
         f"go on with rltrain status {run.directory.path}   or rltrain eval {run.directory.path}",
     ]
 

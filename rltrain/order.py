@@ -15,7 +15,7 @@ from rltrain.types import Event
 RUNS = Path("runs")
 # What may change on resume.
 FREE = (
-    *("run.name", "run.dir", "run.wandb", "run.console"),
+    *("run.name", "run.dir", "run.wandb", "run.report_to", "run.console"),
     *("checkpoints", "evaluation.every", "training.steps", "rollouts.deadline_s"),
 )
 

@@ -1,4 +1,4 @@
-"""Mirrors the metrics to Weights & Biases. The only file that imports wandb, and never in the way of a run."""
+"""Mirrors a run to trackers; what goes wrong there is never in the way of the run. The only file that imports wandb."""
 
 from __future__ import annotations
 
@@ -6,30 +6,43 @@ import netrc
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from rltrain import rollout_table
+from rltrain.metrics import METRICS
+from rltrain.records import load_run
+
 INIT_TIMEOUT_S = 20  # without a network, wandb's own default waits a minute and a half
 FINISH_TIMEOUT_S = 60
+SUMMARY: Mapping[str, str] = {
+    "eval/outcome": "last,max",
+    "reward/outcome": "last,max",
+    "entropy/mean": "last,min",
+    "format/effective": "last,min",
+    "drift/kl_sampler_trainer": "last,max",
+    "drift/ess": "last,min",
+}
+"""What wandb's table of runs keeps of a curve beside its last value."""
+
+Note = Callable[[str], None]
 
 
 class Tracker:
     """The tracker that is off: takes everything and does nothing."""
 
     @staticmethod
-    def open(
-        enabled: bool, run_dir: Path, name: str, config: Mapping[str, Any], note: Callable[[str], None] = print
-    ) -> Tracker:
-        """A tracker for a run: online where a login exists, else offline under `run_dir/wandb`.
+    def open(enabled: bool, run_dir: Path, name: str, config: Mapping[str, Any], note: Note = print) -> Tracker:
+        """Weights & Biases for a run: online where a login exists, else offline under `run_dir/wandb`.
 
         What goes wrong is said once through `note`, and the tracker is then off.
         """
         if not enabled or os.environ.get("WANDB_MODE") == "disabled":
             return Tracker()
         try:
-            return _Wandb(run_dir, name, config, note)
+            return Guarded("wandb", _Wandb(run_dir, name, config, note), note)
         except Exception as error:  # whatever wandb has to say, the run does not depend on it
             note(f"wandb is off: {type(error).__name__}: {error}")
             return Tracker()
@@ -37,56 +50,144 @@ class Tracker:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Mirror a step's metrics."""
 
+    def checkpoint(self, step: int, run_dir: Path) -> None:
+        """Mirror what is too much for every step: pictures, and a few completions of this step."""
+
+    def told(self) -> list[str]:
+        """Where it all went, in words for the end of the run."""
+        return []
+
     def close(self) -> None:
         """Hand over what is left."""
 
 
-class _Wandb(Tracker):
-    def __init__(self, run_dir: Path, name: str, config: Mapping[str, Any], note: Callable[[str], None]):
-        import wandb
+class Several(Tracker):
+    """Trackers as one."""
 
-        self._note = note
-        mode = os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
-        try:
-            self._run = _init(wandb, run_dir, name, config, mode)
-        except (wandb.errors.CommError, wandb.errors.AuthenticationError, TimeoutError) as error:
-            if mode != "online":
-                raise
-            note(f"wandb could not be reached ({type(error).__name__}); it writes offline, `wandb sync` sends it later")
-            self._run = _init(wandb, run_dir, name, config, "offline")
-        # Steps are ours: after --resume they may come again, which wandb's own counter refuses.
-        self._run.define_metric("step", hidden=True)
-        self._run.define_metric("*", step_metric="step")
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        if self._run is None:
-            return
-        try:
-            self._run.log({"step": step, **metrics})
-        except Exception as error:
-            self._run = None
-            self._note(f"wandb is off from step {step} on: {type(error).__name__}: {error}")
+        for tracker in self._trackers:
+            tracker.log(step, metrics)
+
+    def checkpoint(self, step: int, run_dir: Path) -> None:
+        for tracker in self._trackers:
+            tracker.checkpoint(step, run_dir)
+
+    def told(self) -> list[str]:
+        return [line for tracker in self._trackers for line in tracker.told()]
 
     def close(self) -> None:
-        if self._run is None:
+        for tracker in self._trackers:
+            tracker.close()
+
+
+class Guarded(Tracker):
+    """A tracker that is off after its first failure, and says so once."""
+
+    def __init__(self, name: str, tracker: Tracker, note: Note) -> None:
+        self._name, self._tracker, self._note = name, tracker, note
+        self._pictures = True
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        try:
+            self._tracker.log(step, metrics)
+        except Exception as error:  # somebody else's library or disk: the run goes on, and this is said
+            self._tracker = Tracker()
+            self._note(f"{self._name} is off from step {step} on: {type(error).__name__}: {error}")
+
+    def checkpoint(self, step: int, run_dir: Path) -> None:
+        if not self._pictures:
             return
+        try:
+            self._tracker.checkpoint(step, run_dir)
+        except Exception as error:
+            self._pictures = False
+            what = f"pictures and completions for {self._name}"
+            self._note(f"{what} are off from step {step} on: {type(error).__name__}: {error}")
+
+    def told(self) -> list[str]:
+        return self._tracker.told()
+
+    def close(self) -> None:
+        """Once; uploading has no deadline of its own, so it gets one."""
         failures: list[BaseException] = []
-        run, self._run = self._run, None
+        tracker, self._tracker = self._tracker, Tracker()
 
         def finish() -> None:
             try:
-                run.finish()
+                tracker.close()
             except Exception as error:
                 failures.append(error)
 
-        # Uploading has no deadline of its own.
-        thread = threading.Thread(target=finish, name="wandb finish", daemon=True)
+        thread = threading.Thread(target=finish, name=f"{self._name} finish", daemon=True)
         thread.start()
         thread.join(FINISH_TIMEOUT_S)
         if thread.is_alive():
-            self._note(f"wandb did not finish in {FINISH_TIMEOUT_S} s; `wandb sync` sends the rest")
+            self._note(f"{self._name} did not finish in {FINISH_TIMEOUT_S} s; what it has not sent is still on disk")
         elif failures:
-            self._note(f"wandb did not finish: {type(failures[0]).__name__}: {failures[0]}")
+            self._note(f"{self._name} did not finish: {type(failures[0]).__name__}: {failures[0]}")
+
+
+class _Wandb(Tracker):
+    def __init__(self, run_dir: Path, name: str, config: Mapping[str, Any], note: Note) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._mode = os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
+        try:
+            self._run = _init(wandb, run_dir, name, config, self._mode)
+        except (wandb.errors.CommError, wandb.errors.AuthenticationError, TimeoutError) as error:
+            if self._mode != "online":
+                raise
+            self._mode = "offline"
+            note(f"wandb could not be reached ({type(error).__name__}); it writes offline, `wandb sync` sends it later")
+            self._run = _init(wandb, run_dir, name, config, self._mode)
+        _lay_out(self._run)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **metrics})
+
+    def checkpoint(self, step: int, run_dir: Path) -> None:
+        """`views/*`: the report's pictures. `rollouts/picked`: the table of rollout_table.py."""
+        files = load_run(run_dir)
+        media: dict[str, Any] = {}
+        for name, figures in files.figures().items():
+            for number, figure in enumerate(figures, 1):
+                media[f"views/{name}" + (f" {number}" if len(figures) > 1 else "")] = self._wandb.Plotly(figure)
+        if rows := rollout_table.rows(files.rollouts([step])):
+            media["rollouts/picked"] = self._wandb.Table(
+                list(rollout_table.COLUMNS),
+                data=[[self._cell(name, row[name]) for name in rollout_table.COLUMNS] for row in rows],
+            )
+        self._run.log({"step": step, **media})
+
+    def _cell(self, name: str, value: Any) -> Any:
+        if name == "completion":
+            return self._wandb.Html(value, inject=False, data_is_not_path=True)
+        return value
+
+    def told(self) -> list[str]:
+        if self._mode == "offline":
+            place = Path(self._run.dir).parent
+            return [f"wandb      offline in {place}; send it with: wandb sync {place}"]
+        return [f"wandb      {self._run.url}"]
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _lay_out(run: Any) -> None:
+    """Curves over our step in the order of our table; a section an area, as wandb makes of the part before the slash.
+
+    Steps are ours: after --resume they may come again, which wandb's own counter refuses.
+    """
+    run.define_metric("step", hidden=True)
+    for name in METRICS:
+        run.define_metric(name, step_metric="step", summary=SUMMARY.get(name, "last"))
+        run.define_metric(f"{name}@*", step_metric="step")
+    run.define_metric("*", step_metric="step")
 
 
 def _init(wandb: Any, run_dir: Path, name: str, config: Mapping[str, Any], mode: str) -> Any:

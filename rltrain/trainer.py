@@ -9,7 +9,7 @@ forward. Every overridden hook is pinned by a test that fails by name when TRL m
 from __future__ import annotations
 
 import unittest.mock
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import torch
 from datasets import IterableDataset as Examples
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 # TRL imports all of vLLM when it is installed: ten seconds and a gigabyte in a process that never samples.
 # (To be dropped once TRL imports it where it uses it.)
@@ -54,7 +54,12 @@ class RLTrainer(GRPOTrainer):
     """One optimizer step per `gradient_accumulation_steps` micro-batches pulled from `stream`."""
 
     def __init__(
-        self, config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output_dir: Path
+        self,
+        config: Config,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        output_dir: Path,
+        callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         super().__init__(
             model=model,
@@ -63,6 +68,7 @@ class RLTrainer(GRPOTrainer):
             train_dataset=Examples.from_generator(_no_examples),
             processing_class=tokenizer,
             peft_config=lora_config(config),
+            callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)
         self.beta = config.training.beta  # TRL saw the largest that an action may set, and made a reference for it

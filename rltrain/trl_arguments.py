@@ -43,7 +43,7 @@ OWNED = {
     "save_strategy": "checkpoints.every",
     "save_steps": "checkpoints.every",
     "eval_strategy": "evaluation.every",
-    "report_to": "run.wandb",
+    "report_to": "run.wandb and run.report_to",
     "mask_truncated_completions": "a shaping reward",
     "deepspeed": "distributed.deepspeed",
     "fsdp": "distributed.strategy",
@@ -54,7 +54,7 @@ OWNED = {
     "vllm_importance_sampling_cap": "training.correction_cap",
 }
 UPLOAD = "no run uploads anything; upload its model/ directory"
-REPORT = "the loop reports, not TRL; see run.name and run.wandb"
+REPORT = "the loop reports, not TRL; see run.name, run.wandb and run.report_to"
 ROLLOUTS = "completions are kept in the run's rollouts/ directory"
 SAMPLE = "our engines sample, not TRL; see the sections sampling and rollouts"
 # Arguments that a run here does not act on, or all that begin so, and what to do instead.
@@ -117,7 +117,7 @@ def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> d
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # the loop saves, on a line of its own
-        "report_to": [],
+        "report_to": [],  # the integrations of run.report_to are callbacks of ours, see reporting.py
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": not cpu,

@@ -16,7 +16,7 @@ from rltrain.check.arithmetic import arithmetic, placement
 from rltrain.check.loss import loss_in_words
 from rltrain.check.memory import memory
 from rltrain.check.verdicts import Section, errors, show
-from rltrain.check.writable import check_writable
+from rltrain.check.writable import check_trackers, check_writable
 from rltrain.config import Config
 
 
@@ -63,6 +63,7 @@ def preflight(config: Config, *, twin: bool) -> None:
     Rewards are bound but not called: in a run they are called by processes of their own.
     """
     check_writable(config)
+    check_trackers(config)
     task_section, tasks = sources.check_tasks(config, twin=twin)
     reward_section, _ = rewards.check_rewards(config, tasks, tried=False)
     readers = trials.check_readers(config, tasks, {})
@@ -81,6 +82,7 @@ def _run(config: Config) -> Section:
     section.ok("all keys known, all values of their type")
     section.attempt("packages", plugins.check_shadowing)
     section.attempt("run", lambda: check_writable(config))
+    section.attempt("run.report_to", lambda: check_trackers(config))
     place = None if errors([section]) else section.attempt("run", lambda: named_directory(config))
     if place is not None:
         section.ok(f"run directory {place} is free")

@@ -20,7 +20,7 @@ WHY = {
     "logging_steps": "every step is recorded",
     "logging_nan_inf_filter": "a NaN must be seen",
     "save_strategy": "the loop saves, together with its own state",
-    "report_to": "the loop writes the metrics, to wandb too",
+    "report_to": "the loop writes the metrics, to wandb and to run.report_to too",
     "disable_tqdm": "the console shows progress",
     "dataloader_pin_memory": "there is no GPU to pin for",
     "fsdp_config": "FSDP2, from distributed.strategy",

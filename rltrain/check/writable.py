@@ -1,7 +1,8 @@
-"""Whether a run can write where it will."""
+"""Whether a run can write where it will: its directory, and the trackers it reports to."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -16,3 +17,10 @@ def check_writable(config: Config) -> None:
         raise ValueError(f"run directory {str(place)!r}: {there} is no directory; give another run.dir or run.name")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"run directory {str(place)!r}: {there} cannot be written to; give another run.dir")
+
+
+def check_trackers(config: Config) -> None:
+    """ValueError where the library of a tracker in `run.report_to` is not there."""
+    for name in config.run.report_to:
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"run.report_to: {name} is not installed; pip install {name}, or leave it out")

@@ -70,6 +70,8 @@ class Run(Section):
     """Seed of everything random: tasks, sampling, initialisation, order."""
     wandb: bool = True
     """Mirror the metrics to Weights & Biases; offline when nobody is logged in."""
+    report_to: list[Literal["tensorboard", "trackio"]] = Field(default_factory=list)
+    """Further trackers that get the metrics, through the trainer's own integrations."""
     console: bool = True
     """Show the live console; off, one line a step is printed."""
 

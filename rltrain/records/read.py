@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from rltrain.records import jsonl
+from rltrain.records import about, jsonl, tidy
 from rltrain.types import Event
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 MARKS = ("config.yaml", "manifest.json", "metrics.jsonl")
 """A directory with any of these is a run."""
@@ -116,6 +117,40 @@ class RunFiles:
     def curriculum(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
         """One row a decision of the curriculum in the given steps (default: all)."""
         return self._tables("curriculum", steps)
+
+    # What notebooks use, see docs/notebook.md.
+
+    def curves(self, *wanted: str) -> pd.DataFrame:
+        """The metrics in long form: step, name, class, value. `wanted`: areas or names; none: all."""
+        return tidy.curves(self.metrics, wanted)
+
+    def tokens(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
+        """One row a token of the completions of the given steps (default: all, which may be many)."""
+        return tidy.tokens(self.rollouts(steps))
+
+    def event_table(self) -> pd.DataFrame:
+        """The events: step, name, severity, evidence, advice."""
+        return tidy.events(self.events)
+
+    def figures(self, *names: str) -> dict[str, list[go.Figure]]:
+        """The report's pictures by name, those that the run has something for. `names`: only these.
+
+        ValueError for a name there is no picture of.
+        """
+        from rltrain import plugins
+
+        views = {view.name: view for view in plugins.resolve("views", "rltrain.figures")}
+        for name in names:
+            if name not in views:
+                raise ValueError(f"figures: no picture {name!r}{plugins.suggest(name, views, 'there are')}")
+        drawn = {name: view.draw([self], "step") for name, view in views.items() if not names or name in names}
+        return {name: figures for name, figures in drawn.items() if figures}
+
+    def _repr_markdown_(self) -> str:
+        return about.markdown(self)
+
+    def _repr_html_(self) -> str:
+        return about.page(self)
 
     def _tables(self, folder: str, steps: Iterable[int] | None) -> pd.DataFrame:
         import pandas as pd
