@@ -9,8 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rltrain.terminal import printable
+
 if TYPE_CHECKING:
     from rltrain.judging import BoundReward
+
+LONGEST = 4000  # most characters of a line of an error, which may quote what a model wrote
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _say(error: BaseException, status: int, verbose: bool) -> int:
     if verbose:
         traceback.print_exception(error)
-    text = str(error) or type(error).__name__
+    text = "\n".join(printable(line, LONGEST) for line in str(error).splitlines()) or type(error).__name__
     lead = "error" if status == 2 else "failed"
     print(f"rltrain: {lead}: {text}", file=sys.stderr)
     return status

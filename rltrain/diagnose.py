@@ -18,6 +18,7 @@ from typing import Any
 from rltrain.config import Config, PluginSpec
 from rltrain.config.root import DIAGNOSTICS, TAGGER
 from rltrain.records import jsonl
+from rltrain.terminal import printable
 from rltrain.types import Diagnostic, Event, Scorer
 
 FILE = "diagnosis.json"
@@ -124,7 +125,7 @@ def main(path: Path, out: Path | None, also: Sequence[str] = (), scorer: str | N
     directory.close()
     plugins.resolve("html", "rltrain.reports")([out], out / "report.html", resolve=plugins.resolve)
     for text in found["notes"]:
-        print(f"note: {text}")
+        print(f"note: {printable(text, 500)}")
     print(f"verdicts   {out / FILE}\nreport     {out / 'report.html'}   open it in a browser")
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from rltrain import checkpoint, config, launch, load_run, metrics
+from rltrain import checkpoint, cli, config, launch, load_run, metrics
 
 BASE = ["run.console=false", "evaluation.prompts=4", "checkpoints.every=4", "checkpoints.keep=9"]
 
@@ -274,3 +274,44 @@ def test_an_engine_s_seconds_add_up_to_the_wall_clock(runs, overrides, faults):
         assert (later > 0) == bool(faults), "only an engine that was lost is started again"
     whole = [spent.sum().sum() for spent in seconds.values()]
     assert max(whole) - min(whole) < 1
+
+
+HARMFUL = ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\x1b[2J\x1b[31m", "\u202eabc\u2066\u200f")
+
+
+def test_answers_made_to_do_harm_go_through_a_run_as_text(runs, tmp_path, capsys, monkeypatch):
+    """The twin says the gold answer or a corrupted one: the completions have them."""
+    rows = [{"prompt": f"What is {i}? {HARMFUL[i % 4]}", "answer": HARMFUL[i % 4]} for i in range(24)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = f"tasks=[{{use: file, name: harm, held_out: 0.2, args: {{path: {path}}}}}]"
+    run = runs(source, "rewards=[{use: exact}]", "training.steps=4", "run.report_to=[tensorboard]")
+    shown = capsys.readouterr().out
+    assert "step 4/4" in shown and "\x1b" not in shown and "\u202e" not in shown
+    frame = load_run(run).rollouts()
+    assert frame.attrs["replaced"] == 0
+    for text in HARMFUL:
+        assert frame.completion.str.contains(text, regex=False).any(), text
+    rebuilt = ["".join(pieces) for pieces in frame.token_text]
+    assert rebuilt == frame.completion.tolist()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert cli.main(["status", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "step 4/4" in shown and "\x1b[2J" not in shown and "\u202e" not in shown
+
+
+def test_tensorboard_has_the_curves_under_their_names(runs, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    base = ("training.steps=8", "run.report_to=[tensorboard]")
+    copy = tmp_path / "resumed"
+    shutil.copytree(runs(*base), copy)
+    shutil.rmtree(checkpoint.path_of(copy / "checkpoints", 8))
+    for run in (runs(*base), runs(*base, resume=copy)):  # steps that come again replace what was written of them
+        read = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+        frame = load_run(run).metrics.set_index("step")
+        assert set(read.Tags()["scalars"]) == set(frame.columns) - {"time/write_s"}
+        for name in ("reward/mean", "entropy/mean", "engine/idle_s@engine-0", "eval/outcome"):
+            known = frame[name].dropna()
+            found = {scalar.step: scalar.value for scalar in read.Scalars(name)}
+            assert list(found) == list(known.index) and np.allclose(list(found.values()), known, rtol=1e-6)

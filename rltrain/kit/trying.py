@@ -13,7 +13,10 @@ from rltrain import reward_trial
 from rltrain.check.verdicts import where
 from rltrain.judging import BoundReward
 from rltrain.kit import rows
+from rltrain.terminal import printable
 from rltrain.types import Score
+
+WIDTH = 2000  # most characters of a line: an error may quote the completion
 
 
 def one(reward: BoundReward, row: Mapping[str, Any]) -> int:
@@ -24,10 +27,10 @@ def one(reward: BoundReward, row: Mapping[str, Any]) -> int:
     print(f"reward   {spec.label}: {where(reward.call)}, form {reward.form}, role {spec.role}")
     for name, value in reward.arguments.items():
         print(f"         {name} = {value!r}")
-    print(f"answer   {some.answer!r}" + (f"; meta {', '.join(some.meta)}" if some.meta else ""))
+    print(f"answer   {some.answer!r:.500}" + (f"; meta {printable(', '.join(some.meta))}" if some.meta else ""))
     for name, value in told(score).items():
         for line_number, line in enumerate(_lines(value)):
-            print(f"{name if not line_number else '':8} {line}")
+            print(f"{name if not line_number else '':8} {printable(line, WIDTH)}")
     if score.values.get(spec.label) is None and score.error is None:
         print(f"         {spec.label} does not apply to this task (it returned None)")
     return 1 if score.error else 0

@@ -21,6 +21,11 @@ def clean(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
+def halves(text: str) -> int:
+    """How many characters `clean` replaces."""
+    return 0 if text.isascii() else len(_SURROGATE.findall(text))
+
+
 def plain(value: Any) -> Any:
     """A JSON value for anything: NaN and infinities become null, unknown objects their text."""
     if value is None or isinstance(value, bool | int):

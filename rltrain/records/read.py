@@ -108,7 +108,10 @@ class RunFiles:
         return _mapping(self.path / "manifest.json", json.loads, "JSON")
 
     def rollouts(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
-        """One row a completion of the given steps (default: all), in the rollout schema."""
+        """One row a completion of the given steps (default: all), in the rollout schema.
+
+        `attrs["replaced"]`: characters of completions that no file can hold, U+FFFD now.
+        """
         from rltrain.records.table import COLUMNS
 
         frame = self._tables("rollouts", steps)
@@ -157,15 +160,21 @@ class RunFiles:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
+        from rltrain.records.table import REPLACED
+
         wanted = None if steps is None else set(steps)
-        frames = []
+        frames, replaced = [], 0
         for step, path in step_files(self.path / folder):
             if wanted is None or step in wanted:
                 try:
-                    frames.append(parquet.read_table(path).to_pandas())
+                    table = parquet.read_table(path)
+                    replaced += int((table.schema.metadata or {}).get(REPLACED.encode(), 0))
+                    frames.append(table.to_pandas())
                 except (pa.ArrowInvalid, OSError) as error:
                     warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        frame.attrs["replaced"] = replaced
+        return frame
 
 
 def _mapping(path: Path, parse: Callable[[str], Any], language: str) -> tuple[dict[str, Any], list[str]]:

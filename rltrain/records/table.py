@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rltrain.records.jsonl import clean, encode, plain
+from rltrain.records.jsonl import clean, encode, halves, plain
 from rltrain.types import Completion, Group, StepRecord, TokenArrays
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+REPLACED = "rltrain.replaced"  # in a table's metadata: characters of completions that could not be written
 
 COLUMNS: Mapping[str, str] = {
     "step": "int64", "task_key": "string", "source": "string", "kind": "string", "group": "int64",
@@ -42,13 +44,18 @@ def schema() -> pa.Schema:
 
 
 def rollout_table(record: StepRecord) -> pa.Table:
-    """The rollout table of a step, in `COLUMNS`' order."""
+    """The rollout table of a step, in `COLUMNS`' order.
+
+    Half surrogate pairs in completions, which no file can hold, become U+FFFD; their number is in its metadata.
+    """
     import pyarrow as pa
 
     rows = [(g, i, c, record.tokens.get((g.ticket, i))) for g in record.groups for i, c in enumerate(g.completions)]
     wanted = schema()
     columns = _group_columns(record, wanted) | _score_columns(rows) | _token_columns(rows)
-    return pa.table([_typed(columns[field.name], field.type) for field in wanted], schema=wanted)
+    table = pa.table([_typed(columns[field.name], field.type) for field in wanted], schema=wanted)
+    replaced = sum(halves(completion.text) for _, _, completion, _ in rows)
+    return table.replace_schema_metadata({REPLACED: str(replaced)}) if replaced else table
 
 
 Row = tuple[Group, int, Completion, TokenArrays | None]
