@@ -37,7 +37,7 @@ def test_the_page_s_examples_run(quick, monkeypatch, capsys):
     assert list(names["river"].columns) == ["answer_only", "prose"] and len(names["river"]) == 12
     assert set(names["last"].index) == {"sums", "haiku"}
     assert names["entropy"].to_dict() == {False: 1.0, True: 2.0}
-    assert len(names["forks"]) == 4 and names["warnings"]["name"].tolist() == ["engine_restarted"]
+    assert len(names["forks"]) == 5 and names["warnings"]["name"].tolist() == ["engine_restarted"]
     assert names["decisions"]["verdict"].tolist() == ["kept", "kept"]
     assert names["pictures"]["reward"][0].layout.height == 300
     assert "sums/24" in capsys.readouterr().out
