@@ -75,7 +75,7 @@ class Console:
 
     def start(self, run_name: str, total_steps: int, header: str = "") -> None:
         """Open the screen for a run of `total_steps` optimizer steps."""
-        self._title, self._header, self._total = printable(run_name), printable(header), total_steps
+        self._title, self._header, self._total = printable(run_name, 200), printable(header, 500), total_steps
         if self._wants_live:
             self._live = Live(
                 console=self._terminal, get_renderable=lambda: Screen(self.view(), events=False), refresh_per_second=4

@@ -85,7 +85,8 @@ class Screen:
         engines = engine_seconds(view.recent)
         told = list(view.events) if self._events else []
         wanted = len(names), min(len(engines), MOST_ENGINES), min(len(told), MOST_EVENTS)
-        room = options.size.height - 1 - len(top) - len(low) - bool(names) if console.is_terminal else sum(wanted)
+        used = 1 + sum(_height(part, pen.width) for part in (*top, *low)) + bool(names)  # 1: for the prompt
+        room = options.size.height - used if console.is_terminal else 10 * sum(wanted)
         curves, lines, events = _rooms(room, *wanted)
         yield from top
         if not view.steps:
@@ -119,7 +120,8 @@ class _Pen:
 
 def _rooms(room: int, curves: int, engines: int, events: int) -> tuple[int, int, int]:
     """Lines for each, of those they could use: events and engines have a few first, then the curves, then the rest."""
-    given = {"events": min(events, LEAST_EVENTS), "engines": min(engines, LEAST_ENGINES)}
+    given = {"events": min(events, LEAST_EVENTS, room // 3), "engines": min(engines, LEAST_ENGINES, room // 3)}
+    given = {name: max(0, lines) for name, lines in given.items()}
     given["curves"] = max(1, min(curves, room - sum(given.values()))) if curves else 0
     for name, wanted in (("engines", engines), ("events", events)):
         given[name] += max(0, min(wanted - given[name], room - sum(given.values())))
@@ -129,6 +131,11 @@ def _rooms(room: int, curves: int, engines: int, events: int) -> tuple[int, int,
 def line(*parts: str | tuple[str, str]) -> Text:
     """One line, cut where the terminal ends."""
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+def _height(text: Text, width: int) -> int:
+    """Lines it takes."""
+    return 1 if text.no_wrap else max(1, math.ceil(text.cell_len / max(1, width)))
 
 
 def _known(value: float | None) -> bool:
@@ -166,12 +173,13 @@ def phase_lines(view: View) -> list[Text]:
     now = known[-1][1]
     since = list(itertools.takewhile(lambda pair: pair[1] == now, reversed(known)))[-1][0]
     last = {name: values[-1] for name in PHASE if (values := view.curves.get(name, ()))}
-    sure = f", {last['phase/confidence']:.0%} sure" if _known(last.get("phase/confidence")) else ""
-    told = "" if STATES[now] != "undecided" else ": not enough evidence for any phase"
+    told = f", {last['phase/confidence']:.0%} sure" if _known(last.get("phase/confidence")) else ""
+    if STATES[now] == "undecided":
+        told = ": not enough evidence for any other"
     if all(_known(last.get(name)) for name in PHASE[2:]):
         onset, low, high = (last[name] for name in PHASE[2:])
-        told = f": plan variety rises since step {onset:.0f} (90% interval {low:.0f} to {high:.0f})"
-    return [line("phase ", (STATES[now], "bold"), f" since step {since}{sure}{told}")]
+        told += f"; onset at step {onset:.0f}, 90% interval {low:.0f} to {high:.0f}"
+    return [line("phase ", (STATES[now], "bold"), f" since step {since}{told}")]
 
 
 def _curves(view: View, names: Sequence[str], pen: _Pen) -> Table:

@@ -92,7 +92,8 @@ def test_try_and_tag_show_text(tmp_path, text, capsys):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"prompt": text, "completion": text, "answer": text[:1000]}) + "\n")
     assert cli.main(["tag", str(rows)]) == 0
-    assert json.loads(capsys.readouterr().out)["spans"] == []
+    said = json.loads(capsys.readouterr().out)
+    assert all(0 <= start < end <= len(text) for start, end in said["spans"]) and said["format"]
     assert cli.main(["try", "exact", "--file", str(rows)]) == 0
     assert json.loads(capsys.readouterr().out)["outcome"] in (0, 1)
     if len(text) < 1000:
@@ -101,7 +102,7 @@ def test_try_and_tag_show_text(tmp_path, text, capsys):
         given = ["--completion", text, "--answer", text, "--task", text]
         assert cli.main(["try", f"{quoting}:quoting", *given]) == 1
         harmless(capsys.readouterr().out)
-        assert cli.main(["try", f"nowhere {text}"]) == 2
+        assert cli.main(["try", f"nowhere {text}", "--completion", text]) == 2
         harmless(capsys.readouterr().err)
 
 

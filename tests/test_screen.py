@@ -1,8 +1,16 @@
 """The screen of `train` and `status`: it fits the terminal, whatever it is, and shows what matters first."""
 
+import contextlib
+import fcntl
 import io
 import math
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from itertools import pairwise
@@ -65,7 +73,7 @@ def drawn(shown: View, width: int = 80, height: int = 24, *, terminal: bool = Tr
     return ESCAPE.sub("", out.getvalue()).splitlines()
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (100, 30), (40, 24), (80, 14)])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (100, 30), (40, 24), (80, 14), (80, 10)])
 @pytest.mark.parametrize("engines", [0, 1, 2, 64])
 def test_it_fits_the_terminal(width, height, engines):
     told = drawn(made(engines=engines), width, height)
@@ -83,7 +91,14 @@ def test_eighty_columns_show_everything_that_matters():
         (row,) = [line for line in told if line.startswith(name)]
         assert METRICS[name].unit in row and len(set(row) & set("▁▂▃▄▅▆▇█")) > 4, "a curve with its course"
     text = "\n".join(told)
-    for part in ("36 min 50 s left", "written 3 s ago", "93% sure", "rollout 1 s", "generating 46%", "idle 46%"):
+    for part in (
+        "36 min 50 s left",
+        "written 3 s ago",
+        "93% sure; onset at step 26, 90%",
+        "rollout 1 s",
+        "generating 46%",
+        "idle 46%",
+    ):
         assert part in text, part
     assert re.search(r"engine-1 .*401 tokens/s  1 restart\b", text)
 
@@ -141,6 +156,27 @@ def test_a_dumb_terminal_and_a_pipe_get_lines(monkeypatch):
         assert out.getvalue().splitlines()[1].startswith("step 1/400  reward ")
 
 
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
+def test_a_real_terminal_is_filled_and_not_overrun(tmp_path, columns, lines):
+    """`rltrain status` in a terminal of its own, of this size."""
+    path = run(tmp_path / "r", 60, config="training: {steps: 400}\n").path
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "rltrain", "status", str(path)]
+    ran = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=plain | {"TERM": "xterm-256color"})
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux tells that the other side is closed
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert ran.wait() == 0 and b"\x1b[" in shown, shown
+    told = ESCAPE.sub("", shown.decode()).split("\r\n")
+    assert max(map(len, told)) <= columns and len(told) <= lines
+    assert any("step 60/400" in line for line in told) and any("engine_restarted" in line for line in told)
+
+
 def test_no_color_is_honoured(tmp_path, monkeypatch, capsys):
     path = run(tmp_path / "r").path
     monkeypatch.setenv("NO_COLOR", "1")
@@ -166,7 +202,7 @@ def test_the_states_are_the_detector_s():
     ("states", "said"),
     [
         ([0, 0, 1, 1], "phase consolidating since step 3, 50% sure"),
-        ([1, 2, 0, 0, math.nan], "phase undecided since step 3, 50% sure: not enough evidence"),
+        ([1, 2, 0, 0, math.nan], "phase undecided since step 3: not enough evidence"),
         ([2, 2, 3, 2], "phase planning since step 4"),
         ([math.nan], None),
         ([9.0], None),
