@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from rltrain.types import Event
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+    import pyarrow as pa
 
 MARKS = ("config.yaml", "manifest.json", "metrics.jsonl")
 """A directory with any of these is a run."""
@@ -107,15 +108,29 @@ class RunFiles:
     def _manifest(self) -> tuple[dict[str, Any], list[str]]:
         return _mapping(self.path / "manifest.json", json.loads, "JSON")
 
-    def rollouts(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
+    @cached_property
+    def diagnosis(self) -> dict[str, Any]:
+        """The verdicts of `diagnosis.json` without their series; empty where there are none or the file is torn."""
+        try:
+            found = json.loads((self.path / "diagnosis.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # bad UTF-8 is a ValueError too
+            return {}
+        return {key: value for key, value in found.items() if key != "series"} if isinstance(found, dict) else {}
+
+    def rollout_steps(self) -> list[int]:
+        """The steps whose completions are there."""
+        return [step for step, _ in step_files(self.path / "rollouts")]
+
+    def rollouts(self, steps: Iterable[int] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row a completion of the given steps (default: all), in the rollout schema.
 
+        `columns`: only these are read; one that a file does not have is empty.
         `attrs["replaced"]`: characters of completions that no file can hold, U+FFFD now.
         """
         from rltrain.records.table import COLUMNS
 
-        frame = self._tables("rollouts", steps)
-        return frame.reindex(columns=list(COLUMNS)) if frame.empty else frame
+        frame = self._tables("rollouts", steps, columns)
+        return frame.reindex(columns=list(columns or COLUMNS)) if columns or frame.empty else frame
 
     def curriculum(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
         """One row a decision of the curriculum in the given steps (default: all)."""
@@ -155,26 +170,40 @@ class RunFiles:
     def _repr_html_(self) -> str:
         return about.page(self)
 
-    def _tables(self, folder: str, steps: Iterable[int] | None) -> pd.DataFrame:
-        import pandas as pd
+    def _tables(self, folder: str, steps: Iterable[int] | None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
         from rltrain.records.table import REPLACED
 
         wanted = None if steps is None else set(steps)
-        frames, replaced = [], 0
+        tables, replaced = [], 0
         for step, path in step_files(self.path / folder):
             if wanted is None or step in wanted:
                 try:
-                    table = parquet.read_table(path)
-                    replaced += int((table.schema.metadata or {}).get(REPLACED.encode(), 0))
-                    frames.append(table.to_pandas())
+                    with parquet.ParquetFile(path) as file:
+                        there = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+                        table = file.read(columns=there)
                 except (pa.ArrowInvalid, OSError) as error:
                     warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
-        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+                else:
+                    replaced += int((table.schema.metadata or {}).get(REPLACED.encode(), 0))
+                    tables.append(table.replace_schema_metadata())
+        frame = _joined(tables)
         frame.attrs["replaced"] = replaced
         return frame
+
+
+def _joined(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Tables one below the other; of other versions, they may differ in their columns."""
+    import pandas as pd
+
+    if len({table.schema for table in tables}) == 1:
+        import pyarrow as pa
+
+        return pa.concat_tables(tables).to_pandas()
+    frames = [table.to_pandas() for table in tables]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _mapping(path: Path, parse: Callable[[str], Any], language: str) -> tuple[dict[str, Any], list[str]]:
