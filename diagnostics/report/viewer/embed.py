@@ -85,7 +85,8 @@ def _step(path: Path, step: int, budget: int) -> tuple[dict[str, Any], int]:
     rows = outline(path)
     kept, cost = [], 0
     for group in groups(rows, GROUPS, step):
-        made = group_payload(path, step, _members(rows, group, step), CHARACTERS)
+        members = [row for row in rows if row["group"] == group]
+        made = group_payload(path, step, members, _shown(members, step), CHARACTERS)
         size = len(json.dumps(made, separators=(",", ":"), ensure_ascii=False))
         if cost + size <= budget:
             kept.append(made)
@@ -97,9 +98,8 @@ def _step(path: Path, step: int, budget: int) -> tuple[dict[str, Any], int]:
     return {"groups": kept, "outline": shown}, cost + len(json.dumps(shown))
 
 
-def _members(rows: Sequence[dict[str, Any]], group: Any, step: int) -> list[int]:
+def _shown(members: Sequence[dict[str, Any]], step: int) -> list[int]:
     """At most `COMPLETIONS` of a group: the best and the worst of it first."""
-    members = [row for row in rows if row["group"] == group]
     if len(members) <= COMPLETIONS:
         return [row["row"] for row in members]
     found = orders(members, step)

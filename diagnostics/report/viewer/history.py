@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from diagnostics.report.viewer.picks import SUCCESS, orders
+from diagnostics.report.viewer.picks import SUCCESS
 from diagnostics.report.viewer.reading import keys
 from rltrain.records.read import step_files
 
@@ -67,7 +67,6 @@ def _visits(step: int, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, A
                 "successes": sum(outcome >= SUCCESS for outcome in outcomes) if outcomes else None,
                 "outcome": _mean(outcomes),
                 "reward": _mean(rewards),
-                "best": members[orders(members)["best"][0]]["row"],
             }
         )
     return found

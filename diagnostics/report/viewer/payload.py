@@ -63,20 +63,25 @@ def step_payload(path: Path, step: int, groups: Collection[Any] | None = None) -
     return plain({"step": step, "rows": kept, "orders": orders(kept, step), "of": len(rows)})
 
 
-def group_payload(path: Path, step: int, rows: Collection[int], most: int = CHARACTERS) -> dict[str, Any]:
-    """A group: its task, and these rows of it with their tokens; texts are cut after about `most` characters.
+def group_payload(
+    path: Path, step: int, members: Sequence[Mapping[str, Any]], rows: Collection[int], most: int = CHARACTERS
+) -> dict[str, Any]:
+    """A group, given by its light rows: its task, and some of its rows with their tokens, texts cut after `most`.
 
-    ValueError where the file cannot be read or has none of the rows.
+    `mean`: of the rewards of the whole group, failed judgements left out. ValueError where the file cannot be read
+    or has none of the rows.
     """
     found = completions(path, rows)
     if not found:
         raise ValueError(f"{path.name}: has no such rows: {sorted(rows)[:5]}")
+    rewards = [row["reward"] for row in members if row["reward"] is not None and row["error"] is None]
     first = found[0]
     task = {name: first[name] for name in ("task_key", "source", "kind", "answer", "admitted", "reject_reason")}
     return plain(
         {
             "step": step,
             "group": first["group"],
+            "mean": sum(rewards) / len(rewards) if rewards else None,
             "task": task | {"prompt": messages(first["prompt"]), "meta": _mapping(first["meta"])},
             "completions": [_completion(row, most) for row in found],
         }
