@@ -91,10 +91,8 @@ def _step(path: Path, step: int, budget: int) -> tuple[dict[str, Any], int]:
         if cost + size <= budget:
             kept.append(made)
             cost += size
-    shown = step_payload(path, step, {made["group"] for made in kept})
     inside = {completion["row"] for made in kept for completion in made["completions"]}
-    shown["rows"] = [row for row in shown["rows"] if row["row"] in inside]
-    shown["orders"] = orders(shown["rows"], step)
+    shown = step_payload(step, [row for row in rows if row["row"] in inside], len(rows))
     return {"groups": kept, "outline": shown}, cost + len(json.dumps(shown))
 
 

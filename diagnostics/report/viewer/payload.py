@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostics.report.viewer.picks import orders
-from diagnostics.report.viewer.reading import PER_TOKEN, SAMPLED, SCORE, completions, outline
+from diagnostics.report.viewer.reading import PER_TOKEN, SAMPLED, SCORE, completions
 from rltrain.records.jsonl import plain
 
 DIGITS = 5  # of a number of a token: the sums shown then add up to as many
@@ -53,14 +53,9 @@ def _label(spec: Mapping[str, Any]) -> str:
     return str(spec.get("name") or str(spec.get("use", "")).split(":")[-1])
 
 
-def step_payload(path: Path, step: int, groups: Collection[Any] | None = None) -> dict[str, Any]:
-    """The light rows of a step, all or those of some groups, and the orders to look at them in.
-
-    ValueError where the file cannot be read.
-    """
-    rows = outline(path)
-    kept = [row for row in rows if groups is None or row["group"] in groups]
-    return plain({"step": step, "rows": kept, "orders": orders(kept, step), "of": len(rows)})
+def step_payload(step: int, rows: Sequence[Mapping[str, Any]], of: int) -> dict[str, Any]:
+    """Light rows of a step that has `of` of them, and the orders to look at them in."""
+    return plain({"step": step, "rows": rows, "orders": orders(rows, step), "of": of})
 
 
 def group_payload(
@@ -80,7 +75,7 @@ def group_payload(
     return plain(
         {
             "step": step,
-            "group": first["group"],
+            "group": members[0]["group"],
             "mean": sum(rewards) / len(rewards) if rewards else None,
             "task": task | {"prompt": messages(first["prompt"]), "meta": _mapping(first["meta"])},
             "completions": [_completion(row, most) for row in found],

@@ -37,7 +37,8 @@ def outline(path: Path) -> list[dict[str, Any]]:
     made = []
     for row, found in _rows(path, LIGHT, None, 4096):
         tokens = found.pop("token_ids")
-        made.append(found | {"row": row, "tokens": None if tokens is None else len(tokens)})
+        group = found["group"] if found["group"] is not None else found["task_key"] or f"row {row}"
+        made.append(found | {"row": row, "group": group, "tokens": None if tokens is None else len(tokens)})
     return made
 
 
