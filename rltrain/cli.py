@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", help="run directories or names")
     sub.add_argument("--out", type=Path, help="the file (default: report.html in the first run)")
 
+    sub = add("dashboard", _dashboard, "the report's pictures and every completion, live in a browser")
+    sub.add_argument("runs", nargs="?", help="a directory of runs, or a run (default: runs)")
+    sub.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback wants a token")
+    sub.add_argument("--port", type=int, default=7117, help="port to listen on, 0 for any free one (default 7117)")
+    sub.add_argument("--token", help="what a browser must know (default: none on loopback, else one is made)")
+
     sub = add("status", _status, "one screen for a terminal")
     sub.add_argument("run", help="a run directory or name")
 
@@ -161,6 +167,15 @@ def _report(arguments: argparse.Namespace) -> int:
     runs = [_run(name) for name in arguments.runs]
     write = plugins.resolve("html", "rltrain.reports")
     print(write(runs, arguments.out or runs[0] / "report.html", resolve=plugins.resolve))
+    return 0
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    runs = Path("runs") if arguments.runs is None else _run(arguments.runs)
+    serve = plugins.resolve("dashboard", "rltrain.reports")
+    serve(runs, arguments.host, arguments.port, arguments.token)
     return 0
 
 

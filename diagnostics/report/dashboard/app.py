@@ -23,6 +23,8 @@ from diagnostics.report.figures import VIEWS
 from diagnostics.report.viewer import script, style
 
 STATIC = Path(__file__).with_name("static")
+REPORT = Path(__file__).parent.parent
+FILES = (REPORT / "page.css", REPORT / "plots.js", STATIC / "dashboard.js", STATIC / "dashboard.css")
 POLL_S = 0.7  # between two looks at a run that someone follows
 ALIVE_S = 15.0  # after so long without news a comment is sent, so that a broken line is noticed
 
@@ -42,9 +44,7 @@ class _Pages:
         files = {
             "viewer.js": script(),
             "viewer.css": style(),
-            "dashboard.js": (STATIC / "dashboard.js").read_text(encoding="utf-8"),
-            "dashboard.css": (STATIC / "dashboard.css").read_text(encoding="utf-8"),
-        }
+        } | {path.name: path.read_text(encoding="utf-8") for path in FILES}
         self._files = {name: text.encode() for name, text in files.items()}
         views = [{"anchor": v.name, "title": v.title, "how_to_read": v.how_to_read, "lies": v.lies} for v in VIEWS]
         marks = {name.replace(".", "_"): _digest(data) for name, data in self._files.items()}
@@ -132,7 +132,7 @@ class _Answers:
         )
 
     async def _news(self, name: str) -> AsyncIterator[str]:
-        """A message for each change of the run's files; the first at once, so that a page that comes back catches up."""
+        """A message for each change of the run's files; the first at once: a page that comes back catches up."""
         last, quiet = None, 0.0
         yield "retry: 1000\n\n"
         while not self._stopping():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-PORT = 7117
+PORT = 7117  # of the command line too
 SAFE = re.compile(r"[A-Za-z0-9._~+/=-]{8,200}")  # a token that an address and a cookie carry as it is
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from diagnostics.report.cards import Card, cards
 from diagnostics.report.figures import X
 from diagnostics.report.summary import sentences
+from diagnostics.report.verdicts import verdict
 from diagnostics.report.viewer import History, group_payload, settings, step_payload, text_payload
 from diagnostics.report.viewer.reading import outline
 from rltrain.records import FollowedRun
@@ -58,6 +59,7 @@ class Run:
             ]
             return {
                 "version": files.version,
+                "verdict": verdict(files),
                 "sentences": sentences(files),
                 "notes": list(files.notes),
                 "events": events,

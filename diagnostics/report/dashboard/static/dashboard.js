@@ -113,17 +113,22 @@
       const [told, listed] = await Promise.all([ask(address(here.run)), ask(address(here.run, cardQuery()))]);
       if (mine !== generation) return;
       about = told;
-      summary.replaceChildren(...[...told.sentences, ...told.notes].map((words) => make("li", {}, line(words, 600))));
+      drawSummary();
       drawEvents();
       layOut(listed, mine);
     } catch (error) { failed(error); }
   };
 
+  const drawSummary = () => {
+    const part = (kind, title, words) => make("div", { class: `answer ${kind}` }, make("h3", {}, title), make("ul", {}, words.map((each) => make("li", {}, line(each, 600)))));
+    const { phase, wrong, todo } = about.verdict;
+    summary.replaceChildren(make("div", { class: "answers" }, part("phase", "What phase", [phase]), part("wrong", "What is wrong", wrong), part("todo", "What to do next", todo), part("course", "What happened", [...about.sentences, ...about.notes])));
+  };
   const drawEvents = () => {
     const head = make("tr", {}, ["step", "severity", "event", "evidence", "advice"].map((name) => make("th", { scope: "col" }, name)));
-    const rows = [...about.events].reverse().map((event) => make("tr", {}, make("td", {}, String(event.step)), make("td", { class: event.severity }, event.severity), make("td", {}, line(event.name, 80)), make("td", {}, make("code", {}, line(JSON.stringify(event.evidence), 400))), make("td", {}, line(event.advice, 400))));
+    const rows = [...about.events].reverse().map((event) => make("tr", { class: event.severity }, make("td", {}, String(event.step)), make("td", {}, event.severity), make("td", {}, line(event.name, 80)), make("td", {}, make("code", {}, line(JSON.stringify(event.evidence), 400))), make("td", {}, line(event.advice, 400))));
     const earlier = about.more_events ? make("p", {}, `${count(about.more_events, "earlier event")} in events.jsonl.`) : null;
-    eventsBox.replaceChildren(make("h3", {}, "Events"), ...(rows.length ? [make("table", {}, make("thead", {}, head), make("tbody", {}, rows))] : [make("p", {}, "None so far.")]), ...(earlier ? [earlier] : []));
+    eventsBox.replaceChildren(make("h3", {}, "Events"), ...(rows.length ? [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Events" }, make("table", {}, make("thead", {}, head), make("tbody", {}, rows)))] : [make("p", {}, "None so far.")]), ...(earlier ? [earlier] : []));
     eventsBox.hidden = false;
   };
 
@@ -150,7 +155,8 @@
       const [title, read, lies, , more] = box.children;
       title.textContent = given.title;
       read.textContent = given.how_to_read;
-      lies.textContent = given.lies ? `It misleads when: ${given.lies}` : "";
+      lies.textContent = given.lies ? `When it lies. ${given.lies}` : "";
+      box.classList.toggle("detail", given.detail);
       const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} = ${term.formula}; ${term.source}`)]);
       const missing = given.missing.map((words) => make("p", {}, line(words, 400)));
       more.replaceChildren(make("summary", {}, `What is shown${missing.length ? ", and what this run does not have" : ""}`), make("dl", {}, terms), ...missing);
@@ -161,7 +167,7 @@
     wanted.forEach((box, i) => { if (cardsBox.children[i] !== box) cardsBox.insertBefore(box, cardsBox.children[i] ?? null); });
   };
   const blank = (anchor) => {
-    const box = make("section", { class: "panel stale", id: `card-${anchor}` }, make("h3"), make("p"), make("p", { class: "small" }), make("div", { class: "plots waiting" }), make("details"));
+    const box = make("section", { class: "card stale", id: `card-${anchor}` }, make("h3"), make("p"), make("p", { class: "lies" }), make("div", { class: "plots waiting" }), make("details"));
     box.anchor = anchor;
     seen.observe(box);
     return box;
@@ -188,32 +194,33 @@
     const look = () => (window.Plotly ? ready() : setTimeout(look, 30));
     look();
   });
-  const colours = () => {
-    const style = getComputedStyle(document.documentElement), get = (name) => style.getPropertyValue(name).trim();
-    return { text: get("--text"), grid: get("--line"), card: get("--card") };
-  };
-  const themed = (layout) => {
-    const { text, grid, card } = colours();
-    const made = { ...layout, font: { ...layout.font, color: text }, hoverlabel: { ...layout.hoverlabel, bgcolor: card, font: { color: text } }, uirevision: "kept" };
-    for (const name of Object.keys(layout)) if (/^[xy]axis\d*$/.test(name)) made[name] = { ...layout[name], gridcolor: grid, linecolor: grid };
-    return made;
-  };
+  /** A title that plotly would read as HTML, as the text it stands for. */
+  const spelt = (html) => new DOMParser().parseFromString(html ?? "", "text/html").body.textContent;
   const picture = async (box, found) => {
     const place = box.querySelector(".plots");
     place.classList.remove("waiting");
-    while (place.children.length > found.figures.length) { Plotly.purge(place.lastChild); place.lastChild.remove(); }
     if (!found.figures.length) return void place.replaceChildren(make("p", { class: "soft" }, "This run has nothing for this picture."));
+    place.querySelector("p.soft")?.remove();
+    while (place.children.length > found.figures.length) { Plotly.purge(place.lastChild.plot); place.lastChild.remove(); }
     for (const [i, figure] of found.figures.entries()) {
-      let plot = place.children[i];
-      if (plot && !plot.classList.contains("plot")) { plot.remove(); plot = undefined; }
-      if (!plot) { plot = make("div", { class: "plot", role: "img" }); place.append(plot); }
-      plot.setAttribute("aria-label", `${found.title}: ${figure.layout?.title?.text ?? "picture"}`);
-      if (figure.layout.height) plot.style.height = `${figure.layout.height}px`;
-      plot.figure = figure;
-      const first = !plot.data;
-      await Plotly.react(plot, figure.data, themed(figure.layout), { responsive: true, displaylogo: false, displayModeBar: false, showSendToCloud: false });
-      if (first) plot.on("plotly_click", (event) => toStep(event.points[0]));
+      const frame = place.children[i] ?? place.appendChild(framed());
+      const title = line(spelt(figure.layout.title?.text)), read = figure.layout.meta?.read ?? "";
+      frame.head.textContent = title;
+      frame.read.textContent = read;
+      frame.plot.setAttribute("aria-label", `${title}. ${read}`);
+      frame.plot.style.height = `${figure.layout.height ?? 330}px`;
+      figure.layout.uirevision = "kept"; // a zoom outlives the next step
+      frame.plot.figure = figure;
+      const first = !frame.plot.data;
+      await Plots.show(frame.plot, figure);
+      if (first) frame.plot.on("plotly_click", (event) => toStep(event.points[0]));
     }
+    box.dataset.version = news?.version ?? "";
+  };
+  const framed = () => {
+    const head = make("h4"), read = make("p", { class: "soft" });
+    const plot = make("div", { class: "plot", role: "img", tabindex: "0", onkeydown: (event) => Plots.walk(plot, event) });
+    return Object.assign(make("figure", {}, make("figcaption", {}, head, read), plot), { head, read, plot });
   };
   /** From a point of a curve to the rollouts of its step. */
   const toStep = (point) => {
@@ -225,7 +232,7 @@
     drawVisible();
   };
   const recolour = () => {
-    for (const plot of document.querySelectorAll(".plot")) if (plot.figure && plot.data) Plotly.relayout(plot, themed(plot.figure.layout));
+    for (const plot of document.querySelectorAll(".plot")) if (plot.figure && plot.data) Plots.show(plot, plot.figure);
   };
 
   // --- rollouts --------------------------------------------------------------------------------------------------
@@ -257,10 +264,6 @@
   addEventListener("hashchange", follow);
   axis.addEventListener("change", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-  document.getElementById("theme").addEventListener("click", () => {
-    const root = document.documentElement, now = root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-    root.dataset.theme = now === "dark" ? "light" : "dark";
-    recolour();
-  });
+  Plots.theme(document.getElementById("theme"), recolour);
   watch();
 })();
