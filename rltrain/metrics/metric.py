@@ -17,3 +17,5 @@ class Metric(NamedTuple):
     meaning: str
     formula: str
     source: str  # the part of the program that measures it
+    reading: str = ""  # how to read it; filled in from `reading.py`
+    lies: str = ""  # when it says what is not so; likewise

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from rltrain.types import Event
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 MARKS = ("config.yaml", "manifest.json", "metrics.jsonl")
 """A directory with any of these is a run."""
@@ -107,31 +108,60 @@ class RunFiles:
         except ValueError as error:
             raise ValueError(f"{path}: not valid JSON ({error}); restore it or delete it") from None
 
-    def rollouts(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
-        """One row a completion of the given steps (default: all), in the rollout schema."""
+    @cached_property
+    def diagnosis(self) -> dict[str, Any]:
+        """The verdicts of `diagnosis.json` without their series; empty where there are none or the file is torn."""
+        try:
+            found = json.loads((self.path / "diagnosis.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # bad UTF-8 is a ValueError too
+            return {}
+        return {key: value for key, value in found.items() if key != "series"} if isinstance(found, dict) else {}
+
+    def rollout_steps(self) -> list[int]:
+        """The steps whose completions are there."""
+        return [step for step, _ in step_files(self.path / "rollouts")]
+
+    def rollouts(self, steps: Iterable[int] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a completion of the given steps (default: all), in the rollout schema.
+
+        `columns`: only these are read; one that a file does not have is empty.
+        """
         from rltrain.records.table import COLUMNS
 
-        frame = self._tables("rollouts", steps)
-        return frame.reindex(columns=list(COLUMNS)) if frame.empty else frame
+        frame = self._tables("rollouts", steps, columns)
+        return frame.reindex(columns=list(columns or COLUMNS)) if columns or frame.empty else frame
 
     def curriculum(self, steps: Iterable[int] | None = None) -> pd.DataFrame:
         """One row a decision of the curriculum in the given steps (default: all)."""
         return self._tables("curriculum", steps)
 
-    def _tables(self, folder: str, steps: Iterable[int] | None) -> pd.DataFrame:
-        import pandas as pd
+    def _tables(self, folder: str, steps: Iterable[int] | None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
         wanted = None if steps is None else set(steps)
-        frames = []
+        tables = []
         for step, path in step_files(self.path / folder):
             if wanted is None or step in wanted:
                 try:
-                    frames.append(parquet.read_table(path).to_pandas())
+                    with parquet.ParquetFile(path) as file:
+                        there = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+                        tables.append(file.read(columns=there))
                 except (pa.ArrowInvalid, OSError) as error:
                     warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return _joined(tables)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Tables one below the other; of other versions, they may differ in their columns."""
+    import pandas as pd
+
+    if len({table.schema for table in tables}) == 1:
+        import pyarrow as pa
+
+        return pa.concat_tables(tables).to_pandas()
+    frames = [table.to_pandas() for table in tables]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 class Columns:

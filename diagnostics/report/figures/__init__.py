@@ -3,6 +3,7 @@
 from diagnostics.report.figures import (
     advantage,
     curriculum_flow,
+    difference,
     entropy_budget,
     format_river,
     health,
@@ -13,6 +14,7 @@ from diagnostics.report.figures.view import View, X, missing
 
 VIEWS: tuple[View, ...] = (
     phase_timeline.VIEW,
+    difference.VIEW,
     reward.VIEW,
     format_river.VIEW,
     curriculum_flow.VIEW,

@@ -1,42 +1,159 @@
-"""Entropy budget, as a picture."""
+"""Entropy budget: reward against entropy, the law between them, and what it predicts once all entropy is spent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from diagnostics.report.figures import panel
+import numpy as np
+
+from diagnostics.mechanism import Fit, fit
+from diagnostics.report.figures import style
+from diagnostics.report.figures.style import BLUE, DASHES, GREY, RED, VIOLET, Row
 from diagnostics.report.figures.view import View, X
+from diagnostics.report.series import extremes
 from rltrain.records import RunFiles
-from rltrain.types import Panel
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 METRICS = (
-    "entropy/ceiling",
-    "entropy/spent",
-    "entropy/mean",
-    "reward/outcome",
-)
+    "entropy/mean", "reward/outcome", "entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high", "entropy/spent",
+)  # fmt: skip
+MIN_STEPS = 12  # the diagnostic's own
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
-    """The curves of `METRICS`."""
-    return panel.figures(Panel("Entropy budget", METRICS, "line", ""), runs, x)
+    """Outcome against entropy with the fit; how ceiling and entropy spent came about."""
+    return [figure for figure in (_law(runs), _course(runs, x)) if figure is not None]
+
+
+def points(run: RunFiles) -> np.ndarray:
+    """Step, entropy and outcome of each trained step that has both, (3, N)."""
+    names = ["step", "entropy/mean", "reward/outcome"]
+    if not set(names) <= set(run.metrics.columns):
+        return np.empty((3, 0))
+    return run.metrics[names].dropna().to_numpy(float).T
+
+
+def law(run: RunFiles) -> Fit | None:
+    """R = b - a exp(H) over the run's steps; None where there is too little to tell."""
+    _, entropy, outcome = points(run)
+    return fit(entropy, outcome, MIN_STEPS)
+
+
+def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
+    made = []
+    for number, run in enumerate(runs):
+        step, entropy, outcome = points(run)
+        if not len(step):
+            continue
+        made += _points(run, runs, step, entropy, outcome)
+        if found := fit(entropy, outcome, MIN_STEPS):
+            made += _fitted(run, runs, found, float(entropy.max()), DASHES[number % len(DASHES)])
+    if not made:
+        return None
+    read = (
+        "A point is a step, dark at the start and bright at the end: entropy is spent from right to left. The curve is "
+        "the fitted law b - a exp(H); where it meets 0, the diamond with its 95% interval is the predicted ceiling."
+    )
+    rows = [Row("outcome, share", made, 300)]
+    figure = style.figure("Reward bought with entropy", read, rows, []).update_layout(hovermode="closest")
+    return figure.update_xaxes(title_text="token entropy, nats", rangemode="tozero")
+
+
+def _points(
+    run: RunFiles, runs: Sequence[RunFiles], step: np.ndarray, entropy: np.ndarray, outcome: np.ndarray
+) -> list:
+    import plotly.graph_objects as go
+
+    keep, _ = extremes(outcome, style.limit(runs))
+    single = {"color": step[keep], "colorscale": style.SCALE, "showscale": True}
+    single["colorbar"] = {"title": {"text": "step"}, "thickness": 12, "len": 1}
+    return [
+        go.Scatter(
+            x=entropy[keep].astype(np.float32),
+            y=outcome[keep].astype(np.float32),
+            customdata=step[keep],
+            mode="markers",
+            name=f"{style.lead(runs, run)}steps",
+            meta={"run": run.name},
+            marker={"size": 6, "opacity": 0.8} | (single if len(runs) == 1 else {"color": style.colour_of(runs, run)}),
+            hovertemplate="step %{customdata}: outcome %{y:.3g} at %{x:.3g} nats<extra></extra>",
+        )
+    ]
+
+
+def _fitted(run: RunFiles, runs: Sequence[RunFiles], found: Fit, most: float, dash: str) -> list[Any]:
+    """The law as a curve, and the ceiling at zero entropy."""
+    import plotly.graph_objects as go
+
+    colour = style.colour_of(runs, run) if len(runs) > 1 else RED
+    at = np.linspace(0, most, 60)
+    who, meta = style.lead(runs, run), {"run": run.name}
+    curve = go.Scatter(
+        x=at,
+        y=found.b - found.a * np.exp(at),
+        mode="lines",
+        name=f"{who}b - a exp(H)",
+        meta=meta,
+        line={"color": colour, "width": 2, "dash": dash},
+        hoverinfo="skip",
+    )
+    ceiling = go.Scatter(
+        x=[0],
+        y=[found.ceiling],
+        mode="markers",
+        name=f"{who}ceiling {found.ceiling:.2f} ({found.low:.2f} to {found.high:.2f})",
+        meta=meta,
+        marker={"symbol": "diamond", "size": 11, "color": colour},
+        error_y={"array": [found.high - found.ceiling], "arrayminus": [found.ceiling - found.low], "thickness": 2},
+        hovertemplate="ceiling %{y:.3g}<extra></extra>",
+    )
+    return [curve, ceiling]
+
+
+def _course(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
+    ceilings: list[Any] = []
+    spent: list[Any] = []
+    for run in runs:
+        own, who = (style.colour_of(runs, run) if len(runs) > 1 else None), style.lead(runs, run)
+        ceilings += style.measured(runs, run, "entropy/ceiling", f"{who}predicted ceiling", own or RED)
+        ceilings += style.measured(runs, run, "reward/outcome", f"{who}outcome, trained samples", own or BLUE, "dot")
+        spent += style.measured(runs, run, "entropy/spent", f"{who}entropy spent", own or VIOLET)
+        spent += style.measured(runs, run, "entropy/mean", f"{who}entropy, nats", own or GREY, "dash")
+    if not any(trace.name and "outcome" not in trace.name for trace in (*ceilings, *spent)):
+        return None
+    read = (
+        "The ceiling as predicted from the steps up to each, with its 95% interval, beside the outcome; below, the "
+        "share of the first entropy that is gone. A ceiling at today's outcome says that more steps will not help."
+    )
+    rows = [Row("outcome, share", ceilings, 180), Row("share; nats", spent, 120, {"rangemode": "tozero"})]
+    return style.figure("Ceiling and entropy spent", read, rows, runs, x)
+
+
+def lacks(run: RunFiles) -> Iterable[str]:
+    """The fit, where it is not to be had."""
+    count = points(run).shape[1]
+    if law(run) is not None:
+        return []
+    if count < MIN_STEPS:
+        return [f"no fit: {count} steps with entropy and outcome, at least {MIN_STEPS} are needed"]
+    return ["no fit: the outcome does not rise as entropy falls, or too few steps stand apart to tell"]
 
 
 VIEW = View(
     name="entropy_budget",
     title="Entropy budget",
     how_to_read=(
-        "Each point is a step: reward against entropy, with the fitted law and the outcome it predicts "
-        "once all entropy is spent."
+        "What the run has paid for its reward in entropy, what is left, and where it would end with all of it spent. "
+        "Near the ceiling, more steps buy little: more entropy would."
     ),
     draw=draw,
     lies=(
-        "The law is a fit over the steps so far; far from them it is a guess, and with a bonus for "
-        "entropy it does not hold."
+        "The law is a fit: far from the steps seen it is a guess. A bonus for entropy, a curriculum that turns to "
+        "harder prompts, or a reward that changes breaks it; trust it where the interval is narrow and the ceiling stays put."
     ),
     metrics=METRICS,
+    lacks=lacks,
 )

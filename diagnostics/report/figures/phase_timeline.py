@@ -1,49 +1,164 @@
-"""Phase of learning, as a picture."""
+"""Phase timeline: planning against execution, with the phases as bands, their onset and how sure they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from diagnostics.report.figures import panel
+from diagnostics.report.figures import style
+from diagnostics.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, VIOLET, Row
 from diagnostics.report.figures.view import View, X
+from diagnostics.report.phases import Phases, phases
 from rltrain.records import RunFiles
-from rltrain.types import Panel
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 METRICS = (
-    "entropy/planning",
-    "entropy/execution",
-    "entropy/gap",
-    "entropy/gap_low",
-    "entropy/gap_high",
-    "ppl/planning_rel",
-    "ppl/execution_rel",
-    "plan/semantic_entropy",
-    "phase/state",
-    "phase/confidence",
-)
+    "entropy/planning", "entropy/execution", "entropy/gap", "entropy/gap_low", "entropy/gap_high",
+    "ppl/planning_rel", "ppl/execution_rel", "plan/semantic_entropy",
+    "phase/state", "phase/confidence", "phase/onset", "phase/onset_low", "phase/onset_high",
+)  # fmt: skip
+STATES = {"consolidating": BLUE, "planning": GREEN, "stalled": ORANGE, "undecided": GREY}
+WIDE = 0.05  # share of the run that a band needs to be labelled
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
-    """The curves of `METRICS`."""
-    return panel.figures(Panel("Phase of learning", METRICS, "line", ""), runs, x)
+    """One figure of the strip of phases and, below it, what they are judged from."""
+    rows = [
+        Row("entropy, nats", _entropies(runs), 190),
+        Row("gap, nats", _curves(runs, (("entropy/gap", "gap: planning - execution", VIOLET, "solid"),)), 120),
+        Row("perplexity<br>relative to start", _perplexities(runs), 120, {"hoverformat": ".3g"}),
+        Row(
+            "semantic<br>entropy, nats",
+            _curves(runs, (("plan/semantic_entropy", "variety of plans", GREEN, "solid"),)),
+            120,
+        ),
+    ]
+    found = {run.name: phases(run) for run in runs}
+    strip = [bar for run in runs for bar in _strip(runs, run, found[run.name])]
+    if not strip and not any(row.traces for row in rows):
+        return []
+    strips = Row("", strip, 30 * len(runs), {"showgrid": False, "fixedrange": True, "autorange": "reversed"})
+    shapes = [shape for run in runs[: len(runs) == 1] for shape in _bands(run, found[run.name])]
+    shapes += [shape for run in runs for shape in _onset(run, found[run.name])]
+    read = (
+        "The strip on top is the phase with its probability; the darker green stretch is the 90% interval of the "
+        "onset of planning. Execution settles first; planning begins where the variety of plans (last row) rises for good."
+    )
+    figure = style.figure("Phase of learning", read, [strips, *rows], runs, x, shapes=shapes)
+    return [figure.update_layout(barmode="overlay", bargap=0.1)]
+
+
+def _entropies(runs: Sequence[RunFiles]) -> list[Any]:
+    return _curves(
+        runs,
+        (
+            ("entropy/planning", "planning tokens", RED, "solid"),
+            ("entropy/execution", "execution tokens", BLUE, "dash"),
+        ),
+    )
+
+
+def _perplexities(runs: Sequence[RunFiles]) -> list[Any]:
+    listed = (("ppl/planning_rel", "perplexity, planning", ORANGE, "solid"),)
+    return _curves(runs, (*listed, ("ppl/execution_rel", "perplexity, execution", PINK, "dash")))
+
+
+def _curves(runs: Sequence[RunFiles], listed: Iterable[tuple[str, str, str, str]]) -> list[Any]:
+    """(metric, name, colour, dash); of several runs the colour is the run's."""
+    listed = tuple(listed)
+    return [
+        trace
+        for run in runs
+        for metric, name, colour, dash in listed
+        for trace in style.measured(
+            runs,
+            run,
+            metric,
+            style.lead(runs, run) + name,
+            style.colour_of(runs, run) if len(runs) > 1 else colour,
+            dash,
+        )
+    ]
+
+
+def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
+    """A bar for each stretch, labelled where there is room, told on hover everywhere."""
+    import plotly.graph_objects as go
+
+    last = max((part.end for part in found.segments), default=1)
+    return [
+        go.Bar(
+            base=[part.start],
+            x=[part.end - part.start or 0.5],
+            y=[style.text(run.name) if len(runs) > 1 else "phase"],
+            orientation="h",
+            name=part.state,
+            showlegend=False,
+            meta={"run": run.name, "state": part.state, "confidence": part.confidence},
+            marker={"color": style.faint(STATES[part.state], 0.55), "line": {"width": 1, "color": STATES[part.state]}},
+            text=[f"{part.state} {part.confidence:.0%}" if part.end - part.start > WIDE * last else ""],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            constraintext="inside",
+            hovertemplate=f"{part.state}, steps {part.start} to {part.end}, probability {part.confidence:.2f}"
+            "<extra></extra>",
+        )
+        for part in found.segments
+    ]
+
+
+def _bands(run: RunFiles, found: Phases) -> list[dict]:
+    """The stretches behind all rows."""
+    return [
+        {
+            "type": "rect", "layer": "below", "x0": part.start, "x1": part.end, "y0": 0, "y1": 1, "yref": "paper",
+            "line": {"width": 0}, "fillcolor": style.faint(STATES[part.state], 0.10), "name": run.name,
+        }
+        for part in found.segments
+        if part.state != "undecided"
+    ]  # fmt: skip
+
+
+def _onset(run: RunFiles, found: Phases) -> list[dict]:
+    """The onset of planning as a line, its interval as an area."""
+    shared = {"y0": 0, "y1": 1, "yref": "paper", "name": run.name}
+    shapes = []
+    if found.interval is not None:
+        low, high = found.interval
+        fill = {"line": {"width": 1, "color": GREEN, "dash": "dot"}, "fillcolor": style.faint(GREEN, 0.22)}
+        shapes.append({"type": "rect", "layer": "below", "x0": low, "x1": high} | fill | shared)
+    if found.onset is not None:
+        line = {"width": 2, "color": GREEN}
+        shapes.append({"type": "line", "x0": found.onset, "x1": found.onset, "line": line} | shared)
+    return shapes
+
+
+def lacks(run: RunFiles) -> Iterable[str]:
+    """Where the verdict comes from, if not from the file that looks back over the whole run."""
+    found = phases(run)
+    last = int(run.metrics["step"].max()) if len(run.metrics) else 0
+    if not run.diagnosis:
+        return ["no diagnosis.json: the phases are those each step judged for itself, without looking back"]
+    if found.judged is not None and last > found.judged:
+        return [f"diagnosis.json looks back up to step {found.judged}; steps {found.judged + 1} to {last} judged alone"]
+    return []
 
 
 VIEW = View(
     name="phase_timeline",
     title="Phase of learning",
     how_to_read=(
-        "Bands: the phase, with the interval of its onset. Planning entropy that stays up while "
-        "execution entropy falls is the picture of plans being explored; trust a move only where the "
-        "interval leaves the old level."
+        "Is the run still making procedures routine (consolidating), or exploring plans (planning)? Look at the strip, "
+        "then at whether the rows below it show the move: execution down first, then variety of plans up."
     ),
     draw=draw,
     lies=(
-        "With few planning tokens the gap is mostly noise, and a change of the task mix moves both "
-        "curves without any learning."
+        "With few planning tokens the gap is noise, and a changed mix of tasks moves every row without learning. A "
+        "verdict near 50% is a guess; `undecided` is the right answer while the move is as small as the noise."
     ),
     metrics=METRICS,
+    lacks=lacks,
 )

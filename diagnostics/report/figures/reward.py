@@ -1,42 +1,139 @@
-"""Reward, as a picture."""
+"""Reward: outcome and shaped total, trained and all samples, per task with intervals, and what moves by degrees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from diagnostics.report.figures import panel
+import numpy as np
+
+from diagnostics.report import rollouts
+from diagnostics.report.figures import style
+from diagnostics.report.figures.style import BLUE, COLOURS, DASHES, GREEN, GREY, PINK, RED, Row
 from diagnostics.report.figures.view import View, X
+from diagnostics.report.series import Curve, curve, curves
 from rltrain.records import RunFiles
-from rltrain.types import Panel
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 METRICS = (
-    "reward/mean",
-    "reward/mean_all",
-    "reward/outcome",
-    "reward/outcome_all",
-    "continuous/pass",
-    "continuous/edit_nearest",
-    "continuous/token_accuracy",
-)
+    "reward/outcome", "reward/outcome_all", "reward/mean", "reward/mean_all",
+    "continuous/pass", "continuous/pass_low", "continuous/pass_high",
+    "continuous/edit_nearest", "continuous/token_accuracy", "continuous/answer_logprob",
+)  # fmt: skip
+MOST_SOURCES = 8
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
-    """The curves of `METRICS`."""
-    return panel.figures(Panel("Reward", METRICS, "line", ""), runs, x)
+    """Outcome and total; the outcome of each task; continuous measures."""
+    tables = {run.name: rollouts.groups(run, rollouts.MOST_STEPS // len(runs)) for run in runs}
+    drawn = (_totals(runs, tables, x), _sources(runs, tables, x), _continuous(runs, x))
+    return [figure for figure in drawn if figure is not None]
+
+
+def _totals(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) -> go.Figure | None:
+    outcome: list[Any] = []
+    total: list[Any] = []
+    several = len(runs) > 1
+    for run in runs:
+        own = style.colour_of(runs, run)
+        outcome += shade(run, tables[run.name], own if several else BLUE)
+        for metric, name, colour, dash in (
+            ("reward/outcome_all", "outcome, all samples", own if several else BLUE, "solid"),
+            ("reward/outcome", "outcome, trained samples", own if several else RED, "dash"),
+        ):
+            outcome += style.measured(runs, run, metric, style.lead(runs, run) + name, colour, dash)
+        for metric, name, colour, dash in (
+            ("reward/mean_all", "reward with shaping, all samples", own if several else GREEN, "solid"),
+            ("reward/mean", "reward with shaping, trained samples", own if several else PINK, "dash"),
+        ):
+            total += style.measured(runs, run, metric, style.lead(runs, run) + name, colour, dash)
+    if not outcome and not total:
+        return None
+    rows = [Row("outcome, share", outcome, 220, {"range": [-0.02, 1.02]}), Row("reward", total, 160)]
+    read = (
+        "The upper curve is the task's own result, with a 95% interval over prompts; the lower one adds the shaping. "
+        "Reward that climbs while the outcome does not is shaping being gamed."
+    )
+    return style.figure("Outcome and reward", read, rows, runs, x)
+
+
+def shade(run: RunFiles, of_groups: pd.DataFrame, colour: str) -> list[Any]:
+    """The 95% interval of the outcome over prompts."""
+    found = rollouts.interval(of_groups)
+    known = np.isfinite(found.low)
+    ends = [Curve("", "", found.steps[known].tolist(), values[known].tolist(), 1) for values in (found.low, found.high)]
+    return style.band(run, *ends, colour) if known.any() else []
+
+
+def _sources(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) -> go.Figure | None:
+    """A colour a task; of several runs, a dash a run."""
+    labels = dict.fromkeys(c.label for run in runs for c in curves(run.metrics, "reward/outcome_all") if c.label)
+    if len(labels) < 2:
+        return None
+    made = []
+    for number, run in enumerate(runs):
+        table = tables[run.name]
+        for place, label in enumerate(labels):
+            found = curve(run.metrics, f"reward/outcome_all@{label}", style.limit(runs))
+            if found is None:
+                continue
+            colour = COLOURS[place] if place < MOST_SOURCES else GREY
+            if place < MOST_SOURCES and len(runs) == 1:
+                made += shade(run, table[table["source"] == label], colour)
+            name = style.lead(runs, run) + label
+            made.append(style.line(run, found, name, colour, DASHES[number % len(DASHES)], 1.5))
+    read = (
+        "All samples of each task, with the 95% interval over prompts. A mean that rises because one task rises "
+        "is not a policy that got better at all of them."
+    )
+    rows = [Row("outcome, share", made, 220, {"range": [-0.02, 1.02]})]
+    return style.figure("Outcome by task", read, rows, runs, x)
+
+
+def _continuous(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
+    shares: list[Any] = []
+    logs: list[Any] = []
+    for run in runs:
+        several, own, who = len(runs) > 1, style.colour_of(runs, run), style.lead(runs, run)
+        for metric, name, colour, dash in (
+            ("continuous/pass", "passes", BLUE, "solid"),
+            ("continuous/token_accuracy", "answer tokens that are likeliest", PINK, "dot"),
+        ):
+            shares += style.measured(runs, run, metric, who + name, own if several else colour, dash)
+        if found := curve(run.metrics, "continuous/edit_nearest", style.limit(runs)):
+            near = found._replace(values=[None if value is None else 1 - value for value in found.values])
+            shares.append(style.line(run, near, f"{who}nearness to the answer", own if several else GREEN, "dash"))
+        logs += style.measured(runs, run, "continuous/answer_logprob", f"{who}gold answer", own if several else RED)
+    if not shares and not logs:
+        return None
+    read = (
+        "Pass/fail beside measures that move by degrees. A jump of the first alone is a change of the parser or the "
+        "form; learning shows in the others first."
+    )
+    rows = [Row("share", shares, 200, {"range": [-0.02, 1.02]}), Row("log p a token, nats", logs, 130)]
+    return style.figure("Pass/fail and nearness", read, rows, runs, x)
+
+
+def lacks(run: RunFiles) -> Iterable[str]:
+    """The rollouts that the intervals need."""
+    return rollouts.coverage(run)
 
 
 VIEW = View(
     name="reward",
     title="Reward",
-    how_to_read="The outcome is the figure to judge a run by; a total that rises above it is shaping.",
+    how_to_read=(
+        "Judge a run by its outcome over all samples. Where the curve of trained samples parts from it, the filter "
+        "moves the mean and not the policy."
+    ),
     draw=draw,
     lies=(
-        "On admitted samples only, a stricter curriculum looks like learning: read it beside the curve "
-        "over all samples."
+        "A curriculum that changes which prompts are drawn moves every curve here without any learning; only held-out "
+        "tasks settle it. The interval covers the choice of prompts at a step, not the choice of the seed."
     ),
     metrics=METRICS,
+    lacks=lacks,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rltrain.metrics import METRICS, stem
@@ -30,7 +30,7 @@ class View(NamedTuple):
     draw: Draw  # nothing where the runs have nothing for it
     lies: str  # when the picture says what is not so
     metrics: tuple[str, ...]  # stems it shows
-    lacks: Callable[[RunFiles], list[str]] = lambda run: []  # what other files of the run do not hold, in words
+    lacks: Callable[[RunFiles], Iterable[str]] = lambda run: ()  # what other files of the run do not hold, in words
 
 
 def missing(view: View, runs: Sequence[RunFiles]) -> list[str]:
@@ -41,7 +41,7 @@ def missing(view: View, runs: Sequence[RunFiles]) -> list[str]:
         there = {stem(name) for name in run.metrics.columns if run.metrics[name].notna().any()}
         absent: dict[str, list[str]] = {}
         for name in view.metrics:
-            if name not in there:
+            if name not in there and name in METRICS:
                 absent.setdefault(METRICS[name].source, []).append(name)
         told += [f"{lead}no {', '.join(names)} (measured by: {source})" for source, names in absent.items()]
         told += [f"{lead}{words}" for words in view.lacks(run)]

@@ -1,0 +1,143 @@
+"""Several runs against the first: differences with bootstrap intervals, and what their configs and tasks differ in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from diagnostics.report import rollouts
+from rltrain.metrics import METRICS
+from rltrain.records import RunFiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+MOST_STEPS = 150  # of each run, of which completions are compared
+FEWEST_STEPS = 8  # in common, below which nothing is said of a metric
+COMPARED = (
+    "reward/outcome_all", "reward/mean_all", "eval/outcome", "entropy/mean", "entropy/gap", "plan/semantic_entropy",
+    "format/effective", "shortcut/advantage_mass", "length/mean", "throughput/tokens_per_s", "time/step_s",
+)  # fmt: skip
+
+
+class Difference(NamedTuple):
+    """A run minus the first one, at steps, with a 95% interval."""
+
+    steps: np.ndarray  # (S,)
+    value: np.ndarray  # (S,)
+    low: np.ndarray  # (S,)
+    high: np.ndarray  # (S,)
+
+
+class Change(NamedTuple):
+    """A metric's mean over the steps two runs share, of a run and of the first one."""
+
+    name: str
+    unit: str
+    first: float
+    other: float
+    difference: float
+    low: float  # 95% interval of the difference
+    high: float
+    steps: int
+
+
+def outcomes(first: RunFiles, other: RunFiles, seed: int = 0) -> Difference:
+    """Mean outcome of all samples at the steps both runs have, difference and interval by a bootstrap over groups."""
+    common = sorted(set(first.rollout_steps()) & set(other.rollout_steps()))
+    chosen = rollouts.sampled(common, MOST_STEPS)
+    rng = np.random.default_rng(seed)
+    tables = [_by_step(rollouts.groups(run, steps=chosen)) for run in (first, other)]
+    rows = []
+    for step in chosen:
+        pair = [table[step] for table in tables if step in table]
+        if len(pair) == 2 and min(len(of) for of in pair) >= rollouts.FEWEST_GROUPS:
+            means = [_resampled(of, rng) for of in pair]
+            low, high = np.percentile(means[1] - means[0], (2.5, 97.5))
+            value = pair[1][:, 0].sum() / pair[1][:, 1].sum() - pair[0][:, 0].sum() / pair[0][:, 1].sum()
+            rows.append((step, value, low, high))
+    return Difference(*np.array(rows, float).reshape(-1, 4).T)
+
+
+def _by_step(table: pd.DataFrame) -> dict[int, np.ndarray]:
+    """Step -> sum and number of the outcomes of each group, (G, 2)."""
+    known = table[table["judged"] > 0]
+    return {int(step): of[["outcome", "judged"]].to_numpy(float) for step, of in known.groupby("step")}
+
+
+def _resampled(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Means of groups drawn with replacement, (RESAMPLES,)."""
+    drawn = groups[rng.integers(len(groups), size=(RESAMPLES, len(groups)))].sum(axis=1)
+    return drawn[:, 0] / drawn[:, 1]
+
+
+def changes(first: RunFiles, other: RunFiles, seed: int = 0) -> list[Change]:
+    """`COMPARED` over the second half of the steps both have: the interval is a moving-block bootstrap over steps.
+
+    Blocks of about n^(1/3) steps keep what neighbours have in common (Kuensch 1989); paired, since step by step both
+    runs stand at the same place.
+    """
+    found = []
+    for name in COMPARED:
+        if name not in first.metrics or name not in other.metrics:
+            continue
+        pair = first.metrics[["step", name]].dropna().merge(other.metrics[["step", name]].dropna(), on="step")
+        a, b = pair.iloc[len(pair) // 2 :, 1:].to_numpy(float).T
+        if len(a) < FEWEST_STEPS:
+            continue
+        low, high = block_interval(b - a, seed)
+        figures = (float(value) for value in (a.mean(), b.mean(), (b - a).mean(), low, high))
+        found.append(Change(name, METRICS[name].unit, *figures, len(a)))
+    return found
+
+
+def block_interval(values_N: np.ndarray, seed: int) -> tuple[float, float]:
+    """95% interval of the mean of a series by a moving-block bootstrap."""
+    count = len(values_N)
+    size = max(1, round(count ** (1 / 3)))
+    starts = np.random.default_rng(seed).integers(count - size + 1, size=(RESAMPLES, math.ceil(count / size)))
+    places = (starts[:, :, None] + np.arange(size)).reshape(RESAMPLES, -1)[:, :count]
+    low, high = np.percentile(values_N[places].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def config_changes(runs: Sequence[RunFiles]) -> list[tuple[str, list[str]]]:
+    """The keys in which the runs' configs differ, dotted, with each run's value as JSON; a dash where it has none."""
+    flat = [dict(_flat(run.config)) for run in runs]
+    keys = dict.fromkeys(key for config in flat for key in config)
+    rows = [(key, [config.get(key, "-") for config in flat]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _flat(value: Any, lead: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        parts: Any = value.items()
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        parts = enumerate(value)
+    else:
+        yield lead, json.dumps(value, ensure_ascii=False, default=str)
+        return
+    for key, item in parts:
+        yield from _flat(item, f"{lead}.{key}" if lead else str(key))
+
+
+def unlike(runs: Sequence[RunFiles]) -> list[str]:
+    """Why the runs may not be held against each other: other tasks, no common steps, steps not counted in tokens."""
+    told = []
+    sources = [_sources(run) for run in runs]
+    for run, own in zip(runs[1:], sources[1:], strict=True):
+        if sources[0] != own and sources[0] and own:
+            only = [f"only in {name}: {', '.join(sorted(names))}" for name, names in (
+                (runs[0].name, sources[0] - own), (run.name, own - sources[0])) if names]  # fmt: skip
+            told.append(f"The tasks of {runs[0].name} and {run.name} differ ({'; '.join(only)}): compare them by task.")
+    return told
+
+
+def _sources(run: RunFiles) -> set[str]:
+    lead = "reward/outcome_all@"
+    return {name.removeprefix(lead) for name in run.metrics.columns if name.startswith(lead)}

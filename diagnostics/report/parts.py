@@ -1,0 +1,170 @@
+"""The parts of the page that are words and tables. Whatever a run holds goes through `escape`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from diagnostics.report import compare
+from diagnostics.report.cards import Card
+from diagnostics.report.summary import evaluations, sentences
+from diagnostics.report.verdicts import verdict
+from rltrain.records import RunFiles
+from rltrain.types import Event
+
+MOST_EVENTS = 400  # rows of the table of events, the gravest first
+
+
+def summary(run: RunFiles, several: bool) -> str:
+    """What phase, what is wrong, what to do next, and what happened."""
+    told = verdict(run)
+    lead = f"<h3>{escape(run.name)}</h3>" if several else ""
+    level = "h4" if several else "h3"
+
+    def part(kind: str, heading: str, words: Iterable[str]) -> str:
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in words)
+        return f'<div class="answer {kind}"><{level}>{heading}</{level}><ul>{items}</ul></div>'
+
+    answers = (
+        part("phase", "What phase", [told["phase"]]),
+        part("wrong", "What is wrong", told["wrong"]),
+        part("todo", "What to do next", told["todo"]),
+        part("course", "What happened", sentences(run)),
+    )
+    return f"<section class=summary>{lead}<div class=answers>{''.join(answers)}</div></section>"
+
+
+def card(shown: Card, first: int) -> str:
+    """A card; its figures are numbered from `first` on, as the page finds them."""
+    plots = "".join(_plot(figure, number) for number, figure in enumerate(shown.figures, first))
+    lies = f"<p class=lies><b>When it lies.</b> {escape(shown.lies)}</p>" if shown.lies else ""
+    missing = "".join(f"<li>{escape(words)}</li>" for words in shown.missing)
+    missing = (
+        f"<details class=missing><summary>Not in the files</summary><ul>{missing}</ul></details>" if missing else ""
+    )
+    terms = "".join(_term(metric) for metric in shown.terms)
+    terms = f"<details class=terms><summary>What the curves are</summary><dl>{terms}</dl></details>" if terms else ""
+    kind = "card detail" if shown.detail else "card"
+    return (
+        f'<section class="{kind}" id="{shown.anchor}" aria-labelledby="{shown.anchor}-title">'
+        f'<h2 id="{shown.anchor}-title">{escape(shown.title)}</h2><p>{escape(shown.how_to_read)}</p>{lies}'
+        f"<div class=plots>{plots}</div>{missing}{terms}</section>"
+    )
+
+
+def _plot(figure: dict, number: int) -> str:
+    layout = figure["layout"]
+    title = layout["title"]["text"]  # is HTML already, as plotly wants it
+    read = escape(layout.get("meta", {}).get("read", ""))
+    height = int(layout["height"])
+    return (
+        f"<figure><figcaption><h3>{title}</h3><p>{read}</p></figcaption>"
+        f'<div class=plot data-figure="{number}" style="height:{height}px" role=img tabindex=0 '
+        f'aria-label="{title}. {read}"></div></figure>'
+    )
+
+
+def _term(metric) -> str:
+    reading = " ".join(f"{escape(words)}" for words in (metric.reading,) if words)
+    lies = f" <i>Lies:</i> {escape(metric.lies)}" if metric.lies else ""
+    return (
+        f"<dt><code>{escape(metric.stem)}</code> <small>{escape(metric.unit)}</small></dt>"
+        f"<dd>{escape(metric.meaning)} {reading}{lies} "
+        f"<small>= {escape(metric.formula)}; {escape(metric.source)}</small></dd>"
+    )
+
+
+def table(label: str, heads: Sequence[str], rows: Iterable[str]) -> str:
+    """A table that scrolls inside the page, reachable by keyboard. `rows` are HTML."""
+    cells = "".join(f"<th scope=col>{head}</th>" for head in heads)
+    return (
+        f'<div class=scroll tabindex=0 role=region aria-label="{escape(label)}"><table><thead><tr>{cells}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def evaluation(run: RunFiles, several: bool) -> str:
+    """First and last evaluation of a run as a table."""
+    changes = evaluations(run.metrics)
+    if not changes:
+        return ""
+    rows = (
+        f"<tr><td><code>{escape(c.name)}</code> <small>{escape(c.unit)}</small></td>"
+        f"<td>{c.first:.3g} <small>step {c.first_step}</small></td>"
+        + (
+            f"<td>{c.last:.3g} <small>step {c.last_step}</small></td><td>{c.last - c.first:+.3g}</td></tr>"
+            if c.last_step > c.first_step
+            else "<td>-</td><td>-</td></tr>"
+        )
+        for c in changes
+    )
+    return _heading(run, several) + table(f"Evaluation of {run.name}", ("held-out", "first", "last", "change"), rows)
+
+
+def _heading(run: RunFiles, several: bool) -> str:
+    return f"<h3>{escape(run.name)}</h3>" if several else ""
+
+
+def events(run: RunFiles, several: bool) -> str:
+    """All events, or the gravest of very many, in the order of the steps."""
+    if not run.events:
+        return f"{_heading(run, several)}<p>None.</p>"
+    order = ("error", "warning", "info")
+    shown = sorted(run.events, key=lambda event: order.index(event.severity))[:MOST_EVENTS]
+    left = len(run.events) - len(shown)
+    note = f"<p class=note>{left:,} more of lesser weight are in events.jsonl.</p>" if left else ""
+    rows = map(_event, sorted(shown, key=lambda event: event.step))
+    heads = ("step", "severity", "event", "evidence", "advice")
+    return _heading(run, several) + note + table(f"Events of {run.name}", heads, rows)
+
+
+def _event(event: Event) -> str:
+    evidence = json.dumps(event.evidence, ensure_ascii=False)
+    evidence = evidence if len(evidence) <= 600 else evidence[:597] + "..."
+    return (
+        f"<tr class={event.severity}><td>{event.step}</td><td>{event.severity}</td><td>{escape(event.name)}</td>"
+        f"<td><code>{escape(evidence)}</code></td><td>{escape(event.advice)}</td></tr>"
+    )
+
+
+def comparison(runs: Sequence[RunFiles]) -> str:
+    """Means of the second half with intervals, and what the configs differ in; nothing for one run."""
+    if len(runs) < 2:
+        return ""
+    rows = [
+        f"<tr><td>{escape(run.name)}</td><td><code>{c.name}</code> <small>{escape(c.unit)}</small></td>"
+        f"<td>{c.first:.4g}</td><td>{c.other:.4g}</td><td>{c.difference:+.3g} <small>[{c.low:+.3g}, {c.high:+.3g}]"
+        f"</small></td><td>{'told from 0' if c.low > 0 or c.high < 0 else 'not told from 0'}</td></tr>"
+        for run in runs[1:]
+        for c in compare.changes(runs[0], run)
+    ]
+    heads = ("run", "metric", escape(runs[0].name), "it", "difference [95%]", "")
+    means = (
+        "<p>Means over the second half of the steps both have; the interval is a moving-block bootstrap over steps, "
+        f"which does not know how much two seeds of one config would differ.</p>{table('Differences', heads, rows)}"
+        if rows
+        else "<p>The runs have too few steps in common for differences with intervals.</p>"
+    )
+    changed = compare.config_changes(runs)
+    lines = (
+        f"<tr><td><code>{escape(key)}</code></td>{''.join(f'<td><code>{escape(v)}</code></td>' for v in values)}</tr>"
+        for key, values in changed
+    )
+    names = ("key", *(escape(run.name) for run in runs))
+    configs = table("Configs", names, lines) if changed else "<p>The configs do not differ.</p>"
+    return (
+        "<section class=card id=comparison><h2>What differs</h2>"
+        f"<h3>Means</h3>{means}<h3>Configs</h3>{configs}</section>"
+    )
+
+
+def config(run: RunFiles) -> str:
+    """Config and manifest, folded."""
+    path = run.path / "config.yaml"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "missing"
+    manifest = json.dumps(run.manifest, indent=2, ensure_ascii=False)
+    return (
+        f"<details><summary>Config of {escape(run.name)}</summary><pre tabindex=0>{escape(text)}</pre></details>"
+        f"<details><summary>Manifest of {escape(run.name)}</summary><pre tabindex=0>{escape(manifest)}</pre></details>"
+    )
