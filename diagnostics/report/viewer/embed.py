@@ -1,4 +1,4 @@
-"""The viewer inside a page that cannot ask for more: a bounded selection of a run's rollouts, and how to draw it."""
+"""The viewer inside a page that cannot ask for more: a bounded selection of a run's rollouts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diagnostics.report.viewer.assets import script, style
 from diagnostics.report.viewer.history import History
 from diagnostics.report.viewer.payload import group_payload, settings, step_payload
 from diagnostics.report.viewer.picks import groups, orders
 from diagnostics.report.viewer.reading import outline
 from rltrain.records import RunFiles
-from rltrain.records.jsonl import clean
 from rltrain.records.read import step_files
 
 BUDGET = 3_500_000  # characters of JSON in all
@@ -24,21 +22,10 @@ CHARACTERS = 12_000  # of a completion's text
 LOOKED = 200  # steps in which the same prompts are looked for
 
 
-def embed(runs: Sequence[RunFiles]) -> str:
-    """HTML with the viewer and what it shows of these runs; nothing where none has rollouts.
-
-    All text of a run is in one JSON element in which no `<` stands.
-    """
-    told = [found for run in runs if (found := _selected(run, BUDGET // len(runs), STEPS // len(runs) or 1))]
-    if not told:
-        return ""
-    data = clean(json.dumps(told, separators=(",", ":"), ensure_ascii=False)).replace("<", "\\u003c")
-    return (
-        f"<style>{style()}</style><div id=rollouts-here></div>"
-        f'<script type="application/json" id="rollouts-data">{data}</script>'
-        f"<script>{script()}\nRollouts.embedded(document.getElementById('rollouts-here'), "
-        'JSON.parse(document.getElementById("rollouts-data").textContent));</script>'
-    )
+def embed(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
+    """What `Rollouts.embedded` of the viewer's script shows of these runs, as plain values; those without any left out."""
+    most = max(2, STEPS // max(1, len(runs)))
+    return [found for run in runs if (found := _selected(run, BUDGET // len(runs), most))]
 
 
 def chosen_steps(run: RunFiles, there: Sequence[int], most: int) -> list[int]:
@@ -87,7 +74,7 @@ def _step(path: Path, step: int, budget: int) -> tuple[dict[str, Any], int]:
     for group in groups(rows, GROUPS, step):
         members = [row for row in rows if row["group"] == group]
         made = group_payload(path, step, members, _shown(members, step), CHARACTERS)
-        size = len(json.dumps(made, separators=(",", ":"), ensure_ascii=False))
+        size = len(json.dumps(made, separators=(",", ":")))
         if cost + size <= budget:
             kept.append(made)
             cost += size

@@ -220,6 +220,7 @@ Rollouts.viewer = (() => {
 /** The viewer over what a page holds: `runs` as `embed.py` writes them. */
 Rollouts.embedded = (root, runs) => {
   const { make, line } = Rollouts.text;
+  if (!runs.length) return void root.replaceChildren(make("p", {}, "No rollouts in the files."));
   const open = (run) => {
     const found = new Map(run.steps.map((step) => [step.step, step]));
     const there = (visit) => ({ ...visit, away: !(`${visit.step}/${visit.group}` in run.groups) });
@@ -232,10 +233,10 @@ Rollouts.embedded = (root, runs) => {
       whole: (step, c) => make("span", {}, `The rest is in rollouts/step_${String(step).padStart(5, "0")}.parquet, row ${c.row}; rltrain dashboard opens it.`),
     });
     view.show({ pick: "worst" });
-    Rollouts.shown = view;
+    notes.replaceChildren(...run.notes.map((words) => make("p", { class: "soft" }, line(words, 400))));
   };
-  const place = make("div");
+  const place = make("div"), notes = make("div");
   const choice = make("select", { id: "rollout-run", onchange: () => open(runs[choice.value]) }, runs.map((run, i) => make("option", { value: i }, line(run.run, 80))));
-  root.replaceChildren(runs.length > 1 ? make("p", {}, make("label", { for: "rollout-run" }, "Run "), choice) : "", place);
+  root.replaceChildren(runs.length > 1 ? make("p", {}, make("label", { for: "rollout-run" }, "Run "), choice) : "", place, notes);
   open(runs[0]);
 };
