@@ -117,8 +117,9 @@ def _links(views: Sequence[Card], details: Sequence[Card], several: bool) -> str
         return "".join(f'<li><a href="#{card.anchor}">{html.escape(card.title)}</a></li>' for card in shown)
 
     own = '<li><a href="#comparison">What differs</a></li>' if several else ""
+    own += '<li><a href="#completions">Completions</a></li><li><a href="#events">Events</a></li>'
     folded = f"<details><summary>Every curve</summary><ul>{listed(details)}</ul></details>" if details else ""
-    return f'<ul>{listed(views)}{own}<li><a href="#completions">Completions</a></li><li><a href="#events">Events</a></li></ul>{folded}'
+    return f"<ul>{listed(views)}{own}</ul>{folded}"
 
 
 def _inline(value: Any) -> str:

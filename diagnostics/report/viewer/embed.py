@@ -23,7 +23,7 @@ LOOKED = 200  # steps in which the same prompts are looked for
 
 
 def embed(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
-    """What `Rollouts.embedded` of the viewer's script shows of these runs, as plain values; those without any left out."""
+    """What `Rollouts.embedded` of the viewer's script shows of these runs, as plain values; none of one without."""
     most = max(2, STEPS // max(1, len(runs)))
     return [found for run in runs if (found := _selected(run, BUDGET // len(runs), most))]
 
