@@ -152,7 +152,8 @@ VIEW = View(
     draw=draw,
     lies=(
         "The law is a fit: far from the steps seen it is a guess. A bonus for entropy, a curriculum that turns to "
-        "harder prompts, or a reward that changes breaks it; trust it where the interval is narrow and the ceiling stays put."
+        "harder prompts, or a reward that changes breaks it; trust it where the interval is narrow and the "
+        "ceiling stays put."
     ),
     metrics=METRICS,
     lacks=lacks,

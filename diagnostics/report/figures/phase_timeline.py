@@ -44,7 +44,8 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     shapes += [shape for run in runs for shape in _onset(run, found[run.name])]
     read = (
         "The strip on top is the phase with its probability; the darker green stretch is the 90% interval of the "
-        "onset of planning. Execution settles first; planning begins where the variety of plans (last row) rises for good."
+        "onset of planning. Execution settles first; planning begins where the variety of plans (last row) "
+        "rises for good."
     )
     figure = style.figure("Phase of learning", read, [strips, *rows], runs, x, shapes=shapes)
     return [figure.update_layout(barmode="overlay", bargap=0.1)]
