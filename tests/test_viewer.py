@@ -1,4 +1,4 @@
-"""What the rollout viewer is told: rows to pick from, groups with their tokens, a prompt over time, all of it bounded."""
+"""What the rollout viewer is told: rows to pick from, groups with tokens, a prompt over time, all of it bounded."""
 
 import json
 import math
@@ -145,7 +145,7 @@ def test_per_token_lists_of_another_length_are_left_out(made, tmp_path):
 
 def test_a_torn_file_is_an_error_in_words(tmp_path):
     (tmp_path / "step_00001.parquet").write_bytes(b"PAR1 torn")
-    with pytest.raises(ValueError, match="step_00001.parquet: cannot be read"):
+    with pytest.raises(ValueError, match=r"step_00001\.parquet: cannot be read"):
         outline(tmp_path / "step_00001.parquet")
 
 
