@@ -75,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", help="run directories or names")
     sub.add_argument("--out", type=Path, help="the file (default: report.html in the run; of several, beside them)")
 
+    sub = add("dashboard", _dashboard, "the report's pictures and every completion, live in a browser")
+    sub.add_argument("runs", nargs="?", help="a directory of runs, or a run (default: runs)")
+    sub.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback wants a token")
+    sub.add_argument("--port", type=int, default=7117, help="port to listen on, 0 for any free one (default 7117)")
+    sub.add_argument("--token", help="what a browser must know (default: none on loopback, else one is made)")
+
     sub = add("status", _status, "one screen for a terminal")
     sub.add_argument("run", help="a run directory or name")
     sub.add_argument("--watch", action="store_true", help="follow it until its last step, or Ctrl-C")
@@ -166,6 +172,15 @@ def _report(arguments: argparse.Namespace) -> int:
     runs = [_run(name) for name in arguments.runs]
     write = plugins.resolve("html", "rltrain.reports")
     print(f"report     {write(runs, arguments.out, resolve=plugins.resolve)}   open it in a browser")
+    return 0
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    runs = Path("runs") if arguments.runs is None else _run(arguments.runs)
+    serve = plugins.resolve("dashboard", "rltrain.reports")
+    serve(runs, arguments.host, arguments.port, arguments.token)
     return 0
 
 

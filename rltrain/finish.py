@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def finish(run: Run) -> list[str]:
     return [
         *lines,
         f"report     {report}   open it in a browser",
+        f"look       rltrain dashboard {shlex.quote(str(run.directory.path))}   "
+        "pictures and every completion, the worst of the last step one click away",
         f"metrics    {run.directory.path / 'metrics.jsonl'}   events.jsonl beside it",
         f"rollouts   {run.directory.path / 'rollouts'}   one parquet a step, every completion with its tokens",
         f"model      {run.directory.path / 'model'}   from_pretrained and vLLM load it",

@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import shutil
+
 import pytest
 
 
@@ -11,3 +13,17 @@ def ray_session():
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser without a window. Fails where there is none: these tests are not to be passed over in silence."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.fail("no chromium here; `make system` installs it (as root, on Debian or Ubuntu)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True)
+        yield browser
+        browser.close()

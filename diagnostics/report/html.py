@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from diagnostics.report import compare, parts
+from diagnostics.report import compare, parts, viewer
 from diagnostics.report.cards import Card, cards, run_panels
 from diagnostics.report.figures import style
 from diagnostics.report.panels import Resolve, installed
@@ -90,7 +90,7 @@ def _page(runs: Sequence[RunFiles], panels: Sequence[Panel], notes: Sequence[str
     title = " and ".join(run.name for run in runs)
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
-        style=(HERE / "page.css").read_text(encoding="utf-8"),
+        style=(HERE / "page.css").read_text(encoding="utf-8") + viewer.style(),
         summary="".join(parts.summary(run, several) for run in runs),
         notes="".join(f"<p class=note>{html.escape(note)}</p>" for note in notes),
         evaluation="".join(parts.evaluation(run, several) for run in runs),
@@ -103,6 +103,8 @@ def _page(runs: Sequence[RunFiles], panels: Sequence[Panel], notes: Sequence[str
         configs="".join(map(parts.config, runs)),
         figures=_inline(drawings),
         tokens=_inline(moved),
+        rollouts=_inline(viewer.embed(runs)),
+        viewer=viewer.script(),
         script=(HERE / "plots.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
     )
@@ -115,8 +117,9 @@ def _links(views: Sequence[Card], details: Sequence[Card], several: bool) -> str
         return "".join(f'<li><a href="#{card.anchor}">{html.escape(card.title)}</a></li>' for card in shown)
 
     own = '<li><a href="#comparison">What differs</a></li>' if several else ""
+    own += '<li><a href="#completions">Completions</a></li><li><a href="#events">Events</a></li>'
     folded = f"<details><summary>Every curve</summary><ul>{listed(details)}</ul></details>" if details else ""
-    return f'<ul>{listed(views)}{own}<li><a href="#events">Events</a></li></ul>{folded}'
+    return f"<ul>{listed(views)}{own}</ul>{folded}"
 
 
 def _inline(value: Any) -> str:

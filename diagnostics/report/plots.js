@@ -55,5 +55,5 @@ const Plots = (() => {
     again();
   });
 
-  return { show, watch, theme };
+  return { show, walk, watch, theme };
 })();

@@ -75,13 +75,18 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     with file:
-        for line in file:
-            try:
-                value = json.loads(line)
-            except ValueError:  # a torn line; bad UTF-8 is a ValueError too
-                continue
-            if isinstance(value, dict):
-                yield value
+        yield from objects(file)
+
+
+def objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The objects among lines."""
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:  # a torn line; bad UTF-8 is a ValueError too
+            continue
+        if isinstance(value, dict):
+            yield value
 
 
 def replace(path: Path, text: str | Iterable[str]) -> None:

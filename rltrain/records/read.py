@@ -36,27 +36,14 @@ class RunFiles:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row a step: `step` and a column for each metric, NaN where a step has none."""
-        import pandas as pd
-
-        columns = _columns(jsonl.read(self.path / "metrics.jsonl"))
-        steps = np.array(columns.pop("step", ()), np.int64)
-        frame = pd.DataFrame({"step": steps, **{name: np.array(values) for name, values in columns.items()}})
-        return frame.sort_values("step", ignore_index=True)
+        columns = Columns()
+        columns.add(jsonl.read(self.path / "metrics.jsonl"))
+        return columns.frame()
 
     @cached_property
     def events(self) -> list[Event]:
         """The run's events, in the order they were written."""
-        return [
-            Event(
-                step=int(row["step"]),
-                name=str(row["name"]),
-                severity=row["severity"] if row.get("severity") in ("info", "warning", "error") else "info",
-                evidence=row["evidence"] if isinstance(row.get("evidence"), dict) else {},
-                advice=str(row.get("advice", "")),
-            )
-            for row in jsonl.read(self.path / "events.jsonl")
-            if isinstance(row.get("step"), int) and "name" in row
-        ]
+        return events_of(jsonl.read(self.path / "events.jsonl"))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -223,24 +210,51 @@ def _mapping(path: Path, parse: Callable[[str], Any], language: str) -> tuple[di
     return {}, [f"{path} cannot be read ({why}); this is what the other files say"]
 
 
-def _columns(lines: Iterable[dict[str, Any]]) -> dict[str, array]:
+class Columns:
     """Lines with a whole number as `step` as columns, one number each; what is none is NaN.
 
     Lines of the same step complete each other. Eight bytes a number, since a long run has millions.
     """
-    places: dict[int, int] = {}  # step -> row
-    columns = {"step": array("d")}
-    for line in lines:
-        if not isinstance(line.get("step"), int):
-            continue
-        place = places.setdefault(line["step"], len(places))
-        for name, value in line.items():
-            column = columns.setdefault(name, array("d"))
-            column.extend([math.nan] * (place + 1 - len(column)))
-            column[place] = value if isinstance(value, int | float) else math.nan
-    for column in columns.values():
-        column.extend([math.nan] * (len(places) - len(column)))
-    return columns if places else {}
+
+    def __init__(self) -> None:
+        self._places: dict[int, int] = {}  # step -> row
+        self._columns: dict[str, array] = {}
+
+    def add(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Further lines."""
+        for line in lines:
+            if not isinstance(line.get("step"), int):
+                continue
+            place = self._places.setdefault(line["step"], len(self._places))
+            for name, value in line.items():
+                column = self._columns.setdefault(name, array("d"))
+                column.extend([math.nan] * (place + 1 - len(column)))
+                column[place] = value if isinstance(value, int | float) else math.nan
+
+    def frame(self) -> pd.DataFrame:
+        """One row a step, by step."""
+        import pandas as pd
+
+        for column in self._columns.values():
+            column.extend([math.nan] * (len(self._places) - len(column)))
+        values = {name: np.array(column) for name, column in self._columns.items() if name != "step"}
+        frame = pd.DataFrame({"step": np.array(list(self._places), np.int64), **values})
+        return frame.sort_values("step", ignore_index=True)
+
+
+def events_of(rows: Iterable[dict[str, Any]]) -> list[Event]:
+    """The events that rows of `events.jsonl` hold; a row without step and name is none."""
+    return [
+        Event(
+            step=int(row["step"]),
+            name=str(row["name"]),
+            severity=row["severity"] if row.get("severity") in ("info", "warning", "error") else "info",
+            evidence=row["evidence"] if isinstance(row.get("evidence"), dict) else {},
+            advice=str(row.get("advice", "")),
+        )
+        for row in rows
+        if isinstance(row.get("step"), int) and "name" in row
+    ]
 
 
 def step_files(folder: Path) -> list[tuple[int, Path]]:

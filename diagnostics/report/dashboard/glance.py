@@ -1,0 +1,71 @@
+"""How a run stands, from the ends of its files: what the list of runs shows, also of very long runs."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rltrain.records import RunFiles, jsonl
+from rltrain.records.follow import Mark, marks
+
+END = 65_536  # bytes of the end of a file that are read: a line of metrics has a few thousand
+QUIET_S = 120.0  # without a write for so long, a run that is not at its end counts as stopped
+
+
+class Glances:
+    """Reads a run's end once, and again when its files change."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[dict[str, Mark], dict[str, Any]]] = {}
+
+    def of(self, path: Path, now: float | None = None) -> dict[str, Any]:
+        """Step, planned steps, state, last write, last reward and outcome, number of warnings and errors."""
+        found = marks(path)
+        if path not in self._known or self._known[path][0] != found:
+            self._known[path] = (found, _read(path))
+        read = self._known[path][1]
+        written = max((mark[1] for mark in found.values()), default=0) / 1e9
+        return read | {"written": written, "state": _state(read, written, time.time() if now is None else now)}
+
+
+def _state(read: dict[str, Any], written: float, now: float) -> str:
+    if read["planned"] is not None and read["step"] is not None and read["step"] >= read["planned"]:
+        return "finished"
+    quiet = max(QUIET_S, 5 * (read["step_s"] or 0.0))
+    return "running" if now - written < quiet else "stopped"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    lines = [line for line in last_objects(path / "metrics.jsonl") if isinstance(line.get("step"), int)]
+    steps = [line["step"] for line in lines]
+    events = last_objects(path / "events.jsonl")
+    return {
+        "step": max(steps, default=None),
+        "planned": RunFiles(path).planned_steps,
+        "reward": _last(lines, "reward/mean"),
+        "outcome": _last(lines, "reward/outcome"),
+        "step_s": _last(lines, "time/step_s"),
+        "warnings": sum(event.get("severity") == "warning" for event in events),
+        "errors": sum(event.get("severity") == "error" for event in events),
+    }
+
+
+def _last(lines: list[dict[str, Any]], name: str) -> float | None:
+    values = (line.get(name) for line in reversed(lines))
+    return next((v for v in values if isinstance(v, int | float) and math.isfinite(v)), None)
+
+
+def last_objects(path: Path) -> list[dict[str, Any]]:
+    """The objects in the last `END` bytes of a file of lines; none where there is no file."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - END))
+            if size > END:
+                file.readline()  # the part of a line that the cut left
+            return list(jsonl.objects(file))
+    except FileNotFoundError:
+        return []
