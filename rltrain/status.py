@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rltrain.records import load_run
+from rltrain.records import FollowedRun, load_run
 from rltrain.screen import MOST_EVENTS, PHASE, RECENT, SHOWN, Screen, View
 from rltrain.terminal import printable
 
@@ -43,7 +43,8 @@ def view(run: RunFiles) -> View:
 
 def watch(path: Path, console: Console, every_s: float = EVERY_S) -> None:
     """Show a run on the console as it goes on, until its last step. ValueError if there is no run."""
-    stamp, run = _stamp(path), load_run(path)
+    run = FollowedRun(load_run(path).path)
+    run.refresh()
     console.start(run.name, run.planned_steps or 0, printable(path))
     frame = run.metrics
     drawn = [name for name in ("step", *SHOWN, *PHASE) if name in frame]
@@ -58,9 +59,8 @@ def watch(path: Path, console: Console, every_s: float = EVERY_S) -> None:
     told, step = len(run.events), _last(frame)
     while not run.planned_steps or step < run.planned_steps:
         time.sleep(every_s)
-        if (now := _stamp(path)) == stamp:
+        if not run.refresh():
             continue
-        stamp, run = now, load_run(path)
         step = min(step, _last(run.metrics))  # a resumed run was cut back
         for row in _rows(run.metrics[run.metrics["step"] > step]):
             step = int(row["step"])
@@ -77,9 +77,3 @@ def _last(frame: pd.DataFrame) -> int:
 def _rows(frame: pd.DataFrame) -> list[dict[str, float]]:
     """One mapping a step, without what a step does not have."""
     return [{name: value for name, value in row.items() if not math.isnan(value)} for row in frame.to_dict("records")]
-
-
-def _stamp(path: Path) -> tuple[tuple[int, int], ...]:
-    """What changes when the run writes."""
-    found = (path / name for name in ("metrics.jsonl", "events.jsonl", "config.yaml"))
-    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in found if file.exists())
