@@ -33,9 +33,11 @@ SMALL = [
 
 
 @pytest.mark.parametrize("engine, steps, faults", [("vllm", 4, ("kill@2",)), ("transformers", 2, ())])
-def test_a_run_with_a_real_engine(ray_session, tmp_path, engine, steps, faults):
-    directory = tmp_path / engine
+def test_a_run_with_a_real_engine(ray_session, tmp_path, engine, steps, faults, monkeypatch, capsys):
+    directory, mirrored = tmp_path / engine, engine == "transformers"
+    monkeypatch.setenv("WANDB_MODE", "offline")
     overrides = [*SMALL, f"run.dir={directory}", f"training.steps={steps}", f"rollouts.engine={engine}"]
+    overrides.append(f"run.wandb={str(mirrored).lower()}")
     launch.train(config.load("quickstart", overrides), "quickstart", resume=None, twin=False, faults=faults)
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(steps + 1))
@@ -47,6 +49,11 @@ def test_a_run_with_a_real_engine(ray_session, tmp_path, engine, steps, faults):
     restarts = [event for event in load_run(directory).events if event.name == "engine_restarted"]
     assert [event.evidence["cause"] for event in restarts] == ["died"] * len(faults)
     assert (directory / "report.html").stat().st_size > 10_000
+    mirrors = list((directory / "wandb").glob("offline-run-*"))
+    assert len(mirrors) == mirrored
+    if mirrored:
+        assert f"wandb sync {mirrors[0]}" in capsys.readouterr().out
+        assert list(mirrors[0].rglob("media/html/*.html")) and list(mirrors[0].rglob("media/plotly/*.json"))
 
 
 def test_an_engine_that_always_fails_ends_the_run_with_its_cause(ray_session):
