@@ -220,7 +220,7 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
             "diagnostics": [diagnostic.state_dict() for diagnostic in run.diagnostics],
         }
         checkpoint.seal(path, state, step=step, fingerprint=run.fingerprint)
-        run.tracker.checkpoint(step, run.directory.path)
+        run.tracker.checkpoint(step, run.directory.path, last=last)
         best = run.progress.best
         checkpoint.prune(root, keep=run.config.checkpoints.keep, best=best[1] if best else None)
 

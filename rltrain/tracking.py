@@ -50,7 +50,7 @@ class Tracker:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Mirror a step's metrics."""
 
-    def checkpoint(self, step: int, run_dir: Path) -> None:
+    def checkpoint(self, step: int, run_dir: Path, *, last: bool) -> None:
         """Mirror what is too much for every step: pictures, and a few completions of this step."""
 
     def told(self) -> list[str]:
@@ -71,9 +71,9 @@ class Several(Tracker):
         for tracker in self._trackers:
             tracker.log(step, metrics)
 
-    def checkpoint(self, step: int, run_dir: Path) -> None:
+    def checkpoint(self, step: int, run_dir: Path, *, last: bool) -> None:
         for tracker in self._trackers:
-            tracker.checkpoint(step, run_dir)
+            tracker.checkpoint(step, run_dir, last=last)
 
     def told(self) -> list[str]:
         return [line for tracker in self._trackers for line in tracker.told()]
@@ -97,11 +97,11 @@ class Guarded(Tracker):
             self._tracker = Tracker()
             self._note(f"{self._name} is off from step {step} on: {type(error).__name__}: {error}")
 
-    def checkpoint(self, step: int, run_dir: Path) -> None:
+    def checkpoint(self, step: int, run_dir: Path, *, last: bool) -> None:
         if not self._pictures:
             return
         try:
-            self._tracker.checkpoint(step, run_dir)
+            self._tracker.checkpoint(step, run_dir, last=last)
         except Exception as error:
             self._pictures = False
             what = f"pictures and completions for {self._name}"
@@ -144,18 +144,24 @@ class _Wandb(Tracker):
             self._mode = "offline"
             note(f"wandb could not be reached ({type(error).__name__}); it writes offline, `wandb sync` sends it later")
             self._run = _init(wandb, run_dir, name, config, self._mode)
+        self._drawn = 0  # step of the last pictures
         _lay_out(self._run)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log({"step": step, **metrics})
 
-    def checkpoint(self, step: int, run_dir: Path) -> None:
-        """`views/*`: the report's pictures. `rollouts/picked`: the table of rollout_table.py."""
+    def checkpoint(self, step: int, run_dir: Path, *, last: bool) -> None:
+        """`rollouts/picked`: the table of rollout_table.py. `views/*`: the report's pictures.
+
+        Pictures come when the run is twice as long as at the last ones, and at its end: each has the whole run in it.
+        """
         files = load_run(run_dir)
         media: dict[str, Any] = {}
-        for name, figures in files.figures().items():
-            for number, figure in enumerate(figures, 1):
-                media[f"views/{name}" + (f" {number}" if len(figures) > 1 else "")] = self._wandb.Plotly(figure)
+        if last or step >= 2 * self._drawn:
+            self._drawn = step
+            for name, figures in files.figures().items():
+                for number, figure in enumerate(figures, 1):
+                    media[f"views/{name}" + (f" {number}" if len(figures) > 1 else "")] = self._wandb.Plotly(figure)
         if rows := rollout_table.rows(files.rollouts([step])):
             media["rollouts/picked"] = self._wandb.Table(
                 list(rollout_table.COLUMNS),

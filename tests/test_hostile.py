@@ -136,7 +136,7 @@ def test_wandb_takes_all_of_it(tmp_path, monkeypatch):
     notes = []
     tracker = Tracker.open(True, made.path, "r", {}, notes.append)
     tracker.log(1, {"reward/mean": 0.5})
-    tracker.checkpoint(1, made.path)
+    tracker.checkpoint(1, made.path, last=True)
     tracker.close()
     assert notes == []
     pages = list(made.path.rglob("media/html/*.html"))

@@ -50,7 +50,8 @@ def test_wandb_has_the_curves_in_our_order_with_pictures_and_completions(offline
     tracker = Tracker.open(True, made.path, "quick-001", {"run": {"seed": 0}}, notes.append)
     for step in (5, 6):
         tracker.log(step, {"reward/mean": step / 10, "reward/mean@sums": 0.5, "engine/idle_s@engine-0": 1.0})
-    tracker.checkpoint(6, made.path)
+    tracker.checkpoint(6, made.path, last=False)
+    tracker.checkpoint(7, made.path, last=False)
     (told,) = tracker.told()
     tracker.close()
     assert notes == []
@@ -70,6 +71,7 @@ def test_wandb_has_the_curves_in_our_order_with_pictures_and_completions(offline
     pictures = next(line for line in lines if "rollouts/picked" in line)
     assert pictures["step"] == 6 and any(name.startswith("views/") for name in pictures)
     assert pictures["rollouts/picked"]["nrows"] == 3 * rollout_table.EACH
+    assert sum(any(name.startswith("views/") for name in line) for line in lines) == 1, "not again until step 12"
 
 
 def test_the_table_has_the_worst_the_best_and_some_by_chance():
@@ -117,7 +119,7 @@ def test_a_tracker_that_fails_is_off_and_the_others_go_on():
         def log(self, step, metrics):
             raise OSError("disk")
 
-        def checkpoint(self, step, run_dir):
+        def checkpoint(self, step, run_dir, *, last):
             raise ValueError("no picture")
 
     class Keeps(Tracker):
@@ -130,7 +132,7 @@ def test_a_tracker_that_fails_is_off_and_the_others_go_on():
     notes, keeps = [], Keeps()
     trackers = Several([Guarded("one", Fails(), notes.append), Guarded("two", keeps, notes.append)])
     for step in (1, 2):
-        trackers.checkpoint(step, Path())
+        trackers.checkpoint(step, Path(), last=False)
         trackers.log(step, {})
     trackers.close()
     assert keeps.steps == [1, 2] and trackers.told() == []
