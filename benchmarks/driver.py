@@ -22,6 +22,7 @@ from benchmarks.measure import Result, Series, Tick, config
 from rltrain import advantages, batch, cluster, tasks
 from rltrain.build import spread
 from rltrain.collect import Collector
+from rltrain.config.root import TAGGER
 from rltrain.plugins import resolve
 from rltrain.records import RunDir
 from rltrain.rollouts.pool import RolloutPool
@@ -90,7 +91,7 @@ class Driver:
     """Makes steps of a run without a trainer."""
 
     def __init__(self, pool: RolloutPool, scoring: ScoringPool, directory: RunDir) -> None:
-        tagger, formats = resolve("lexicon", "rltrain.taggers")(), resolve("rules", "rltrain.formats")()
+        tagger, formats = resolve(TAGGER, "rltrain.taggers")(), resolve("rules", "rltrain.formats")()
         self._collector = Collector(pool, scoring, tagger, formats)
         self._directory = directory
 

@@ -106,10 +106,14 @@ def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, for
 def planning_mask(completion: Completion, spans: Sequence[tuple[int, int]]) -> np.ndarray:
     """(T,) bool: tokens that share at least one character with a span."""
     mask = np.zeros(len(completion.token_ids), dtype=bool)
+    if not spans:
+        return mask
     ends = completion.offsets
-    for start, end in spans:
-        # the first token that ends after the span starts, up to the first that ends at or after its end
-        mask[np.searchsorted(ends, start, side="right") : np.searchsorted(ends, end, side="left") + 1] = True
+    starts, stops = np.asarray(spans, dtype=ends.dtype).T
+    # the first token that ends after the span starts, up to the first that ends at or after its end
+    first, last = np.searchsorted(ends, starts, side="right"), np.searchsorted(ends, stops, side="left")
+    for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+        mask[begin : end + 1] = True
     return mask & (np.diff(ends, prepend=0) > 0)
 
 

@@ -124,6 +124,8 @@ def _table_rows(lines: list[str]) -> int:
 
 def _commas(line: str, separator: str) -> int:
     """Separators between the cells of a CSV row: nothing but the comma, or short cells behind it."""
+    if separator not in line:
+        return 0
     line = _QUOTED.sub("x", line.strip())
     if line.endswith(separator) or is_sentence(line) or line[:1] in "{[(":
         return 0

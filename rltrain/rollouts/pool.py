@@ -161,7 +161,7 @@ class RolloutPool:
         ready, rest = ray.wait(list(asked), num_returns=1, timeout=POLL_S)
         if ready and rest:  # take all that is there: one wake-up for many engines
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        reports = [(ref, _answer(ref)) for ref in ready]
+        reports = zip(ready, _answers(ready), strict=True)
         now = time.monotonic()
         with self._lock:
             for ref, report in reports:
@@ -208,14 +208,15 @@ class RolloutPool:
     def _assign(self) -> None:
         """Hand pending tickets, oldest first, to the engines with the most room."""
         batches: dict[int, list[Ticket]] = collections.defaultdict(list)
+        loads = [slot.load for slot in self._slots] if self._pending else []
         while self._pending:
             ticket = self._pending[0]
             able = [i for i, slot in enumerate(self._slots) if self._serves(slot, ticket)]
             if not able:
                 break
-            index = min(able, key=lambda i: self._slots[i].load)
+            index = min(able, key=loads.__getitem__)
             slot = self._slots[index]
-            if slot.load + ticket.num_samples > 2 * max(slot.spec.slots, ticket.num_samples):
+            if loads[index] + ticket.num_samples > 2 * max(slot.spec.slots, ticket.num_samples):
                 break
             if slot.version != ticket.version:
                 if batches[index]:
@@ -223,6 +224,7 @@ class RolloutPool:
                 self._refit(slot, ticket.version)
             self._pending.popleft()
             slot.running[ticket.id] = ticket
+            loads[index] += ticket.num_samples
             batches[index].append(ticket)
         for index, tickets in batches.items():
             if tickets:
@@ -282,11 +284,12 @@ class RolloutPool:
         self._start(slot)
 
 
-def _answer(ref: Any) -> Report | ray.exceptions.RayError:
+def _answers(refs: Sequence[Any]) -> list[Report | ray.exceptions.RayError]:
+    """The reports; an error where the engine's process is gone. Fetched in one call: with many engines, calls cost."""
     try:
-        return ray.get(ref)
-    except ray.exceptions.RayError as error:  # the engine's process is gone; the caller replaces it
-        return error
+        return ray.get(list(refs))
+    except ray.exceptions.RayError as error:
+        return [error] if len(refs) == 1 else [_answers([ref])[0] for ref in refs]
 
 
 def _end(slot: Slot) -> None:

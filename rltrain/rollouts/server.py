@@ -23,6 +23,7 @@ from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Packed, digest, unpack
 from rltrain.types import Ticket
 
+LINGER_S = 0.01  # how long a finished group waits for company; an engine with work at hand samples on meanwhile
 DOING: Mapping[str, Doing] = {"submit": "generating", "fault": "idle"}  # what a command begins; others move weights
 
 
@@ -82,9 +83,15 @@ class EngineServer:
         self._enqueue(number, [("fault", fault)])
 
     def collect(self, wait_s: float) -> Report:
-        """Wait for news at most `wait_s` seconds and take what there is."""
+        """Wait for news at most `wait_s` seconds and take what there is.
+
+        A group that finished waits a moment for others to come along, unless it was the last one at hand: with many
+        engines the number of reports is what the driver feels.
+        """
         with self._news:
-            self._news.wait_for(lambda: self._has_news(), timeout=wait_s)
+            self._news.wait_for(self._has_news, timeout=wait_s)
+            if self._report.finished:
+                self._news.wait_for(lambda: self._working_since is None or self._report.error, timeout=LINGER_S)
             report, self._report = self._report, Report(ready=self._report.ready)
             if self._working_since is not None:
                 report.stalled_s = time.monotonic() - self._working_since
