@@ -38,7 +38,7 @@ def summary(run: RunFiles, several: bool) -> str:
 def card(shown: Card, first: int) -> str:
     """A card; its figures are numbered from `first` on, as the page finds them."""
     plots = "".join(_plot(figure, number) for number, figure in enumerate(shown.figures, first))
-    lies = f"<p class=lies><b>When it lies.</b> {escape(shown.lies)}</p>" if shown.lies else ""
+    lies = f"<p class=lies><strong>When it lies.</strong> {escape(shown.lies)}</p>" if shown.lies else ""
     missing = "".join(f"<li>{escape(words)}</li>" for words in shown.missing)
     missing = (
         f"<details class=missing><summary>Not in the files</summary><ul>{missing}</ul></details>" if missing else ""
@@ -67,7 +67,7 @@ def _plot(figure: dict, number: int) -> str:
 
 def _term(metric) -> str:
     reading = " ".join(f"{escape(words)}" for words in (metric.reading,) if words)
-    lies = f" <i>Lies:</i> {escape(metric.lies)}" if metric.lies else ""
+    lies = f" <em>Lies:</em> {escape(metric.lies)}" if metric.lies else ""
     return (
         f"<dt><code>{escape(metric.stem)}</code> <small>{escape(metric.unit)}</small></dt>"
         f"<dd>{escape(metric.meaning)} {reading}{lies} "

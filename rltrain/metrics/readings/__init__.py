@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from rltrain.metrics.readings.answers import ANSWERS
 from rltrain.metrics.readings.learning import LEARNING
 from rltrain.metrics.readings.machine import MACHINE
