@@ -102,6 +102,23 @@ def measured(runs: Sequence[RunFiles], run: RunFiles, metric: str, name: str, co
     return [*shade, line(run, found, name, colour, dash)]
 
 
+Listed = tuple[str, str, str, str]
+"""A metric with its name in the legend, its colour and its dash."""
+
+
+def listed(runs: Sequence[RunFiles], metrics: Iterable[Listed]) -> list[Any]:
+    """The metrics of all runs with their intervals; of several runs the colour is the run's."""
+    chosen, several = tuple(metrics), len(runs) > 1
+    return [
+        trace
+        for run in runs
+        for metric, name, colour, dash in chosen
+        for trace in measured(
+            runs, run, metric, lead(runs, run) + name, colour_of(runs, run) if several else colour, dash
+        )
+    ]
+
+
 def figure(
     title: str,
     read: str,
