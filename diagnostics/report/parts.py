@@ -56,8 +56,8 @@ def card(shown: Card, first: int) -> str:
 def _plot(figure: dict, number: int) -> str:
     layout = figure["layout"]
     title = layout["title"]["text"]  # is HTML already, as plotly wants it
-    read = escape(layout.get("meta", {}).get("read", ""))
-    height = int(layout["height"])
+    read = escape(layout["meta"]["read"])
+    height = int(layout["height"]) - layout["meta"]["head"]
     return (
         f"<figure><figcaption><h3>{title}</h3><p>{read}</p></figcaption>"
         f'<div class=plot data-figure="{number}" style="height:{height}px" role=img tabindex=0 '
