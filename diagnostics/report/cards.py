@@ -67,7 +67,7 @@ def _view(
     view: figures.View, runs: Sequence[RunFiles], x: X, stems: Collection[str], only: Collection[str] | None
 ) -> Card:
     drawn = [_json(figure) for figure in view.draw(runs, x)] if only is None or view.name in only else []
-    terms = [METRICS[name] for name in view.metrics if name in stems]
+    terms = [METRICS[name] for name in view.metrics if name in stems and name in METRICS]
     missing = figures.missing(view, runs)
     return Card(view.name, view.title, view.how_to_read, view.lies, drawn, terms, missing, False)
 
