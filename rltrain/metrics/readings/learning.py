@@ -90,7 +90,7 @@ LEARNING = {
         "An extrapolation to zero entropy: a bonus for entropy or a curriculum breaks the law it rests on."),
     "entropy/spent": (
         "Near 1 exploration is over.",
-        "Relative to the first three steps: an odd start shifts the whole curve, and rising entropy makes it negative."),
+        "Relative to the first three steps: an odd start shifts the whole curve; rising entropy makes it negative."),
     "entropy/covariance entropy/covariance_top": (
         "Above 0 the step lowers entropy, below 0 it raises it; the top says how few tokens carry that.",
         "First order in the step size: large steps and the optimizer's momentum do something else."),
