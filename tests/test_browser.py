@@ -138,8 +138,9 @@ def test_every_picture_is_drawn_and_nothing_leaves_the_file(planted, page):
     for number in range(count):
         page.page.locator(".plot").nth(number).scroll_into_view_if_needed()
     page.page.wait_for_function("() => [...document.querySelectorAll('.plot')].every(plot => plot.data)")
+    marks = ".cartesianlayer .plot path, .cartesianlayer .plot image"
     inked = page.page.evaluate(
-        "() => [...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('.plot path, .imagelayer image, .hm image, .cartesianlayer path').length)"
+        f"() => [...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('{marks}').length)"
     )
     assert min(inked) > 0
     assert {url.split(":")[0] for url in page.asked} <= {"file", "data", "blob"} and len(page.asked) == 1
