@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("report", _report, "one self-contained HTML file")
     sub.add_argument("runs", nargs="+", help="run directories or names")
-    sub.add_argument("--out", type=Path, help="the file (default: report.html in the first run)")
+    sub.add_argument("--out", type=Path, help="the file (default: report.html in the run; of several, beside them)")
 
     sub = add("dashboard", _dashboard, "the report's pictures and every completion, live in a browser")
     sub.add_argument("runs", nargs="?", help="a directory of runs, or a run (default: runs)")
@@ -166,7 +166,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     runs = [_run(name) for name in arguments.runs]
     write = plugins.resolve("html", "rltrain.reports")
-    print(write(runs, arguments.out or runs[0] / "report.html", resolve=plugins.resolve))
+    print(f"report     {write(runs, arguments.out, resolve=plugins.resolve)}   open it in a browser")
     return 0
 
 

@@ -8,11 +8,13 @@ from importlib.metadata import entry_points
 import pytest
 from synthetic import run
 
+from benchmarks.planted_run import write
 from diagnostics.report.figures.panel import figures
-from diagnostics.report.html import write_report
+from diagnostics.report.html import default_place, loaded, write_report
 from diagnostics.report.panels import CURRICULA, by_area, panels_of
-from diagnostics.report.series import LIMIT, curves, stems_of
+from diagnostics.report.series import curves, stems_of
 from diagnostics.report.summary import evaluations, sentences
+from diagnostics.report.verdicts import verdict
 from rltrain import cli
 from rltrain.metrics import METRICS, stem
 from rltrain.records import RunDir, load_run
@@ -66,7 +68,8 @@ def test_every_declared_metric_of_the_run_is_drawn_and_explained(tmp_path):
         assert metric in named or metric.endswith(("_low", "_high")), metric
         assert METRICS[metric].meaning in page.text, metric
     assert "mine/secret" not in named
-    assert titles(page)[:3] == ["reward/mean", "reward/outcome", "reward/mean by source"]
+    assert titles(page)[0] == "Phase of learning"  # the pictures first, then single curves
+    assert {"reward/mean", "reward/outcome", "reward/mean by source"} <= set(titles(page))
 
 
 def test_the_file_stands_alone(tmp_path):
@@ -122,6 +125,97 @@ def test_a_damaged_config_is_a_note_in_the_report(tmp_path):
     (made.path / "config.yaml").write_text("training: {steps: 5")
     page = report(tmp_path, made)
     assert "config.yaml cannot be read" in page.text and "reward/mean" in titles(page)
+
+
+def test_the_answers_stand_at_the_top_in_sentences(tmp_path):
+    truth = write(tmp_path / "planted", 60, groups=3, samples=4)
+    page = report(tmp_path, load_run(tmp_path / "planted"))
+    low, high = truth.phase - 1, truth.phase + 1
+    assert f"Planning since step {truth.phase} (90% interval: step {low} to {high})" in page.text
+    assert "probability 97%" in page.text
+    assert "One form of answers took over: boxed_latex, from 20% to 90% of completions, at step 40." in page.text
+    assert f"120 of 400 prompts were set aside as too hard at step {truth.quarantine}." in page.text
+    assert f"An engine was replaced (engine-1: EngineDied), at step {truth.restart}." in page.text
+    assert "One form has taken over. Raise beta, or go back (step 40)." in page.text
+    assert page.text.index("What phase") < page.text.index("What is wrong") < page.text.index("What to do next")
+
+
+def test_a_run_without_a_verdict_says_so(tmp_path):
+    told = verdict(load_run(run(tmp_path / "a", 3).path))
+    assert told["phase"].startswith("The phase of learning is not known") and "engine" in told["wrong"][0]
+    made = RunDir.create(tmp_path / "b", "", {})
+    made.log_metrics(1, {"phase/state": 1.0, "phase/confidence": 0.8})
+    told = verdict(load_run(made.path))
+    assert told["phase"].startswith("Consolidating since step 1:") and told["phase"].endswith("probability 80%.")
+    assert told["wrong"] == ["Nothing: no warning and no error in 1 steps."]
+    assert told["todo"][0].startswith("Nothing to do: procedures are becoming routine")
+
+
+def test_events_of_one_name_are_one_finding(tmp_path):
+    made = RunDir.create(tmp_path / "a", "", {})
+    for step in (3, 5, 9):
+        made.log_event(Event(step, "mine_own", "warning", {}, "do this"))
+    made.log_event(Event(4, "format_collapse", "error", {}, "nothing to do"))
+    told = verdict(load_run(made.path))
+    assert told["wrong"] == ["Format collapse, at step 4.", "Mine own, 3 times, from step 3 to 9."]
+    assert told["todo"] == ["Do this (step 9)."]
+
+
+def test_a_comparison_has_a_file_of_its_own(tmp_path, capsys):
+    runs = [run(tmp_path / "runs" / name, 3, config=CONFIG, seed=i).path for i, name in enumerate("abcde")]
+    own = write_report(runs[:1])
+    assert own == runs[0] / "report.html"
+    before = own.read_bytes()
+    assert cli.main(["report", str(runs[0]), str(runs[1])]) == 0
+    assert str(tmp_path / "runs" / "report-a-and-b.html") in capsys.readouterr().out
+    assert own.read_bytes() == before and (tmp_path / "runs" / "report-a-and-b.html").is_file()
+    assert default_place(loaded(runs)).name == "report-a-and-b-and-c-and-2-more.html"
+
+
+def test_runs_of_one_name_are_told_apart_and_one_run_counts_once(tmp_path):
+    runs = [run(tmp_path / name / "q", 2).path for name in "ab"]
+    assert [files.name for files in loaded([*runs, runs[0]])] == ["a/q", "b/q"]
+
+
+def test_runs_are_aligned_by_steps_or_tokens(tmp_path):
+    runs = [run(tmp_path / name, config=CONFIG, seed=i) for i, name in enumerate("ab")]
+    text = write_report([made.path for made in runs], tmp_path / "r.html").read_text()
+    tokens = json.loads(re.search(r'id="tokens">(.*?)</script>', text, re.S)[1])
+    assert len(tokens) == len(Page(text).figures) and 'aria-label="Align the runs by" >' in text
+    assert tokens[0]["layout"]["xaxis"]["title"]["text"] == "completion tokens trained"
+    alone = write_report([runs[0].path], tmp_path / "s.html").read_text()
+    assert 'aria-label="Align the runs by" hidden>' in alone
+
+
+def test_runs_with_different_tasks_are_compared_with_a_warning(tmp_path):
+    for name, source in (("a", "sums"), ("b", "haiku")):
+        made = RunDir.create(tmp_path / name, f"tasks: [{{use: {source}}}]\n", {})
+        for step in range(1, 30):
+            made.log_metrics(
+                step, {"reward/outcome_all": 0.5, f"reward/outcome_all@{source}": 0.5, "length/mean": step}
+            )
+    page = report(tmp_path, *(load_run(tmp_path / name) for name in "ab"))
+    assert "The tasks of a and b differ (only in a: sums; only in b: haiku)" in page.text
+    assert "tasks.0.use" in page.text and "aligned by steps alone" in page.text
+    assert "length/mean" in page.text and "not told from 0" in page.text
+
+
+def test_many_events_are_listed_by_weight(tmp_path):
+    made = RunDir.create(tmp_path / "a", "", {})
+    for step in range(600):
+        made.log_event(Event(step, "tick" if step else "alarm", "info" if step else "error", {}, ""))
+    page = report(tmp_path, made)
+    assert "200 more of lesser weight are in events.jsonl." in page.text and "alarm" in page.text
+
+
+def test_plots_can_be_reached_and_read_without_a_mouse(tmp_path):
+    text = write_report([run(tmp_path / "a", config=CONFIG).path], tmp_path / "r.html").read_text()
+    body = text[: text.index('<script type="application/json"')]
+    assert '<a class="skip" href="#main">' in body and 'id="main"' in body
+    plots = re.findall(r"<div class=plot [^>]*>", body)
+    assert plots and all("tabindex=0" in plot and "role=img" in plot and 'aria-label="' in plot for plot in plots)
+    ids = re.findall(r' id="([^"]+)"', body)
+    assert len(ids) == len(set(ids)) and all(link[1:] in ids or link == "#comparison" for link in Page(text).links)
 
 
 def test_it_is_installed_as_the_html_report():
@@ -222,14 +316,6 @@ def test_gaps_are_seen_and_seldom_points_are_joined(tmp_path):
     assert loss.values[4] is None and len(loss.values) == 9
     assert outcome.steps == [1, 9] and outcome.values == [0.5, 0.5]
     assert stems_of(frame) == ["loss/total", "eval/outcome"]
-
-
-def test_long_curves_are_thinned_by_means(tmp_path):
-    made = RunDir.create(tmp_path / "a", "", {})
-    steps = range(2 * LIMIT)
-    (made.path / "metrics.jsonl").write_text("".join(f'{{"step": {s}, "loss/total": {s % 2}}}\n' for s in steps))
-    (curve,) = curves(load_run(made.path).metrics, "loss/total")
-    assert len(curve.steps) == LIMIT and curve.pooled == 2 and set(curve.values) == {0.5}
 
 
 # --- words ---------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def summary(run: RunFiles, several: bool) -> str:
 def card(shown: Card, first: int) -> str:
     """A card; its figures are numbered from `first` on, as the page finds them."""
     plots = "".join(_plot(figure, number) for number, figure in enumerate(shown.figures, first))
-    lies = f"<p class=lies><b>When it lies.</b> {escape(shown.lies)}</p>" if shown.lies else ""
+    lies = f"<p class=lies><strong>When it lies.</strong> {escape(shown.lies)}</p>" if shown.lies else ""
     missing = "".join(f"<li>{escape(words)}</li>" for words in shown.missing)
     missing = (
         f"<details class=missing><summary>Not in the files</summary><ul>{missing}</ul></details>" if missing else ""
@@ -56,8 +56,8 @@ def card(shown: Card, first: int) -> str:
 def _plot(figure: dict, number: int) -> str:
     layout = figure["layout"]
     title = layout["title"]["text"]  # is HTML already, as plotly wants it
-    read = escape(layout.get("meta", {}).get("read", ""))
-    height = int(layout["height"])
+    read = escape(layout["meta"]["read"])
+    height = int(layout["height"]) - layout["meta"]["head"]
     return (
         f"<figure><figcaption><h3>{title}</h3><p>{read}</p></figcaption>"
         f'<div class=plot data-figure="{number}" style="height:{height}px" role=img tabindex=0 '
@@ -67,7 +67,7 @@ def _plot(figure: dict, number: int) -> str:
 
 def _term(metric) -> str:
     reading = " ".join(f"{escape(words)}" for words in (metric.reading,) if words)
-    lies = f" <i>Lies:</i> {escape(metric.lies)}" if metric.lies else ""
+    lies = f" <em>Lies:</em> {escape(metric.lies)}" if metric.lies else ""
     return (
         f"<dt><code>{escape(metric.stem)}</code> <small>{escape(metric.unit)}</small></dt>"
         f"<dd>{escape(metric.meaning)} {reading}{lies} "

@@ -8,7 +8,10 @@ const Plots = (() => {
   // The figure's own colours are those of its data; ink and lines are the page's.
   const coloured = (layout) => {
     const ink = style("--text"), rule = style("--line"), made = { ...layout, font: { ...layout.font, color: ink } };
-    delete made.title; // the page shows it as a heading
+    const head = layout.meta?.head || 0; // the page shows the title as a heading
+    delete made.title;
+    made.height = layout.height - head;
+    made.margin = { ...layout.margin, t: layout.margin.t - head };
     for (const key of Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name)))
       made[key] = { ...layout[key], gridcolor: rule, linecolor: rule, tickcolor: rule };
     made.hoverlabel = { bgcolor: style("--card"), bordercolor: rule, font: { color: ink } };

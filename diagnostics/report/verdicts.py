@@ -64,7 +64,7 @@ def wrong(run: RunFiles) -> list[Finding]:
 
 def todo(run: RunFiles) -> list[str]:
     """What to do next: the advice of what is wrong, or of the phase where nothing is."""
-    found = [f"{finding.advice} (step {finding.step})" for finding in wrong(run) if finding.advice]
+    found = [f"{finding.advice.rstrip('. ')} (step {finding.step})" for finding in wrong(run) if finding.advice]
     told = [words for words in dict.fromkeys(found) if not words.startswith("nothing to do")]
     if told:
         return [_sentence(words) for words in told[:MOST]]

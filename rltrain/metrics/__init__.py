@@ -1,4 +1,4 @@
-"""Every metric, declared once: name, unit, meaning, formula, where it comes from.
+"""Every metric, declared once: name, unit, meaning, formula, where it comes from, how to read it and when it lies.
 
 A metric's full name is its stem, optionally `@` and a source, reward, or class: `reward/mean@chain_sum`.
 Only the stem is declared. `python -m rltrain.metrics` prints `docs/metrics.md`.
@@ -14,6 +14,7 @@ from rltrain.metrics.learning import LEARNING
 from rltrain.metrics.machine import MACHINE
 from rltrain.metrics.metric import Metric
 from rltrain.metrics.probes import PROBES
+from rltrain.metrics.readings import readings
 
 AREAS: Mapping[str, str] = MappingProxyType({
     "reward": "What the rewards said about the completions of a step.",
@@ -40,9 +41,13 @@ AREAS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {metric.stem: metric for metric in (*LEARNING, *ANSWERS, *PROBES, *MACHINE)}
-)
+def _table() -> dict[str, Metric]:
+    told = readings()
+    declared = (*LEARNING, *ANSWERS, *PROBES, *MACHINE)
+    return {metric.stem: metric._replace(**told.get(metric.stem, {})) for metric in declared}
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(_table())
 
 
 def stem(name: str) -> str:
@@ -65,14 +70,27 @@ def markdown() -> str:
     lines = [
         "# Metrics",
         "",
-        "Every curve a run writes to `metrics.jsonl`. A name is `area/name`, and `area/name@x` for one source, "
-        "reward or class. This page is generated: `python -m rltrain.metrics > docs/metrics.md`.",
+        "Every curve a run writes to `metrics.jsonl`: what it is, how to read it, and when it says what is not so. "
+        "A name is `area/name`, and `area/name@x` for one source, reward or class. This page is generated: "
+        "`python -m rltrain.metrics > docs/metrics.md`.",
     ]
     for name, about in AREAS.items():
-        lines += ["", f"## {name}", "", about, "", "| metric | unit | meaning | formula | measured by |"]
-        lines.append("|---|---|---|---|---|")
+        lines += ["", f"## {name}", "", about]
         for metric in METRICS.values():
             if area(metric.stem) == name:
-                cells = (f"`{metric.stem}`", metric.unit, metric.meaning, metric.formula, metric.source)
-                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+                lines += ["", *_entry(metric)]
     return "\n".join(lines) + "\n"
+
+
+def _entry(metric: Metric) -> list[str]:
+    """A metric's lines of the page."""
+    return [
+        f"### `{metric.stem}`",
+        "",
+        f"{metric.meaning}",
+        "",
+        f"- unit: {metric.unit}; measured by: {metric.source}",
+        f"- formula: {metric.formula}",
+        f"- how to read it: {metric.reading}",
+        f"- when it lies: {metric.lies}",
+    ]

@@ -1,7 +1,7 @@
 """The form of a declaration.
 
-One row is stem, unit, meaning / formula, source. "Trained" completions are those of admitted groups; "scored" ones
-have a score without an error. A mean is always one sum over one count.
+One row is stem, unit, meaning / formula, source; the reader's part is in `readings/`. "Trained" completions are those
+of admitted groups; "scored" ones have a score without an error. A mean is always one sum over one count.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ class Metric(NamedTuple):
     meaning: str
     formula: str
     source: str  # the part of the program that measures it
-    reading: str = ""  # how to read it; filled in from `reading.py`
-    lies: str = ""  # when it says what is not so; likewise
+    reading: str = ""  # how to read it; from `readings/`
+    lies: str = ""  # when it says what is not so; from there too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -98,12 +98,8 @@ def mass(groups: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return steps[total > 0], sums[:, total > 0] / total[total > 0]
 
 
-def _shares(title: str, read: str, listed: Iterable[tuple], runs: Sequence[RunFiles], x: X) -> go.Figure | None:
-    made: list[Any] = []
-    for run in runs:
-        own = style.colour_of(runs, run) if len(runs) > 1 else None
-        for metric, name, colour, dash in listed:
-            made += style.measured(runs, run, metric, style.lead(runs, run) + name, own or colour, dash)
+def _shares(title: str, read: str, listed: Sequence[style.Listed], runs: Sequence[RunFiles], x: X) -> go.Figure | None:
+    made = style.listed(runs, listed)
     if not made:
         return None
     names = {metric.partition("/")[2] for metric, *_ in listed}

@@ -132,15 +132,14 @@ def _collapse(run: RunFiles) -> tuple[list[dict], list[dict]]:
 
 def _variety(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     """Effective numbers; of several runs the colour is the run's."""
-    made = []
-    for run in runs:
-        for metric, name, colour, dash in (
+    made = style.listed(
+        runs,
+        (
             ("format/effective", "forms in use", BLUE, "solid"),
             ("format/effective_in_group", "forms one prompt gets", RED, "dash"),
             ("format/structures", "structures in use", GREEN, "dot"),
-        ):
-            own = style.colour_of(runs, run) if len(runs) > 1 else colour
-            made += style.measured(runs, run, metric, style.lead(runs, run) + name, own, dash)
+        ),
+    )
     if not made:
         return None
     read = "As if that many were used equally often; 1 is a collapse. Structures that stay up say: a new form, no loss."

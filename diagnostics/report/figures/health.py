@@ -56,18 +56,10 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
 
 
 def _drift(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
-    def listed(chosen: Iterable[tuple[str, str, str, str]]) -> list[Any]:
-        made = []
-        for run in runs:
-            own = style.colour_of(runs, run) if len(runs) > 1 else None
-            for metric, name, colour, dash in chosen:
-                made += style.measured(runs, run, metric, style.lead(runs, run) + name, own or colour, dash)
-        return made
-
     rows = [
-        Row("KL, nats", listed(DIVERGENCE), 130, {"rangemode": "tozero"}),
-        Row("ratio", listed(RATIOS), 130),
-        Row("share", listed(WEIGHTS), 130, {"range": [-0.02, 1.05]}),
+        Row("KL, nats", style.listed(runs, DIVERGENCE), 130, {"rangemode": "tozero"}),
+        Row("ratio", style.listed(runs, RATIOS), 130),
+        Row("share", style.listed(runs, WEIGHTS), 130, {"range": [-0.02, 1.05]}),
     ]
     if not any(row.traces for row in rows):
         return None

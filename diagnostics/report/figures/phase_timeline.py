@@ -19,6 +19,16 @@ METRICS = (
     "ppl/planning_rel", "ppl/execution_rel", "plan/semantic_entropy",
     "phase/state", "phase/confidence", "phase/onset", "phase/onset_low", "phase/onset_high",
 )  # fmt: skip
+ENTROPIES = (
+    ("entropy/planning", "planning tokens", RED, "solid"),
+    ("entropy/execution", "execution tokens", BLUE, "dash"),
+)
+GAP = (("entropy/gap", "gap: planning - execution", VIOLET, "solid"),)
+PERPLEXITIES = (
+    ("ppl/planning_rel", "perplexity, planning", ORANGE, "solid"),
+    ("ppl/execution_rel", "perplexity, execution", PINK, "dash"),
+)
+PLANS = (("plan/semantic_entropy", "variety of plans", GREEN, "solid"),)
 STATES = {"consolidating": BLUE, "planning": GREEN, "stalled": ORANGE, "undecided": GREY}
 WIDE = 0.05  # share of the run that a band needs to be labelled
 
@@ -26,14 +36,10 @@ WIDE = 0.05  # share of the run that a band needs to be labelled
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     """One figure of the strip of phases and, below it, what they are judged from."""
     rows = [
-        Row("entropy, nats", _entropies(runs), 190),
-        Row("gap, nats", _curves(runs, (("entropy/gap", "gap: planning - execution", VIOLET, "solid"),)), 120),
-        Row("perplexity<br>relative to start", _perplexities(runs), 120, {"hoverformat": ".3g"}),
-        Row(
-            "semantic<br>entropy, nats",
-            _curves(runs, (("plan/semantic_entropy", "variety of plans", GREEN, "solid"),)),
-            120,
-        ),
+        Row("entropy, nats", style.listed(runs, ENTROPIES), 190),
+        Row("gap, nats", style.listed(runs, GAP), 120),
+        Row("perplexity<br>relative to start", style.listed(runs, PERPLEXITIES), 120),
+        Row("semantic<br>entropy, nats", style.listed(runs, PLANS), 120),
     ]
     found = {run.name: phases(run) for run in runs}
     strip = [bar for run in runs for bar in _strip(runs, run, found[run.name])]
@@ -49,39 +55,6 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     )
     figure = style.figure("Phase of learning", read, [strips, *rows], runs, x, shapes=shapes)
     return [figure.update_layout(barmode="overlay", bargap=0.1)]
-
-
-def _entropies(runs: Sequence[RunFiles]) -> list[Any]:
-    return _curves(
-        runs,
-        (
-            ("entropy/planning", "planning tokens", RED, "solid"),
-            ("entropy/execution", "execution tokens", BLUE, "dash"),
-        ),
-    )
-
-
-def _perplexities(runs: Sequence[RunFiles]) -> list[Any]:
-    listed = (("ppl/planning_rel", "perplexity, planning", ORANGE, "solid"),)
-    return _curves(runs, (*listed, ("ppl/execution_rel", "perplexity, execution", PINK, "dash")))
-
-
-def _curves(runs: Sequence[RunFiles], listed: Iterable[tuple[str, str, str, str]]) -> list[Any]:
-    """(metric, name, colour, dash); of several runs the colour is the run's."""
-    listed = tuple(listed)
-    return [
-        trace
-        for run in runs
-        for metric, name, colour, dash in listed
-        for trace in style.measured(
-            runs,
-            run,
-            metric,
-            style.lead(runs, run) + name,
-            style.colour_of(runs, run) if len(runs) > 1 else colour,
-            dash,
-        )
-    ]
 
 
 def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:

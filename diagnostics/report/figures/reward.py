@@ -23,6 +23,18 @@ METRICS = (
     "continuous/pass", "continuous/pass_low", "continuous/pass_high",
     "continuous/edit_nearest", "continuous/token_accuracy", "continuous/answer_logprob",
 )  # fmt: skip
+OUTCOMES = (
+    ("reward/outcome_all", "outcome, all samples", BLUE, "solid"),
+    ("reward/outcome", "outcome, trained samples", RED, "dash"),
+)
+TOTALS = (
+    ("reward/mean_all", "reward with shaping, all samples", GREEN, "solid"),
+    ("reward/mean", "reward with shaping, trained samples", PINK, "dash"),
+)
+SHARES = (
+    ("continuous/pass", "passes", BLUE, "solid"),
+    ("continuous/token_accuracy", "answer tokens that are likeliest", PINK, "dot"),
+)
 MOST_SOURCES = 8
 
 
@@ -34,22 +46,12 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
 
 
 def _totals(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) -> go.Figure | None:
-    outcome: list[Any] = []
-    total: list[Any] = []
-    several = len(runs) > 1
-    for run in runs:
-        own = style.colour_of(runs, run)
-        outcome += shade(run, tables[run.name], own if several else BLUE)
-        for metric, name, colour, dash in (
-            ("reward/outcome_all", "outcome, all samples", own if several else BLUE, "solid"),
-            ("reward/outcome", "outcome, trained samples", own if several else RED, "dash"),
-        ):
-            outcome += style.measured(runs, run, metric, style.lead(runs, run) + name, colour, dash)
-        for metric, name, colour, dash in (
-            ("reward/mean_all", "reward with shaping, all samples", own if several else GREEN, "solid"),
-            ("reward/mean", "reward with shaping, trained samples", own if several else PINK, "dash"),
-        ):
-            total += style.measured(runs, run, metric, style.lead(runs, run) + name, colour, dash)
+    shades = [
+        part
+        for run in runs
+        for part in shade(run, tables[run.name], style.colour_of(runs, run) if len(runs) > 1 else BLUE)
+    ]
+    outcome, total = shades + style.listed(runs, OUTCOMES), style.listed(runs, TOTALS)
     if not outcome and not total:
         return None
     rows = [Row("outcome, share", outcome, 220, {"range": [-0.02, 1.02]}), Row("reward", total, 160)]
@@ -94,19 +96,13 @@ def _sources(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) ->
 
 
 def _continuous(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
-    shares: list[Any] = []
-    logs: list[Any] = []
+    shares = style.listed(runs, SHARES)
     for run in runs:
-        several, own, who = len(runs) > 1, style.colour_of(runs, run), style.lead(runs, run)
-        for metric, name, colour, dash in (
-            ("continuous/pass", "passes", BLUE, "solid"),
-            ("continuous/token_accuracy", "answer tokens that are likeliest", PINK, "dot"),
-        ):
-            shares += style.measured(runs, run, metric, who + name, own if several else colour, dash)
         if found := curve(run.metrics, "continuous/edit_nearest", style.limit(runs)):
             near = found._replace(values=[None if value is None else 1 - value for value in found.values])
-            shares.append(style.line(run, near, f"{who}nearness to the answer", own if several else GREEN, "dash"))
-        logs += style.measured(runs, run, "continuous/answer_logprob", f"{who}gold answer", own if several else RED)
+            colour = style.colour_of(runs, run) if len(runs) > 1 else GREEN
+            shares.append(style.line(run, near, f"{style.lead(runs, run)}nearness to the answer", colour, "dash"))
+    logs = style.listed(runs, (("continuous/answer_logprob", "gold answer", RED, "solid"),))
     if not shares and not logs:
         return None
     read = (

@@ -25,7 +25,8 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MARKS = {"info": GREY, "warning": ORANGE, "error": RED}
 SCALE = "Cividis"  # of heat and of points by step: even to every eye
 MOST_MARKS = 40  # events drawn in a figure, the gravest first
-MARGIN = {"l": 62, "r": 18, "t": 34, "b": 44}  # pixels; plotly grows the top for a legend of several lines
+HEAD = 28  # pixels of the title, which a page takes away to show it as a heading
+MARGIN = {"l": 62, "r": 18, "t": 34 + HEAD, "b": 44}  # pixels; plotly grows the top for a legend of several lines
 
 
 class Row(NamedTuple):
@@ -102,6 +103,23 @@ def measured(runs: Sequence[RunFiles], run: RunFiles, metric: str, name: str, co
     return [*shade, line(run, found, name, colour, dash)]
 
 
+Listed = tuple[str, str, str, str]
+"""A metric with its name in the legend, its colour and its dash."""
+
+
+def listed(runs: Sequence[RunFiles], metrics: Iterable[Listed]) -> list[Any]:
+    """The metrics of all runs with their intervals; of several runs the colour is the run's."""
+    chosen, several = tuple(metrics), len(runs) > 1
+    return [
+        trace
+        for run in runs
+        for metric, name, colour, dash in chosen
+        for trace in measured(
+            runs, run, metric, lead(runs, run) + name, colour_of(runs, run) if several else colour, dash
+        )
+    ]
+
+
 def figure(
     title: str,
     read: str,
@@ -152,7 +170,7 @@ def frame(title: str, read: str, inside: int) -> dict[str, Any]:
     return {
         "template": go.layout.Template(),
         "title": {"text": text(title), "font": {"size": 14}, "x": 0, "xref": "paper", "y": 0.99, "yanchor": "top"},
-        "meta": {"read": read},
+        "meta": {"read": read, "head": HEAD},
         "height": inside + MARGIN["t"] + MARGIN["b"],
         "margin": MARGIN,
         "legend": {"orientation": "h", "x": 0, "y": 1 + 16 / inside, "yanchor": "bottom"},

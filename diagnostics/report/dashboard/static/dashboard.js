@@ -75,6 +75,7 @@
     summary.replaceChildren();
     eventsBox.hidden = true;
     rolloutsBox.replaceChildren();
+    cardsBox.replaceChildren();
     drawHead(runs.find((run) => run.name === name));
     layOut(VIEWS.map((view) => ({ ...view, terms: [], missing: [], detail: false })), ++generation);
     stream = new EventSource(address(name, "/follow"));
@@ -91,7 +92,6 @@
     head.replaceChildren(make("h2", {}, line(here.run, 120)), make("span", { class: `state ${run.state}` }, run.state),
       make("span", { class: "soft", id: "step" }, `${progress(run)} \u00b7 last written ${written}`));
     tabs.hidden = false;
-    drawTabs();
   };
   const drawTabs = () => {
     const tab = (name, title) => make("a", { href: link({ tab: name, step: null, row: null }), "aria-current": here.tab === name && "page" }, title);
