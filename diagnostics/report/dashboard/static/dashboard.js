@@ -208,7 +208,7 @@
       frame.head.textContent = title;
       frame.read.textContent = read;
       frame.plot.setAttribute("aria-label", `${title}. ${read}`);
-      frame.plot.style.height = `${figure.layout.height ?? 330}px`;
+      frame.plot.style.height = `${(figure.layout.height ?? 330) - (figure.layout.meta?.head ?? 0)}px`;
       figure.layout.uirevision = "kept"; // a zoom outlives the next step
       frame.plot.figure = figure;
       const first = !frame.plot.data;
