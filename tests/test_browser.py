@@ -118,11 +118,8 @@ def test_the_wave_of_quarantine_swells_at_the_planted_step(planted, page):
 
 def test_the_restarted_engine_has_a_cross_at_the_planted_step(planted, page):
     truth = planted[0]
-    plot = next(
-        plot
-        for number in range(page.page.locator("#health .plot").count())
-        if any("engine" in (trace["meta"] or {}) for trace in data(page, plot := plot_of(page, "health", number)))
-    )
+    plots = [plot_of(page, "health", number) for number in range(page.page.locator("#health .plot").count())]
+    plot = next(plot for plot in plots if any("engine" in (trace["meta"] or {}) for trace in data(page, plot)))
     (cross,) = [trace for trace in data(page, plot) if trace["name"] == "restarted"]
     assert cross["meta"]["engine"] == "engine-1" and cross["x"] == [truth.restart]
     picture = page.picture(plot)

@@ -66,7 +66,7 @@ Rollouts.viewer = (() => {
       if (step === undefined) return void (said.textContent = "No rollouts have been written yet.");
       try {
         if (outline?.step !== step) {
-          state.step = step;
+          [state.step, outline] = [step, null];
           const found = await source.step(step);
           if (mine !== asked) return;
           outline = { ...found, groups: gathered(found.rows) };
