@@ -79,7 +79,7 @@ def new_steps(browser: Any, folder: Path, steps: int) -> dict[str, float]:
             page.wait_for_function(said, polling=20)
             numbers.append(time.perf_counter() - begun)
             reaches = f"p => p.calcdata?.some(c => c.at(-1)?.x === {step})"
-            page.wait_for_function(f"() => [...document.querySelectorAll('.plot')].some({reaches})", polling=20)
+            page.wait_for_function(f"() => [...document.querySelectorAll('div.plot')].some({reaches})", polling=20)
             points.append(time.perf_counter() - begun)
             time.sleep(0.37)  # at another moment of the server's look each time
         page.close()

@@ -62,7 +62,9 @@ def of_report(browser: Any, address: str, dark: bool, out: Path, kind: str) -> N
             if name in ("events", "completions", "comparison"):
                 continue
             view.scroll_into_view_if_needed()
-            page.wait_for_function("id => [...document.querySelectorAll(`#${id} .plot`)].every(p => p.data)", arg=name)
+            page.wait_for_function(
+                "id => [...document.querySelectorAll(`#${id} div.plot`)].every(p => p.data)", arg=name
+            )
             settled(page)
             keep(view.screenshot(), out / f"{name}-{kind}.png")
 

@@ -55,7 +55,7 @@ def step_said(number: int) -> str:
 def drawn_to(number: int) -> str:
     """Whether the reward's picture ends at a step."""
     last = "Math.max(...p.data.flatMap(t => [...(p.calcdata[p.data.indexOf(t)] ?? [])].map(c => c.x)))"
-    return f"() => [...document.querySelectorAll('#card-reward .plot')].some(p => p.data && {last} === {number})"
+    return f"() => [...document.querySelectorAll('#card-reward div.plot')].some(p => p.data && {last} === {number})"
 
 
 def test_the_pictures_are_drawn_and_nothing_comes_from_elsewhere(live):
@@ -117,7 +117,7 @@ def test_a_point_of_a_curve_leads_to_the_rollouts_of_its_step(live):
     shown, *_ = live
     page = shown.page
     page.locator("#tabs a", has_text="Pictures").click()
-    plot = page.locator("#card-reward .plot").first
+    plot = page.locator("#card-reward div.plot").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     place = plot.evaluate(

@@ -6,6 +6,7 @@ lists that do not fit the tokens are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ PER_TOKEN = (
     "logprob", "train_logprob", "ratio", "loss_mask", "entropy", "planning", "planning_bonus", "token_advantage",
 )  # fmt: skip
 KEYS = ("group", "task_key", "outcome", "reward", "error")
+NUMBERS = ("outcome", "reward", "baseline", "scale", "advantage")
 WHOLE = (*TASK, *SCORE, *SAMPLED, "token_text", *PER_TOKEN)
 
 
@@ -50,7 +52,7 @@ def completions(path: Path, rows: Collection[int]) -> list[dict[str, Any]]:
     """
     made = []
     for row, found in _rows(path, WHOLE, frozenset(rows), ROWS):
-        pieces, text = found["token_text"], found["completion"] or ""
+        pieces, text = [piece or "" for piece in found["token_text"] or ()], found["completion"] or ""
         if not pieces or "".join(pieces) != text:
             pieces = [text]
         count = len(pieces)
@@ -84,10 +86,16 @@ def _rows(
                 part = batch if len(inside) == batch.num_rows else batch.take(pa.array(inside, pa.int64()))
                 listed = {name: _plain(part.column(name)) for name in kept}
                 for place, i in enumerate(inside):
-                    yield start + i, {name: listed[name][place] if name in listed else None for name in columns}
+                    row = {name: listed[name][place] if name in listed else None for name in columns}
+                    yield start + i, row | {name: _number(row[name]) for name in NUMBERS if name in row}
                 start += batch.num_rows
-    except (pa.ArrowInvalid, pa.ArrowIOError, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path.name}: cannot be read ({error})") from None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or none."""
+    return float(value) if isinstance(value, bool | int | float) and math.isfinite(value) else None
 
 
 def _plain(column: pa.Array) -> list[Any]:

@@ -232,7 +232,7 @@
     drawVisible();
   };
   const recolour = () => {
-    for (const plot of document.querySelectorAll(".plot")) if (plot.figure && plot.data) Plots.show(plot, plot.figure);
+    for (const plot of document.querySelectorAll("div.plot")) if (plot.figure && plot.data) Plots.show(plot, plot.figure);
   };
 
   // --- rollouts --------------------------------------------------------------------------------------------------
