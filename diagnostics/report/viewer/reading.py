@@ -19,7 +19,8 @@ LIGHT = (
     "group", "task_key", "source", "kind", "admitted", "reject_reason", "outcome", "reward", "advantage", "error",
     "finish_reason", "format", "token_ids",
 )  # fmt: skip
-"""Columns of the light rows; of `token_ids` only the count."""
+"""Columns of the light rows."""
+COUNTED = "token_ids"  # of which only the number is read
 TASK = ("task_key", "source", "kind", "group", "prompt", "answer", "meta", "admitted", "reject_reason")
 SCORE = ("outcome", "reward", "values", "parts", "error", "baseline", "scale", "advantage")
 SAMPLED = ("completion", "finish_reason", "policy_version", "weight_digest", "engine", "format")
@@ -38,9 +39,9 @@ def outline(path: Path) -> list[dict[str, Any]]:
     """
     made = []
     for row, found in _rows(path, LIGHT, None, 4096):
-        tokens = found.pop("token_ids")
+        tokens = found.pop(COUNTED)
         group = found["group"] if found["group"] is not None else found["task_key"] or f"row {row}"
-        made.append(found | {"row": row, "group": group, "tokens": None if tokens is None else len(tokens)})
+        made.append(found | {"row": row, "group": group, "tokens": tokens})
     return made
 
 
@@ -84,7 +85,7 @@ def _rows(
             for batch in file.iter_batches(size, columns=kept):
                 inside = [i for i in range(batch.num_rows) if wanted is None or start + i in wanted]
                 part = batch if len(inside) == batch.num_rows else batch.take(pa.array(inside, pa.int64()))
-                listed = {name: _plain(part.column(name)) for name in kept}
+                listed = {name: _plain(part.column(name), name == COUNTED) for name in kept}
                 for place, i in enumerate(inside):
                     row = {name: listed[name][place] if name in listed else None for name in columns}
                     yield start + i, row | {name: _number(row[name]) for name in NUMBERS if name in row}
@@ -98,8 +99,8 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, bool | int | float) and math.isfinite(value) else None
 
 
-def _plain(column: pa.Array) -> list[Any]:
-    """Python values; text that is no UTF-8 is read as well as it can be."""
+def _plain(column: pa.Array, counted: bool = False) -> list[Any]:
+    """Python values, or the lengths of lists; text that is no UTF-8 is read as well as it can be."""
     import pyarrow as pa
 
     kind = column.type
@@ -111,7 +112,8 @@ def _plain(column: pa.Array) -> list[Any]:
             None if value is None else value.decode("utf-8", "replace") for value in column.cast(binary).to_pylist()
         ]
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _cut(_plain(column.flatten()), column.value_lengths().to_pylist())
+        lengths = column.value_lengths().to_pylist()
+        return lengths if counted else _cut(_plain(column.flatten()), lengths)
     return column.to_pylist()
 
 
