@@ -157,7 +157,7 @@
       read.textContent = given.how_to_read;
       lies.textContent = given.lies ? `When it lies. ${given.lies}` : "";
       box.classList.toggle("detail", given.detail);
-      const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} = ${term.formula}; ${term.source}`)]);
+      const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} ${term.reading}`, term.lies ? make("i", {}, ` Lies: ${term.lies}`) : null, make("small", { class: "soft" }, ` = ${term.formula}; ${term.source}`))]);
       const missing = given.missing.map((words) => make("p", {}, line(words, 400)));
       more.replaceChildren(make("summary", {}, `What is shown${missing.length ? ", and what this run does not have" : ""}`), make("dl", {}, terms), ...missing);
       more.hidden = !terms.length && !missing.length;
