@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install system quickstart test check lock bench docs clean
+.PHONY: help install system quickstart test check lock bench docs screenshots clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ bench: install  ## run the benchmarks and print their table
 docs: install  ## write the generated pages of docs/ again
 	@$(BIN)/python -m rltrain.metrics > docs/metrics.md
 	@$(BIN)/python -m rltrain.config.page > docs/config.md
+
+screenshots: install system  ## write the pictures of report and dashboard in docs/ again
+	@$(BIN)/python -m benchmarks.screenshots
 
 clean:  ## remove the environment and caches (runs/ stays)
 	rm -rf .venv .pytest_cache .ruff_cache dist

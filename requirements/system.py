@@ -12,7 +12,10 @@ import shutil
 import subprocess
 import sys
 
-PROGRAMS = {"g++": "g++"}  # vLLM compiles its sampler on the CPU; program -> Debian package
+PROGRAMS = {  # program -> Debian package
+    "g++": "g++",  # vLLM compiles its sampler on the CPU
+    "chromium": "chromium",  # the tests look at report and dashboard in it, `make screenshots` too
+}
 LIBRARIES = {"numa": "libnuma1"}  # vLLM's CPU build is linked with it; library -> Debian package
 
 

@@ -38,9 +38,9 @@ class Opened:
         element.scroll_into_view_if_needed()
         self.page.wait_for_function("css => Boolean(document.querySelector(css)?.data)", arg=plot)
         axes = element.evaluate(
-            "plot => ({x: [plot._fullLayout.xaxis._offset, plot._fullLayout.xaxis._length, ...plot._fullLayout.xaxis.range],"
-            "y: plot._fullLayout._subplots.yaxis.map(name => plot._fullLayout[name.replace('y', 'yaxis')])"
-            ".map(axis => [axis._offset, axis._length])})"
+            "plot => { const all = plot._fullLayout, x = all.xaxis; return {"
+            "x: [x._offset, x._length, ...x.range], "
+            "y: all._subplots.yaxis.map(name => all[name.replace('y', 'yaxis')]).map(y => [y._offset, y._length])}; }"
         )
         return Picture(element.screenshot(), axes["x"], axes["y"])
 

@@ -48,10 +48,10 @@ def hostile(tmp_path_factory, chromium):
 
 def plot_of(shown, view: str, number: int = 0) -> str:
     """The css path of a view's plot; drawn."""
-    plots = shown.page.locator(f"#{view} .plot")
+    plots = shown.page.locator(f"#{view} div.plot")
     place = plots.nth(number)
     place.scroll_into_view_if_needed()
-    return f'.plot[data-figure="{place.get_attribute("data-figure")}"]'
+    return f'div.plot[data-figure="{place.get_attribute("data-figure")}"]'
 
 
 def data(shown, plot: str) -> list[dict]:
@@ -118,11 +118,8 @@ def test_the_wave_of_quarantine_swells_at_the_planted_step(planted, page):
 
 def test_the_restarted_engine_has_a_cross_at_the_planted_step(planted, page):
     truth = planted[0]
-    plot = next(
-        plot
-        for number in range(page.page.locator("#health .plot").count())
-        if any("engine" in (trace["meta"] or {}) for trace in data(page, plot := plot_of(page, "health", number)))
-    )
+    plots = [plot_of(page, "health", number) for number in range(page.page.locator("#health div.plot").count())]
+    plot = next(plot for plot in plots if any("engine" in (trace["meta"] or {}) for trace in data(page, plot)))
     (cross,) = [trace for trace in data(page, plot) if trace["name"] == "restarted"]
     assert cross["meta"]["engine"] == "engine-1" and cross["x"] == [truth.restart]
     picture = page.picture(plot)
@@ -133,13 +130,14 @@ def test_the_restarted_engine_has_a_cross_at_the_planted_step(planted, page):
 
 
 def test_every_picture_is_drawn_and_nothing_leaves_the_file(planted, page):
-    count = page.page.locator(".plot").count()
+    count = page.page.locator("div.plot").count()
     assert count > 20
     for number in range(count):
-        page.page.locator(".plot").nth(number).scroll_into_view_if_needed()
-    page.page.wait_for_function("() => [...document.querySelectorAll('.plot')].every(plot => plot.data)")
+        page.page.locator("div.plot").nth(number).scroll_into_view_if_needed()
+    page.page.wait_for_function("() => [...document.querySelectorAll('div.plot')].every(plot => plot.data)")
+    marks = ".cartesianlayer .plot path, .cartesianlayer .plot image"
     inked = page.page.evaluate(
-        "() => [...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('.plot path, .imagelayer image, .hm image, .cartesianlayer path').length)"
+        f"() => [...document.querySelectorAll('div.plot')].map(p => p.querySelectorAll('{marks}').length)"
     )
     assert min(inked) > 0
     assert {url.split(":")[0] for url in page.asked} <= {"file", "data", "blob"} and len(page.asked) == 1

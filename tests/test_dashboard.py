@@ -184,7 +184,7 @@ def test_the_token_of_the_address_becomes_a_cookie(runs):
     assert answer.status_code == 303 and answer.headers["location"] == "/?x=1"
     assert "HttpOnly" in answer.headers["set-cookie"] and "SameSite=strict" in answer.headers["set-cookie"]
     assert guarded.get("/api/runs").status_code == 200
-    assert guarded.get("//evil.example/?token=a-long-token").headers["location"].startswith("/evil")
+    assert guarded.get("http://10.0.0.7:7117//evil.example/?token=a-long-token").headers["location"].startswith("/evil")
 
 
 def test_the_token_is_compared_in_constant_time(runs, monkeypatch):

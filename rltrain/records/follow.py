@@ -28,34 +28,34 @@ class Tail:
         self._inode: int | None = None
         self._place = 0
 
-    def read(self) -> tuple[list[dict[str, Any]], bool]:
-        """(objects since the last look, whether the file was begun anew): a resumed run cuts its files back."""
+    def read(self) -> tuple[Iterator[dict[str, Any]], bool]:
+        """(objects since the last look, one at a time; whether the file was begun anew, as a resumed run's are)."""
         try:
             file = open(self._path, "rb")  # noqa: SIM115 (one line is in memory at a time)
         except FileNotFoundError:
             anew = self._place > 0
             self._inode, self._place = None, 0
-            return [], anew
-        with file:
-            stat = os.fstat(file.fileno())
-            anew = self._inode is not None and (stat.st_ino != self._inode or stat.st_size < self._place)
-            if anew:
-                self._place = 0
-            self._inode = stat.st_ino
-            file.seek(self._place)
-            return list(self._objects(file)), anew
+            return iter(()), anew
+        stat = os.fstat(file.fileno())
+        anew = self._inode is not None and (stat.st_ino != self._inode or stat.st_size < self._place)
+        if anew:
+            self._place = 0
+        self._inode = stat.st_ino
+        return self._objects(file), anew
 
     def _objects(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
-        for line in file:
-            try:
-                value = json.loads(line)
-            except ValueError:  # torn, or bad UTF-8; without a line end it is not finished yet
-                if not line.endswith(b"\n"):
-                    return
-                value = None
-            self._place += len(line)
-            if isinstance(value, dict):
-                yield value
+        with file:
+            file.seek(self._place)
+            for line in file:
+                try:
+                    value = json.loads(line)
+                except ValueError:  # torn, or bad UTF-8; without a line end it is not finished yet
+                    if not line.endswith(b"\n"):
+                        return
+                    value = None
+                self._place += len(line)
+                if isinstance(value, dict):
+                    yield value
 
 
 class FollowedRun(RunFiles):
@@ -87,7 +87,7 @@ class FollowedRun(RunFiles):
             self._columns = Columns()
         self._columns.add(lines)
         rows, anew = self._told.read()
-        self._rows = rows if anew else self._rows + rows
+        self._rows = [*(() if anew else self._rows), *rows]
         for name in [name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)]:
             del self.__dict__[name]  # read again when asked for
         return True

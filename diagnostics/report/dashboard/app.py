@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from diagnostics.report.cards import Card
 from diagnostics.report.dashboard.glance import Glances
-from diagnostics.report.dashboard.store import Missing, Store
+from diagnostics.report.dashboard.store import Missing, Run, Store
 from diagnostics.report.figures import VIEWS
 from diagnostics.report.viewer import script, style
 
@@ -137,30 +137,25 @@ class _Answers:
         yield "retry: 1000\n\n"
         while not self._stopping():
             try:
-                news = await run_in_threadpool(self._now, name)
+                run = await run_in_threadpool(self._store.run, name)
+                version = await run_in_threadpool(run.look)
             except Missing as gone:
                 yield _message("gone", {"words": str(gone)})
                 return
-            if news["version"] != last:
-                last, quiet = news["version"], 0.0
-                yield _message("news", news)
+            if version != last:
+                last, quiet = version, 0.0
+                yield _message("news", await run_in_threadpool(self._state, run, version))
             elif (quiet := quiet + POLL_S) >= ALIVE_S:
                 quiet = 0.0
                 yield ": alive\n\n"
             await asyncio.sleep(POLL_S)
 
-    def _now(self, name: str) -> dict[str, Any]:
-        run = self._store.run(name)
-        return {"version": run.look()} | self._glances.of(run.path) | {"steps": run.steps()}
+    def _state(self, run: Run, version: str) -> dict[str, Any]:
+        return {"version": version, "steps": run.steps()} | self._glances.of(run.path)
 
 
 def _card(card: Card) -> dict[str, Any]:
-    return card._asdict() | {"terms": [vars_of(metric) for metric in card.terms]}
-
-
-def vars_of(metric: Any) -> dict[str, str]:
-    """A metric's words."""
-    return {name: getattr(metric, name) for name in ("stem", "unit", "meaning", "formula", "source")}
+    return card._asdict() | {"terms": [metric._asdict() for metric in card.terms]}
 
 
 def _json(value: Any) -> Response:

@@ -12,6 +12,7 @@ from rltrain.records import RunFiles, jsonl
 from rltrain.records.follow import Mark, marks
 
 END = 65_536  # bytes of the end of a file that are read: a line of metrics has a few thousand
+WRITTEN = ("config.yaml", "metrics.jsonl", "events.jsonl", "rollouts", "checkpoints")  # by the run itself
 QUIET_S = 120.0  # without a write for so long, a run that is not at its end counts as stopped
 
 
@@ -27,7 +28,7 @@ class Glances:
         if path not in self._known or self._known[path][0] != found:
             self._known[path] = (found, _read(path))
         read = self._known[path][1]
-        written = max((mark[1] for mark in found.values()), default=0) / 1e9
+        written = max((found[name][1] for name in WRITTEN if name in found), default=0) / 1e9
         return read | {"written": written, "state": _state(read, written, time.time() if now is None else now)}
 
 

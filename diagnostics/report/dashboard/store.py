@@ -16,6 +16,7 @@ from diagnostics.report.verdicts import verdict
 from diagnostics.report.viewer import History, group_payload, settings, step_payload, text_payload
 from diagnostics.report.viewer.reading import outline
 from rltrain.records import FollowedRun
+from rltrain.records.jsonl import plain
 from rltrain.records.read import MARKS, step_files
 
 STEPS_KEPT = 16  # light rows of so many steps stay in memory
@@ -57,7 +58,7 @@ class Run:
                 {name: getattr(event, name) for name in ("step", "name", "severity", "evidence", "advice")}
                 for event in files.events[-200:]
             ]
-            return {
+            told = {
                 "version": files.version,
                 "verdict": verdict(files),
                 "sentences": sentences(files),
@@ -67,6 +68,7 @@ class Run:
                 "settings": settings(files.config),
                 "steps": self.steps(),
             }
+            return plain(told)
 
     def step(self, step: int) -> dict[str, Any]:
         """The light rows of a step. Missing where there are none."""
@@ -90,7 +92,7 @@ class Run:
         """The visits of a prompt that are known by now; `growing` while there are steps to look through."""
         with self._searching:
             known, of = self._history.look(SEARCH_S)
-            return {"visits": self._history.visits(key), "known": known, "of": of, "growing": known < of}
+            return plain({"visits": self._history.visits(key), "known": known, "of": of, "growing": known < of})
 
     def _file(self, step: int) -> Path:
         path = self.path / "rollouts" / f"step_{step:05d}.parquet"

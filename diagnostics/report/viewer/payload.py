@@ -29,9 +29,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     updates, lag, over = training.get("updates_per_rollout"), rollouts.get("max_lag"), admission.get("oversample", 1.0)
     return plain(
         {
-            "rewards": {
-                _label(spec): {n: spec.get(n) for n in ("role", "weight", "range", "only")} for spec in rewards
-            },
+            "rewards": {_label(spec): {n: spec.get(n) for n in ("role", "weight", "range")} for spec in rewards},
             "scale": advantages.get("scale"),
             "combine": advantages.get("combine"),
             "hicra": advantages.get("hicra"),

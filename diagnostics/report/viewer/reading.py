@@ -6,6 +6,7 @@ lists that do not fit the tokens are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ LIGHT = (
     "group", "task_key", "source", "kind", "admitted", "reject_reason", "outcome", "reward", "advantage", "error",
     "finish_reason", "format", "token_ids",
 )  # fmt: skip
-"""Columns of the light rows; of `token_ids` only the count."""
+"""Columns of the light rows."""
+COUNTED = "token_ids"  # of which only the number is read
 TASK = ("task_key", "source", "kind", "group", "prompt", "answer", "meta", "admitted", "reject_reason")
 SCORE = ("outcome", "reward", "values", "parts", "error", "baseline", "scale", "advantage")
 SAMPLED = ("completion", "finish_reason", "policy_version", "weight_digest", "engine", "format")
@@ -26,6 +28,7 @@ PER_TOKEN = (
     "logprob", "train_logprob", "ratio", "loss_mask", "entropy", "planning", "planning_bonus", "token_advantage",
 )  # fmt: skip
 KEYS = ("group", "task_key", "outcome", "reward", "error")
+NUMBERS = ("outcome", "reward", "baseline", "scale", "advantage")
 WHOLE = (*TASK, *SCORE, *SAMPLED, "token_text", *PER_TOKEN)
 
 
@@ -36,9 +39,9 @@ def outline(path: Path) -> list[dict[str, Any]]:
     """
     made = []
     for row, found in _rows(path, LIGHT, None, 4096):
-        tokens = found.pop("token_ids")
+        tokens = found.pop(COUNTED)
         group = found["group"] if found["group"] is not None else found["task_key"] or f"row {row}"
-        made.append(found | {"row": row, "group": group, "tokens": None if tokens is None else len(tokens)})
+        made.append(found | {"row": row, "group": group, "tokens": tokens})
     return made
 
 
@@ -50,7 +53,7 @@ def completions(path: Path, rows: Collection[int]) -> list[dict[str, Any]]:
     """
     made = []
     for row, found in _rows(path, WHOLE, frozenset(rows), ROWS):
-        pieces, text = found["token_text"], found["completion"] or ""
+        pieces, text = [piece or "" for piece in found["token_text"] or ()], found["completion"] or ""
         if not pieces or "".join(pieces) != text:
             pieces = [text]
         count = len(pieces)
@@ -82,16 +85,22 @@ def _rows(
             for batch in file.iter_batches(size, columns=kept):
                 inside = [i for i in range(batch.num_rows) if wanted is None or start + i in wanted]
                 part = batch if len(inside) == batch.num_rows else batch.take(pa.array(inside, pa.int64()))
-                listed = {name: _plain(part.column(name)) for name in kept}
+                listed = {name: _plain(part.column(name), name == COUNTED) for name in kept}
                 for place, i in enumerate(inside):
-                    yield start + i, {name: listed[name][place] if name in listed else None for name in columns}
+                    row = {name: listed[name][place] if name in listed else None for name in columns}
+                    yield start + i, row | {name: _number(row[name]) for name in NUMBERS if name in row}
                 start += batch.num_rows
-    except (pa.ArrowInvalid, pa.ArrowIOError, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path.name}: cannot be read ({error})") from None
 
 
-def _plain(column: pa.Array) -> list[Any]:
-    """Python values; text that is no UTF-8 is read as well as it can be."""
+def _number(value: Any) -> float | None:
+    """A finite number, or none."""
+    return float(value) if isinstance(value, bool | int | float) and math.isfinite(value) else None
+
+
+def _plain(column: pa.Array, counted: bool = False) -> list[Any]:
+    """Python values, or the lengths of lists; text that is no UTF-8 is read as well as it can be."""
     import pyarrow as pa
 
     kind = column.type
@@ -103,7 +112,8 @@ def _plain(column: pa.Array) -> list[Any]:
             None if value is None else value.decode("utf-8", "replace") for value in column.cast(binary).to_pylist()
         ]
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _cut(_plain(column.flatten()), column.value_lengths().to_pylist())
+        lengths = column.value_lengths().to_pylist()
+        return lengths if counted else _cut(_plain(column.flatten()), lengths)
     return column.to_pylist()
 
 

@@ -75,6 +75,7 @@
     summary.replaceChildren();
     eventsBox.hidden = true;
     rolloutsBox.replaceChildren();
+    cardsBox.replaceChildren();
     drawHead(runs.find((run) => run.name === name));
     layOut(VIEWS.map((view) => ({ ...view, terms: [], missing: [], detail: false })), ++generation);
     stream = new EventSource(address(name, "/follow"));
@@ -91,7 +92,6 @@
     head.replaceChildren(make("h2", {}, line(here.run, 120)), make("span", { class: `state ${run.state}` }, run.state),
       make("span", { class: "soft", id: "step" }, `${progress(run)} \u00b7 last written ${written}`));
     tabs.hidden = false;
-    drawTabs();
   };
   const drawTabs = () => {
     const tab = (name, title) => make("a", { href: link({ tab: name, step: null, row: null }), "aria-current": here.tab === name && "page" }, title);
@@ -157,7 +157,7 @@
       read.textContent = given.how_to_read;
       lies.textContent = given.lies ? `When it lies. ${given.lies}` : "";
       box.classList.toggle("detail", given.detail);
-      const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} = ${term.formula}; ${term.source}`)]);
+      const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} ${term.reading}`, term.lies ? make("i", {}, ` Lies: ${term.lies}`) : null, make("small", { class: "soft" }, ` = ${term.formula}; ${term.source}`))]);
       const missing = given.missing.map((words) => make("p", {}, line(words, 400)));
       more.replaceChildren(make("summary", {}, `What is shown${missing.length ? ", and what this run does not have" : ""}`), make("dl", {}, terms), ...missing);
       more.hidden = !terms.length && !missing.length;
@@ -208,7 +208,7 @@
       frame.head.textContent = title;
       frame.read.textContent = read;
       frame.plot.setAttribute("aria-label", `${title}. ${read}`);
-      frame.plot.style.height = `${figure.layout.height ?? 330}px`;
+      frame.plot.style.height = `${(figure.layout.height ?? 330) - (figure.layout.meta?.head ?? 0)}px`;
       figure.layout.uirevision = "kept"; // a zoom outlives the next step
       frame.plot.figure = figure;
       const first = !frame.plot.data;
@@ -232,7 +232,7 @@
     drawVisible();
   };
   const recolour = () => {
-    for (const plot of document.querySelectorAll(".plot")) if (plot.figure && plot.data) Plots.show(plot, plot.figure);
+    for (const plot of document.querySelectorAll("div.plot")) if (plot.figure && plot.data) Plots.show(plot, plot.figure);
   };
 
   // --- rollouts --------------------------------------------------------------------------------------------------

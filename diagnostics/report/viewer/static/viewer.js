@@ -66,6 +66,7 @@ Rollouts.viewer = (() => {
       if (step === undefined) return void (said.textContent = "No rollouts have been written yet.");
       try {
         if (outline?.step !== step) {
+          [state.step, outline] = [step, null];
           const found = await source.step(step);
           if (mine !== asked) return;
           outline = { ...found, groups: gathered(found.rows) };
@@ -78,15 +79,16 @@ Rollouts.viewer = (() => {
         const aim = order ? outline.rows[order[0]] : outline.rows.find((each) => each.row === row) ?? outline.rows.find((each) => each.group === group) ?? outline.rows[0];
         await open(aim, mine, Boolean(order) || row !== undefined);
       } catch (error) {
-        if (mine === asked) said.textContent = `Step ${step} cannot be shown: ${line(error.message, 300)}`;
+        if (mine === asked) failed(error);
       }
     };
+    const failed = (error) => { said.textContent = `Step ${state.step ?? ""} cannot be shown: ${line(error.message, 300)}`; };
 
     /** The next completion of an order: the worst, then the next worst. */
     const next = async (pick) => {
       if (state.pick !== pick || !outline?.orders[pick].length) return show({ step: state.step, pick });
       state.place = (state.place + 1) % outline.orders[pick].length;
-      await open(outline.rows[outline.orders[pick][state.place]], ++asked, true);
+      await open(outline.rows[outline.orders[pick][state.place]], ++asked, true).catch(failed);
     };
 
     const open = async (aim, mine, chosen) => {
@@ -146,8 +148,8 @@ Rollouts.viewer = (() => {
       const fresh = make("details", { class: "times", ontoggle: async () => {
         const group = shown;
         for (let again = fresh.open; again;) {
-          const found = await source.history(prompt);
-          if (group !== shown) return;
+          const found = await source.history(prompt).catch(failed);
+          if (group !== shown || !found) return;
           list.replaceChildren(...found.visits.map(visit));
           more.textContent = `${count(found.visits.length, "visit")} in the ${found.known.toLocaleString("en")} of ${count(found.of, "step")} looked through.`;
           again = found.growing && fresh.open;
