@@ -7,11 +7,10 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from curricula.journal import Journal
-from curricula.parts import Parts
+from curricula.parts import Outer, Parts
 from curricula.settings import expect
 from curricula.subset import sources_of
-from rltrain.types import Curriculum, Event, Group, Panel, Task, TaskTable
+from rltrain.types import Curriculum, Panel, Task, TaskTable
 
 PANELS = (
     Panel(
@@ -24,7 +23,7 @@ PANELS = (
 )
 
 
-class Mixture:
+class Mixture(Outer):
     """Draws from the sources in fixed proportions; which prompt of a source is the inner curriculum's choice.
 
     A source's share is proportional to weight^(1 / temperature); without `weights` a source weighs as many
@@ -49,7 +48,7 @@ class Mixture:
         if not len(tasks):
             raise ValueError("mixture: there are no tasks")
         expect("mixture", {"temperature": temperature}, 1e-3)
-        self._parts = Parts(tasks, tasks.sources, inner, seed=seed)
+        super().__init__(Parts(tasks, tasks.sources, inner, seed=seed), lambda task: task.source, "source")
         sizes = self._parts.sizes
         known = sources_of(tasks)
         given = {name: 1.0 if weights is not None else float(size) for name, size in sizes.items()}
@@ -61,31 +60,10 @@ class Mixture:
         self._drawn = dict.fromkeys(self._shares, 0)
         self._last = dict.fromkeys(self._shares, 0)  # position of the last draw of each source
         self._longest = dict.fromkeys(self._shares, 0)
-        self._journal = Journal()
 
     def sample(self, n: int) -> list[Task]:
         """The next n tasks."""
-        turns = [self._next() for _ in range(n)]
-        tasks = self._parts.draw([name for name, _ in turns])
-        for task, (name, why) in zip(tasks, turns, strict=True):
-            self._journal.decide("source", task.key, name, why)
-        return tasks
-
-    def observe(self, groups: Sequence[Group]) -> None:
-        """Shown to the inner curriculum of their source."""
-        self._parts.observe(groups, lambda task: task.source)
-
-    def admit(self, group: Group) -> str | None:
-        """As the inner curriculum of its source says."""
-        return self._parts.admit(group, group.task.source)
-
-    def decisions(self) -> list[dict[str, Any]]:
-        """The source of each draw and why it was its turn, and what the inner ones decided."""
-        return self._journal.decisions() + self._parts.decisions()
-
-    def events(self) -> list[Event]:
-        """What the inner ones have to tell."""
-        return self._parts.events()
+        return self._drawn_from([self._next() for _ in range(n)])
 
     def metrics(self) -> dict[str, float]:
         """Share and gap of each source, and the inner metrics by source."""
@@ -97,7 +75,7 @@ class Mixture:
         """How often and when each source was drawn, and the inner states."""
         names = ("_drawn", "_last", "_longest")
         counts = {name: dict(getattr(self, name)) for name in names}
-        return {"counts": counts, "parts": self._parts.state_dict(), "journal": self._journal.state_dict()}
+        return {"counts": counts} | self._inner_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; a source that is new starts even with the others, one that is gone is forgotten."""
@@ -106,8 +84,7 @@ class Mixture:
             fresh = {"_drawn": lambda source: round(total * self._shares[source]), "_last": lambda source: total}
             start = fresh.get(name, lambda source: 0)
             setattr(self, name, {source: counts.get(source, start(source)) for source in self._shares})
-        self._parts.load_state_dict(state["parts"])
-        self._journal.load_state_dict(state["journal"])
+        self._load_inner_state(state)
 
     def _next(self) -> tuple[str, str]:
         """The source of the next draw, which is counted, and why."""

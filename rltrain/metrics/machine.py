@@ -36,6 +36,8 @@ MACHINE = (
            "largest distance since the start", "mixture curriculum"),
     Metric("curriculum/stage", "stage", "The stage that is open, from 1.",
            "1 + stages that ended", "staged curriculum"),
+    Metric("curriculum/forecast", "share", "Held-out outcome that the order is expected to end with (@ source).",
+           "`forecast` of bwt.json; beside it eval/outcome at the last step", "staged curriculum"),
     Metric("prompts/dropped", "prompts", "Prompts over max_prompt_length, dropped so far.",
            "count since the start", "tasks"),
 
