@@ -11,7 +11,7 @@ import numpy as np
 from curricula import proposal
 from curricula.parts import Outer, Parts
 from curricula.plateau import Trend, trend
-from curricula.settings import expect
+from curricula.settings import expect, one_of
 from rltrain.types import Curriculum, Group, Panel, Task, TaskTable
 
 KINDS = ("structured", "creative")
@@ -64,8 +64,7 @@ class Staged(Outer):
     ):
         if not len(tasks):
             raise ValueError("staged: there are no tasks")
-        if order not in get_args(Order):
-            raise ValueError(f"staged: order: expected 'fixed', 'bwt' or 'interleave', got {order!r}")
+        one_of("staged", "order", order, get_args(Order))
         if order == "bwt" and stages is not None:
             raise ValueError("staged: order: bwt makes each source a stage; leave `stages` out, or use order: fixed")
         expect("staged", {"replay": replay}, 0, 0.9)

@@ -86,6 +86,6 @@ def test_the_state_goes_on_as_if_nothing_had_happened(monkeypatch):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="drop 1.5; expected above 0 and below 1"):
+    with pytest.raises(ValueError, match=r"drop 1\.5; expected above 0 and below 1"):
         EntropyDiagnostic(drop=1.5)
     assert np.isfinite(bed.judged(setting(bed.steady, 2), 0)["lost"])

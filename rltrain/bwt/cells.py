@@ -53,8 +53,9 @@ def alone(config: Config, source: str, sources: Sequence[str], steps: int, direc
     while spec.use in STAGED:
         spec = spec.inner or CurriculumSpec()
     weights = {name: float(name == source) for name in sources}
-    inner = spec.model_dump(exclude={"gates"})
+    inner = spec.model_dump(exclude={"gates", "base_probe"})
     outer = {"use": "mixture", "weights": weights, "inner": inner, "gates": config.curriculum.gates}
+    outer["base_probe"] = config.curriculum.base_probe // len(sources)
     updates = config.training.updates_per_rollout
     changed = config.model_copy(
         update={
