@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def look(run: Run) -> None:
         path = folder / f"{len(seen):07d}.pkl"
         groups = _kept(run, path, tasks)
         if groups is None:
-            groups = _tried(run, tasks, len(seen), wanted)
+            groups = _tried(run, tasks, partial(_told, run, len(seen), wanted))
             _keep(run, path, tasks, groups)
         steps.observe(run, groups)
         seen |= {task.key for task in tasks}
@@ -44,13 +44,18 @@ def look(run: Run) -> None:
     recording.account(run, 0)
 
 
-def _tried(run: Run, tasks: Sequence[Task], done: int, total: int) -> list[Group]:
+def _told(run: Run, before: int, wanted: int, done: int, total: int) -> None:
+    """Progress of a batch as progress of the whole."""
+    run.console.stage("probe of the base model", before + done, wanted)
+
+
+def _tried(run: Run, tasks: Sequence[Task], told: Callable[[int, int], None]) -> list[Group]:
     """Scored groups of the weights as they are."""
     with run.stages("probe"):
         generations = run.config.sampling.num_generations
         sampling = steps.training_sampling(run)
         tickets = run.office.issue(tasks, num_samples=generations, sampling=sampling, version=0, salt="base/")
-        groups = steps.once(run, tickets, partial(run.console.stage, f"probe of the base model, {done} of {total}"))
+        groups = steps.once(run, tickets, told)
     steps.check_errors(run, groups)
     return groups
 

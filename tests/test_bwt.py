@@ -162,3 +162,13 @@ def test_an_order_is_followed_source_by_source(tmp_path):
     drawn = course(curriculum, 8)
     assert [set(step) for step in drawn[:2]] == [{"haiku"}] * 2 and set(drawn[-1]) == {"letters"}
     assert curriculum.metrics()["curriculum/forecast@sums"] == 1.0
+
+
+def test_room_is_counted_in_cores(monkeypatch):
+    monkeypatch.setattr(cells.os, "cpu_count", lambda: 8)
+    asked = Config.model_validate(TWO)  # engine and trainer, two threads each, take turns
+
+    def room(**rollouts):
+        return cells.room(asked.model_copy(update={"rollouts": asked.rollouts.model_copy(update=rollouts)}))
+
+    assert (room(), room(max_lag=1), room(engine="vllm"), room(gpus=1.0)) == (4, 2, 1, 1)

@@ -102,14 +102,15 @@ def outcomes(cell: Cell) -> tuple[Outcomes, Outcomes] | None:
 
 
 def room(config: Config) -> int:
-    """Runs that this machine holds at once: by cores on CPUs, one where GPUs or a cluster are used."""
-    if config.rollouts.gpus or config.distributed.gpus or config.distributed.ray_address:
+    """Runs that this machine holds at once: by its cores, but one where GPUs, a cluster or vLLM are used.
+
+    Runs do not know of each other: each would take the first GPU, and pin vLLM's threads to the first cores.
+    """
+    rollouts, trainers = config.rollouts, config.distributed
+    if rollouts.gpus or trainers.gpus or trainers.ray_address or rollouts.engine == "vllm":
         return 1
-    engines, trainers = (
-        config.rollouts.engines * config.rollouts.threads,
-        config.distributed.processes * config.distributed.threads,
-    )
-    cores = engines + trainers if config.rollouts.max_lag else max(engines, trainers)  # in turn, without a lag
+    sampling, training = rollouts.engines * rollouts.threads, trainers.processes * trainers.threads
+    cores = sampling + training if rollouts.max_lag else max(sampling, training)  # in turn, without a lag
     return max(1, (os.cpu_count() or 1) // cores)
 
 
