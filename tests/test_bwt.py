@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from curricula.staged import Staged
+from diagnostics.report.summary import sentences
 from rltrain import bwt, cli, config, launch, load_run
 from rltrain.bwt import cells, transfer
 from rltrain.bwt.transfer import Means, Measured
@@ -146,6 +147,7 @@ def test_measured_on_the_twin_gone_on_with_and_followed(here, ray_session, capsy
     launch.train(loaded, "two", resume=None, twin=True, faults=())
     (event,) = [event for event in load_run("followed").events if event.name == "order_forecast"]
     assert event.evidence["forecast"] == found["forecast"] and set(event.evidence["came"]) == set(found["sources"])
+    assert any("against its forecast" in sentence for sentence in sentences(load_run("followed")))
     assert load_run("followed").metrics[f"curriculum/forecast@{found['order'][0]}"].iloc[-1] == pytest.approx(
         found["forecast"][found["order"][0]]
     )
