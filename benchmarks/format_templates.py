@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
 from benchmarks.made import group, record
+from benchmarks.tiny_policy import Policy, logprobs, sampled, taught
 from diagnostics.formats import RuleFormats
 from rltrain.types import StepRecord
 
@@ -53,40 +52,12 @@ SETTINGS = (
 )
 
 
-class Policy(nn.Module):
-    """Two layers, 64 wide; prompt of two numbers, then a completion of seven tokens."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(len(VOCABULARY), 64)
-        self.places = nn.Embedding(2 + LENGTH, 64)
-        layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(64, len(VOCABULARY))
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """(B, T) ids -> (B, T, vocabulary) log-probs of the next token."""
-        length = ids.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length)
-        hidden = self.tokens(ids) + self.places(torch.arange(length))
-        return functional.log_softmax(self.head(self.layers(hidden, mask=mask, is_causal=True)), -1)
-
-
 def pretrained(accuracies: tuple[float, ...], seed: int = 0) -> Policy:
     """A policy that writes the templates in their shares, right as often as asked."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    policy = Policy()
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=PRETRAINING)
-    for _ in range(PRETRAINING):
-        ids = torch.tensor(examples(rng, 256, accuracies))
-        loss = functional.nll_loss(policy(ids[:, :-1])[:, 1:].flatten(0, 1), ids[:, 2:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return policy
+    batches = iter(lambda: examples(rng, 256, accuracies), None)
+    return taught(Policy(len(VOCABULARY), 2 + LENGTH), batches, PRETRAINING, prompt=2)
 
 
 def examples(rng: np.random.Generator, n: int, accuracies: tuple[float, ...]) -> np.ndarray:
@@ -121,7 +92,7 @@ def run(setting: Setting, start: Policy, seed: int) -> Iterator[tuple[np.ndarray
     for step in range(1, setting.steps + 1):
         shares = true_shares(policy)
         pairs = rng.integers(10, size=(PROMPTS, 2))
-        ids = sampled(policy, torch.tensor(pairs).repeat_interleave(SAMPLES, 0))
+        ids = sampled(policy, torch.tensor(pairs).repeat_interleave(SAMPLES, 0), LENGTH)
         made = record(step, groups(pairs, ids[:, 2:].numpy().reshape(PROMPTS, SAMPLES, LENGTH), known))
         yield shares, made
         advantages = torch.tensor([a.value for g in made.groups for a in g.advantages])
@@ -130,22 +101,13 @@ def run(setting: Setting, start: Policy, seed: int) -> Iterator[tuple[np.ndarray
         optimizer.step()
 
 
-@torch.no_grad()
-def sampled(policy: Policy, ids: torch.Tensor) -> torch.Tensor:
-    """(B, 2 + LENGTH) prompts with completions sampled at temperature 1."""
-    for _ in range(LENGTH):
-        ids = torch.cat([ids, torch.multinomial(policy(ids)[:, -1].exp(), 1)], 1)
-    return ids
-
-
 def loss(policy: Policy, start: Policy, ids: torch.Tensor, advantages: torch.Tensor, beta: float) -> torch.Tensor:
     """GRPO's with one update a batch: -A log p over tokens, and beta times the k3 estimate of KL(policy, start)."""
-    target = ids[:, 2:, None]
-    log_p = policy(ids[:, :-1])[:, 1:].gather(-1, target).squeeze(-1)
+    log_p = logprobs(policy, ids, prompt=2)
     total = -(advantages[:, None] * log_p).mean()
     if beta:
         with torch.no_grad():
-            reference = start(ids[:, :-1])[:, 1:].gather(-1, target).squeeze(-1)
+            reference = logprobs(start, ids, prompt=2)
         d = reference - log_p
         total = total + beta * (d.exp() - d - 1).mean()
     return total

@@ -91,6 +91,11 @@ class Beliefs:
         self.visits[row] += 1
         return surprise
 
+    def rate(self, row: int) -> float | None:
+        """Pass rate of a prompt when it was seen last, as it was then; None before."""
+        good, bad = float(self.successes[row]), float(self.failures[row])
+        return good / (good + bad) if good + bad else None
+
     def risen(self, row: int) -> bool:
         """Whether the skill of a prompt's source has risen since its relatives were last sent to be probed."""
         relation, skill = self._relations.of[row], self.skill[self._source[row]]

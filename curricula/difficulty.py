@@ -11,9 +11,10 @@ from curricula.beliefs import Beliefs
 from curricula.choice import candidates, draw, oldest, rounded
 from curricula.journal import Journal, shown
 from curricula.pools import Bounds, Pool, Shelf, judge
+from curricula.progress import Progress
 from curricula.relations import relations
 from curricula.roster import Roster
-from curricula.settings import expect
+from curricula.settings import expect, one_of
 from curricula.tally import Tally
 from rltrain.types import Event, Group, Panel, Task, TaskTable
 
@@ -42,15 +43,16 @@ PANELS = (
 
 
 class Difficulty:
-    """Keeps a pass-rate posterior for each prompt and draws by p(1 - p).
+    """Keeps a pass-rate posterior for each prompt and draws by what a prompt has to teach.
 
     `low`, `high`, `confidence`, `min_visits`: a prompt is too hard once P(pass rate < low) exceeds the
     confidence after that many groups, too easy once P(pass rate > high) does. `half_life` (steps) and `memory`
     (completions) bound how long evidence counts. `explore` is the least share of a batch for unknown prompts,
     which grows to the share of first tries that had successes and failures; `probe` is the largest share for
     set-aside ones, tried again every `probe_every` steps, then 2, 4, 8 times that, or at once when related
-    prompts improve. `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its
-    time, or `widen` to all prompts alike.
+    prompts improve. `prefer`: prompts are drawn by p(1 - p), or by the learning `progress` of related prompts.
+    `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its time, `widen` to all
+    prompts alike, or `stop` the run after the step.
     """
 
     panels = PANELS
@@ -70,7 +72,8 @@ class Difficulty:
         explore: float = 0.25,
         probe: float = 0.1,
         probe_every: int = 20,
-        when_empty: Literal["probe", "widen"] = "probe",
+        prefer: Literal["variance", "progress"] = "variance",
+        when_empty: Literal["probe", "widen", "stop"] = "probe",
     ):
         if inner is not None:
             raise ValueError("difficulty: takes no inner curriculum, it chooses single prompts")
@@ -83,14 +86,15 @@ class Difficulty:
         )
         if low >= high:
             raise ValueError(f"difficulty: low {low} is not below high {high}; expected low < high")
-        if when_empty not in ("probe", "widen"):
-            raise ValueError(f"difficulty: when_empty: expected 'probe' or 'widen', got {when_empty!r}")
+        one_of("difficulty", "prefer", prefer, ("variance", "progress"))
+        one_of("difficulty", "when_empty", when_empty, ("probe", "widen", "stop"))
         self._tasks, self._seed, self._when_empty = tasks, seed, when_empty
         self._bounds = Bounds(low, high, confidence, min_visits)
-        self._explore, self._probe = explore, probe
+        self._explore, self._probe, self._prefer = explore, probe, prefer
         self._roster, self._relations = Roster(tasks.keys), relations(tasks)
         self._beliefs = Beliefs(self._relations, half_life=half_life, memory=memory)
         self._shelf = Shelf(len(tasks), probe_every=probe_every, patience=PATIENCE)
+        self._progress = Progress(self._relations.names)
         self._tally, self._journal = Tally(len(self._relations.names)), Journal()
         self._draws = self._asked = 0
         self._gone: frozenset[str] = frozenset()  # prompts of a loaded state; groups of them may still be under way
@@ -142,6 +146,7 @@ class Difficulty:
             "asked": self._asked,
             "beliefs": self._beliefs.state_dict(),
             "shelf": self._shelf.state_dict(),
+            "progress": self._progress.state_dict(),
             "tally": self._tally.state_dict(),
             "journal": self._journal.state_dict(),
         }
@@ -153,6 +158,7 @@ class Difficulty:
         self._seed, self._draws, self._asked = state["seed"], state["draws"], state["asked"]
         self._beliefs.load_state_dict(state["beliefs"], match.saved, match.now)
         self._shelf.load_state_dict(state["shelf"], match.saved, match.now)
+        self._progress.load_state_dict(state["progress"])
         self._journal.load_state_dict(state["journal"])
         self._tally.load_state_dict(state["tally"], same=not (match.added or match.gone))
         if match.added or match.gone:
@@ -183,12 +189,12 @@ class Difficulty:
     def _without(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
         """With nothing learnable or unknown left: what was configured, and an event that says so."""
         sizes, shelf = self._shelf.sizes(), self._shelf
-        advice = "easier or new prompts, a lower `low`, or actions: [{event: nothing_learnable, do: stop}]"
+        advice = "easier or new prompts, a lower `low`, or when_empty: stop"
         if not self._tally.empty:
             self._journal.tell("nothing_learnable", "warning", {"pools": sizes, "then": self._when_empty}, advice)
         self._tally.empty = True
         aside = shelf.members(Pool.QUARANTINED)
-        if self._when_empty == "probe" and len(aside):
+        if self._when_empty != "widen" and len(aside):
             return [(row, "probe") for row in oldest(aside, n, shelf.due, rng).tolist()]
         every = np.arange(len(self._tasks))
         return [(row, "widen") for row in draw(every, n, lambda rows: np.ones(len(rows)), rng).tolist()]
@@ -197,16 +203,21 @@ class Difficulty:
         return "probe" if self._shelf.pool[row] == Pool.QUARANTINED else "watch"
 
     def _draw(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Up to `count` rows of a pool, by what they teach."""
-        rows = self._shelf.some(pool, candidates(count), rng)
-        return draw(rows, count, lambda rows: self._beliefs.posterior(rows).teaches, rng)
+        """Up to `count` rows of a pool, by what they are worth."""
+        return draw(self._shelf.some(pool, candidates(count), rng), count, self._worth, rng)
+
+    def _worth(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) what a draw of these rows is worth, p(1 - p) or the progress of its relatives."""
+        if self._prefer == "progress":
+            return self._progress.of(self._relations.of[rows])
+        return self._beliefs.posterior(rows).teaches
 
     def _ask(self, row: int, action: str) -> Task:
         """The task of a row, its choice written down; what never answers is left alone from now on."""
         posterior, task = self._beliefs.posterior(row), self._tasks[row]
         self._asked += 1
         pool = Pool(int(self._shelf.pool[row])).label
-        why = f"{pool}, worth {float(posterior.teaches):.3f}"
+        why = f"{pool}, worth {float(self._worth(np.array([row]))[0]):.3f}"
         beta = dict(alpha=float(posterior.alpha), beta=float(posterior.beta))
         self._journal.decide(action, task.key, task.source, why, pool=pool, to=pool, **beta)
         self._shelf.ask(row, self._asked, self._beliefs.now)
@@ -227,7 +238,10 @@ class Difficulty:
         """Take a group's outcomes in; the pool the prompt was in and the one it is in now."""
         beliefs, outcomes = self._beliefs, group.outcomes
         good, version = float(sum(outcomes)), max(c.policy_version for c in group.completions)
+        before = beliefs.rate(row)
         surprise = beliefs.learn(row, good, len(outcomes) - good, version)
+        if before is not None:
+            self._progress.note(int(self._relations.of[row]), good / len(outcomes) - before)
         if surprise is None:
             self._tally.first(0 < good < len(outcomes))
         else:

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from curricula.journal import Journal
-from curricula.parts import Parts
+from curricula.adaptive import Boosts
+from curricula.parts import Outer, Parts
 from curricula.settings import expect
 from curricula.subset import sources_of
-from rltrain.types import Curriculum, Event, Group, Panel, Task, TaskTable
+from rltrain.types import Curriculum, Group, Panel, Task, TaskTable
 
 PANELS = (
     Panel(
@@ -21,16 +21,25 @@ PANELS = (
         "Share of each source in what was drawn so far, and the longest gap between two of its visits. At equal "
         "frequency long gaps are worse for a rare source (arXiv 2605.29548).",
     ),
+    Panel(
+        "Rare sources raised",
+        ("curriculum/boost",),
+        "line",
+        "Factor on the weight of each rare source, with max_boost: doubled while its outcome does not rise though its "
+        "groups have successes and failures, given back where that brings nothing.",
+    ),
 )
 
 
-class Mixture:
+class Mixture(Outer):
     """Draws from the sources in fixed proportions; which prompt of a source is the inner curriculum's choice.
 
     A source's share is proportional to weight^(1 / temperature); without `weights` a source weighs as many
     prompts as it has. `floors` ({source: share}, or one share for all) are kept below which no share falls;
     `max_gap` ({source: groups}, or one for all) bounds the groups between two visits of a source. Draws go to
     the source that is furthest behind its share, without chance; a gap about to be exceeded comes first.
+    `max_boost` above 1 raises rare sources (less than half of an even share) up to that factor while they push and
+    do not rise, judged by every `window` groups of their own (adaptive.py).
     """
 
     panels = PANELS
@@ -45,69 +54,79 @@ class Mixture:
         temperature: float = 1.0,
         floors: Mapping[str, float] | float = 0.0,
         max_gap: Mapping[str, int] | int | None = None,
+        max_boost: float = 1.0,
+        window: int = 32,
     ):
         if not len(tasks):
             raise ValueError("mixture: there are no tasks")
         expect("mixture", {"temperature": temperature}, 1e-3)
-        self._parts = Parts(tasks, tasks.sources, inner, seed=seed)
+        expect("mixture", {"max_boost": max_boost}, 1)
+        expect("mixture", {"window": window}, 3)
+        super().__init__(Parts(tasks, tasks.sources, inner, seed=seed), lambda task: task.source, "source")
         sizes = self._parts.sizes
         known = sources_of(tasks)
         given = {name: 1.0 if weights is not None else float(size) for name, size in sizes.items()}
         given |= _each("weights", weights or {}, known, sizes, 0)
-        self._shares = shares(given, temperature, _each("floors", floors, known, sizes, 0, 1))
+        self._floors = _each("floors", floors, known, sizes, 0, 1)
+        self._given = shares(given, temperature, self._floors)
+        rare = [name for name, share in self._given.items() if share < 0.5 / len(self._given)]
+        self._boosts = Boosts(rare if max_boost > 1 else (), most=max_boost, window=window)
+        self._shares = self._boosted()
         gaps = {} if max_gap is None else _each("max_gap", max_gap, known, sizes, 1)
         self._gaps = {name: gap for name, gap in gaps.items() if name in self._shares}
         feasible(self._gaps)
         self._drawn = dict.fromkeys(self._shares, 0)
+        self._before = dict.fromkeys(self._shares, 0)  # draws before the shares were last changed
         self._last = dict.fromkeys(self._shares, 0)  # position of the last draw of each source
         self._longest = dict.fromkeys(self._shares, 0)
-        self._journal = Journal()
 
     def sample(self, n: int) -> list[Task]:
         """The next n tasks."""
-        turns = [self._next() for _ in range(n)]
-        tasks = self._parts.draw([name for name, _ in turns])
-        for task, (name, why) in zip(tasks, turns, strict=True):
-            self._journal.decide("source", task.key, name, why)
-        return tasks
+        return self._drawn_from([self._next() for _ in range(n)])
 
     def observe(self, groups: Sequence[Group]) -> None:
-        """Shown to the inner curriculum of their source."""
-        self._parts.observe(groups, lambda task: task.source)
-
-    def admit(self, group: Group) -> str | None:
-        """As the inner curriculum of its source says."""
-        return self._parts.admit(group, group.task.source)
-
-    def decisions(self) -> list[dict[str, Any]]:
-        """The source of each draw and why it was its turn, and what the inner ones decided."""
-        return self._journal.decisions() + self._parts.decisions()
-
-    def events(self) -> list[Event]:
-        """What the inner ones have to tell."""
-        return self._parts.events()
+        """Shown to the inner curriculum of their source; a rare one may be raised."""
+        super().observe(groups)
+        if any([self._boosts.note(group.task.source, group.outcomes, self._journal) for group in groups]):
+            self._reweigh()
 
     def metrics(self) -> dict[str, float]:
         """Share and gap of each source, and the inner metrics by source."""
         total = max(1, sum(self._drawn.values()))
         found = {f"curriculum/share@{name}": count / total for name, count in self._drawn.items()}
-        return found | {f"curriculum/gap@{n}": float(gap) for n, gap in self._longest.items()} | self._parts.metrics()
+        found |= {f"curriculum/gap@{name}": float(gap) for name, gap in self._longest.items()}
+        found |= {f"curriculum/boost@{name}": factor for name, factor in self._boosts.factors.items()}
+        return found | self._parts.metrics()
 
     def state_dict(self) -> dict[str, Any]:
         """How often and when each source was drawn, and the inner states."""
-        names = ("_drawn", "_last", "_longest")
+        names = ("_drawn", "_before", "_last", "_longest")
         counts = {name: dict(getattr(self, name)) for name in names}
-        return {"counts": counts, "parts": self._parts.state_dict(), "journal": self._journal.state_dict()}
+        return {"counts": counts, "boosts": self._boosts.state_dict()} | self._inner_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; a source that is new starts even with the others, one that is gone is forgotten."""
         total = sum(state["counts"]["_drawn"].values())
         for name, counts in state["counts"].items():
-            fresh = {"_drawn": lambda source: round(total * self._shares[source]), "_last": lambda source: total}
+            fresh = {"_drawn": lambda source: round(total * self._given[source]), "_last": lambda source: total}
             start = fresh.get(name, lambda source: 0)
             setattr(self, name, {source: counts.get(source, start(source)) for source in self._shares})
-        self._parts.load_state_dict(state["parts"])
-        self._journal.load_state_dict(state["journal"])
+        self._boosts.load_state_dict(state["boosts"])
+        self._shares = self._boosted()
+        self._load_inner_state(state)
+        were = state["counts"]["_drawn"].keys()
+        if were != self._drawn.keys():
+            self._before = dict(self._drawn)
+            evidence = {"added": sorted(self._drawn.keys() - were), "gone": sorted(were - self._drawn.keys())}
+            self._journal.tell("sources_changed", "warning", evidence, "nothing to do if meant")
+
+    def _boosted(self) -> dict[str, float]:
+        """The shares asked for, those of rare sources times their factors."""
+        return shares({name: share * self._boosts.of(name) for name, share in self._given.items()}, 1.0, self._floors)
+
+    def _reweigh(self) -> None:
+        """New shares count from here: what was drawn before is not made up for."""
+        self._shares, self._before = self._boosted(), dict(self._drawn)
 
     def _next(self) -> tuple[str, str]:
         """The source of the next draw, which is counted, and why."""
@@ -124,7 +143,8 @@ class Mixture:
         if any(date <= position + waiting for waiting, (date, _) in enumerate(due)):  # no draw is left to spare
             date, name = due[0]
             return name, f"due by draw {date:g}, to keep its gap of {self._gaps[name]:g}"
-        behind = {name: share * position - self._drawn[name] for name, share in self._shares.items()}
+        since = position - sum(self._before.values())
+        behind = {n: share * since - (self._drawn[n] - self._before[n]) for n, share in self._shares.items()}
         name = max(behind, key=behind.__getitem__)
         return name, f"behind its share {self._shares[name]:.3f} by {behind[name]:.2f} groups"
 

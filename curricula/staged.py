@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from curricula.journal import Journal
-from curricula.parts import Parts
+from curricula import proposal
+from curricula.parts import Outer, Parts
 from curricula.plateau import Trend, trend
-from curricula.settings import expect
-from rltrain.types import Curriculum, Event, Group, Panel, Task, TaskTable
+from curricula.settings import expect, one_of
+from rltrain.types import Curriculum, Group, Panel, Task, TaskTable
 
 KINDS = ("structured", "creative")
+Order = Literal["fixed", "bwt", "interleave"]
 PANELS = (
     Panel(
         "Stages",
@@ -23,16 +24,25 @@ PANELS = (
         "Which stage is open, from 1. A stage ends when its outcome stops rising, or at its maximum; the events "
         "`stage_ended` say which.",
     ),
+    Panel(
+        "Forecast of the order",
+        ("curriculum/forecast", "eval/outcome"),
+        "line",
+        "What the measured backward transfer says each source ends with (level lines), and what held-out evaluation "
+        "finds on the way there; only with order: bwt. The last point counts: a source that ends far from its line "
+        "was not described by training on each source alone.",
+    ),
 )
 
 
-class Staged:
+class Staged(Outer):
     """Opens one stage after another; `stages` is a list of kinds or sources, or of lists of them.
 
-    `order`: `fixed` opens them as given, `interleave` has all open from the start, in turn. A stage lasts at
-    least `min_groups` and at most `max_groups` groups of its own; between, it ends at the first `window` of
-    groups whose outcome does not rise (one-sided test, `z` standard errors). Earlier stages share `replay` of
-    the draws. The last stage stays open.
+    `order`: `fixed` opens them as given, `interleave` has all open from the start, in turn, and `bwt` makes each
+    source a stage, in the order that `matrix_file` proposes (`rltrain bwt`). A stage lasts at least `min_groups`
+    and at most `max_groups` groups of its own; between, it ends at the first `window` of groups whose outcome
+    does not rise (one-sided test, `z` standard errors). Earlier stages share `replay` of the draws. The last
+    stage stays open.
     """
 
     panels = PANELS
@@ -44,7 +54,8 @@ class Staged:
         seed: int,
         inner: Callable[..., Curriculum] | None = None,
         stages: Sequence[str | Sequence[str]] | None = None,
-        order: Literal["fixed", "interleave"] = "fixed",
+        order: Order = "fixed",
+        matrix_file: str | None = None,
         min_groups: int = 100,
         max_groups: int = 1000,
         window: int = 100,
@@ -53,54 +64,42 @@ class Staged:
     ):
         if not len(tasks):
             raise ValueError("staged: there are no tasks")
-        if order not in ("fixed", "interleave"):
-            raise ValueError(f"staged: order: expected 'fixed' or 'interleave', got {order!r}")
+        one_of("staged", "order", order, get_args(Order))
+        if order == "bwt" and stages is not None:
+            raise ValueError("staged: order: bwt makes each source a stage; leave `stages` out, or use order: fixed")
         expect("staged", {"replay": replay}, 0, 0.9)
         expect("staged", {"window": window}, 3)
         expect("staged", {"z": z, "min_groups": min_groups}, 0)
         expect("staged", {"max_groups": max_groups}, max(1, min_groups))
         self._order, self._window, self._z, self._replay = order, window, z, replay
         self._least, self._most = min_groups, max_groups
+        self._forecast: Mapping[str, float] = {}
+        if order == "bwt":
+            stages, self._forecast = proposal.read(matrix_file, tasks)
         self._names, self._of = assigned(tasks, stages)  # names in order; source -> name of its stage
         part = np.asarray([self._of[source] for source in tasks.sources.tolist()])
-        self._parts = Parts(tasks, part, inner, seed=seed)
+        super().__init__(Parts(tasks, part, inner, seed=seed), lambda task: self._of.get(task.source, ""), "stage")
         self._stage = 0
         self._drawn = dict.fromkeys(self._names, 0)  # since the stage began
         self._groups = 0  # of the open stage that came back
         self._outcomes: list[float] = []  # of the last of them, since the last test
-        self._journal = Journal()
 
     def sample(self, n: int) -> list[Task]:
         """The next n tasks."""
         names = [self._next() for _ in range(n)]
-        tasks = self._parts.draw(names)
-        for task, name in zip(tasks, names, strict=True):
-            why = f"stage {name!r} is open" if name in self._open() else f"replay of stage {name!r}"
-            self._journal.decide("stage", task.key, task.source, why)
-        return tasks
+        return self._drawn_from([(name, self._why(name)) for name in names])
 
     def observe(self, groups: Sequence[Group]) -> None:
         """Shown to the inner curriculum of their stage; the open stage ends when it is time."""
-        self._parts.observe(groups, lambda task: self._of[task.source])
+        super().observe(groups)
         for group in groups:
-            if self._of[group.task.source] == self._names[self._stage] and self._order == "fixed":
+            if self._part_of(group.task) == self._names[self._stage] and self._order != "interleave":
                 self._count(group.outcomes)
 
-    def admit(self, group: Group) -> str | None:
-        """As the inner curriculum of its stage says."""
-        return self._parts.admit(group, self._of[group.task.source])
-
-    def decisions(self) -> list[dict[str, Any]]:
-        """The stage of each draw, and what the inner ones decided."""
-        return self._journal.decisions() + self._parts.decisions()
-
-    def events(self) -> list[Event]:
-        """Stages that ended, and what the inner ones have to tell."""
-        return self._journal.events() + self._parts.events()
-
     def metrics(self) -> dict[str, float]:
-        """The open stage, from 1, and the inner metrics by stage."""
-        return {"curriculum/stage": float(self._stage + 1)} | self._parts.metrics()
+        """The open stage, from 1, what is forecast, and the inner metrics by stage."""
+        forecast = {f"curriculum/forecast@{source}": value for source, value in self._forecast.items()}
+        return {"curriculum/stage": float(self._stage + 1)} | forecast | self._parts.metrics()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stages stand, and the inner states."""
@@ -110,18 +109,22 @@ class Staged:
             "drawn": dict(self._drawn),
             "groups": self._groups,
             "outcomes": list(self._outcomes),
-            "parts": self._parts.state_dict(),
-            "journal": self._journal.state_dict(),
-        }
+        } | self._inner_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; ValueError where it is that of other stages."""
+        """Go on from a state; of other stages, the first that had not ended is open, and an event says so."""
+        self._load_inner_state(state)
+        self._drawn = {name: state["drawn"].get(name, 0) for name in self._names}
+        ended = state["names"][: state["stage"]]
+        self._stage = next((i for i, name in enumerate(self._names) if name not in ended), len(self._names) - 1)
+        if self._names[self._stage] == state["names"][state["stage"]]:
+            self._groups, self._outcomes = state["groups"], list(state["outcomes"])
         if state["names"] != list(self._names):
-            raise ValueError(f"staged: the state is that of stages {state['names']}, expected {list(self._names)}")
-        self._stage, self._drawn, self._groups = state["stage"], dict(state["drawn"]), state["groups"]
-        self._outcomes = list(state["outcomes"])
-        self._parts.load_state_dict(state["parts"])
-        self._journal.load_state_dict(state["journal"])
+            evidence = {"were": list(state["names"]), "are": list(self._names), "open": self._names[self._stage]}
+            self._journal.tell("stages_changed", "warning", evidence, "nothing to do if meant")
+
+    def _why(self, name: str) -> str:
+        return f"stage {name!r} is open" if name in self._open() else f"replay of stage {name!r}"
 
     def _open(self) -> Sequence[str]:
         return self._names if self._order == "interleave" else self._names[self._stage : self._stage + 1]

@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diagnostics import creative
 from rltrain.types import Event, Panel, StepRecord
 
 
 class EntropyDiagnostic:
-    """Computes `entropy/*`, `plan/ratio` and `length/*` from the trained tokens.
+    """Computes `entropy/*`, `plan/ratio` and `length/*` from the trained tokens, in all, by source and by kind.
 
     Gap and ratio come with a 95% interval from a bootstrap over completions, seeded by `seed` and the step,
     and are left out where they would rest on fewer than `min_planning_tokens` planning tokens; an event says
-    so the first time. Tokens whose entropy is not finite count in nothing but `entropy/nonfinite_tokens`.
+    so the first time. Tokens whose entropy is not finite count in nothing but `entropy/nonfinite_tokens`. Event
+    `creative_diversity_lost` where creative tasks lose more than `drop` of their entropy or variety (creative.py).
     """
 
     panels: Sequence[Panel] = (
@@ -26,6 +28,14 @@ class EntropyDiagnostic:
             "How undecided the policy is when it chooses what to do, and when it carries it out. Execution falls "
             "first, as procedures become routine; planning entropy that stays up means that plans are still "
             "being explored. Both near 0 is a collapse.",
+        ),
+        Panel(
+            "Variety of creative completions",
+            ("entropy/variety",),
+            "line",
+            "How much the completions of one creative prompt differ. Structured tasks lower entropy/mean@structured; "
+            "where entropy/mean@creative or this falls with it, the run is losing on the creative side what it wins "
+            "on the other.",
         ),
         Panel(
             "Entropy gap",
@@ -57,24 +67,30 @@ class EntropyDiagnostic:
         ),
     )
 
-    def __init__(self, *, min_planning_tokens: int = 32, resamples: int = 200, seed: int = 0):
+    def __init__(self, *, min_planning_tokens: int = 32, resamples: int = 200, seed: int = 0, drop: float = 0.3):
         if min_planning_tokens < 1 or resamples < 20:
             raise ValueError(
                 f"entropy diagnostic: min_planning_tokens {min_planning_tokens} and resamples {resamples}; "
                 "expected at least 1 and 20"
             )
+        if not 0 < drop < 1:
+            raise ValueError(f"entropy diagnostic: drop {drop}; expected above 0 and below 1")
         self.min_planning_tokens = min_planning_tokens
         self.resamples = resamples
         self.seed = seed
         self._told = False  # that there are too few planning tokens
+        self._watch = creative.DiversityWatch(drop=drop)
         self._events: list[Event] = []
 
     def observe(self, record: StepRecord) -> dict[str, float]:
         """The metrics of a step; empty when nothing was trained."""
+        said = creative.values(record)
+        self._events += self._watch.observe(record.step, said)
+        metrics = {"entropy/variety": float(np.mean(said.variety))} if said.variety else {}
         rows = token_sums(record)
         if not len(rows.sums):
-            return {}
-        metrics = entropies(rows.sums.sum(axis=0), self.min_planning_tokens) | _lengths(rows)
+            return metrics
+        metrics |= entropies(rows.sums.sum(axis=0), self.min_planning_tokens) | _lengths(rows)
         if "entropy/gap" in metrics:
             metrics |= self._intervals(rows.sums, record.step)
         self._tell_of_few(record.step, metrics["entropy/planning_tokens"])
@@ -82,6 +98,12 @@ class EntropyDiagnostic:
             of_source = rows.sums[np.array([s == source for s in rows.sources])].sum(axis=0)
             found = entropies(of_source, self.min_planning_tokens)
             metrics |= {f"{name}@{source}": value for name, value in found.items()}
+        for kind in sorted(set(rows.kinds) - set(rows.sources)):
+            h_planning, n_planning, h_execution, n_execution = rows.sums[np.array([k == kind for k in rows.kinds])].sum(
+                0
+            )
+            if n_planning + n_execution:
+                metrics[f"entropy/mean@{kind}"] = (h_planning + h_execution) / (n_planning + n_execution)
         if rows.nonfinite:
             metrics["entropy/nonfinite_tokens"] = float(rows.nonfinite)
         return metrics
@@ -106,17 +128,18 @@ class EntropyDiagnostic:
             self._events.append(_too_few(step, planning_tokens, self.min_planning_tokens))
 
     def events(self) -> list[Event]:
-        """One a run, at the first step whose planning tokens are too few. Phases are another's to name."""
+        """The first step whose planning tokens are too few, and lost diversity. Phases are another's to name."""
         told, self._events = self._events, []
         return told
 
     def state_dict(self) -> dict[str, Any]:
-        """Whether the event was told; every step stands alone otherwise."""
-        return {"told": self._told}
+        """Whether the event was told, and what creative groups are held against."""
+        return {"told": self._told, "creative": self._watch.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._told = bool(state["told"])
+        self._watch.load_state_dict(state["creative"])
 
 
 def entropies(sums: np.ndarray, min_planning_tokens: int) -> dict[str, float]:
@@ -144,12 +167,13 @@ class TokenSums(NamedTuple):
     lengths: np.ndarray  # (N,) tokens
     truncated: np.ndarray  # (N,) bool
     sources: list[str]  # N
+    kinds: list[str]  # N
     nonfinite: int  # tokens left out
 
 
 def token_sums(record: StepRecord) -> TokenSums:
     """Entropy sums and token counts of every trained completion."""
-    sums, lengths, truncated, sources, nonfinite = [], [], [], [], 0
+    sums, lengths, truncated, sources, kinds, nonfinite = [], [], [], [], [], 0
     for group, i, completion, tokens in record.completions():
         if tokens is None:
             continue
@@ -161,8 +185,10 @@ def token_sums(record: StepRecord) -> TokenSums:
         lengths.append(len(completion.token_ids))
         truncated.append(completion.finish_reason == "length")
         sources.append(group.task.source)
+        kinds.append(group.task.kind)
         nonfinite += int(tokens.loss_mask.sum() - mask.sum())
-    return TokenSums(np.array(sums, np.float64), np.array(lengths), np.array(truncated, bool), sources, nonfinite)
+    arrays = np.array(sums, np.float64), np.array(lengths), np.array(truncated, bool)
+    return TokenSums(*arrays, sources, kinds, nonfinite)
 
 
 def _interval(name: str, values: np.ndarray) -> dict[str, float]:

@@ -31,12 +31,13 @@ def act(run: Run, step: int) -> str:
 
 
 def of(config: Config) -> list[Action]:
-    """The config's actions; `advantages.hicra.start: phase2` is one, put shortly."""
+    """The config's actions, and those put shortly: `hicra.start: phase2`, and `when_empty: stop` of a curriculum."""
     hicra = config.advantages.hicra
     start = hicra is not None and hicra.start == "phase2"
     return [
         *config.actions,
         *([Action(event="phase_changed", when={"to": "planning"}, do="hicra")] if start else []),
+        Action(event="nothing_learnable", when={"then": "stop"}, do="stop"),
     ]
 
 

@@ -246,7 +246,9 @@ def build_curriculum(spec: CurriculumSpec, table: TaskTable, seed: int) -> tuple
 
 
 def _nested(spec: CurriculumSpec, tasks: TaskTable, *, seed: int) -> Curriculum:
-    """A curriculum over a part of the tasks; its gates count only where they are given outermost."""
+    """A curriculum over a part of the tasks; gates count only where they are given outermost."""
+    if spec.base_probe:
+        raise ValueError(f"curriculum.inner.base_probe: {spec.base_probe}; give it to the outermost curriculum")
     return build_curriculum(spec, tasks, seed)[0]
 
 

@@ -71,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--prompts", type=int, help="held-out prompts (default: the config's)")
     sub.add_argument("--num-generations", type=int, default=8, help="completions per prompt (default 8)")
 
+    sub = add("bwt", _bwt, "what training on each source alone does to the others, and the order that follows")
+    _config_arguments(sub)
+    sub.add_argument("--twin", action="store_true", help="the same on a CPU in minutes, with a tiny model")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="where to measure and go on (default: runs/<config>-bwt)")
+    sub.add_argument("--steps", type=_positive, help="of each run (default: training.steps, shared by the sources)")
+    sub.add_argument("--parallel", type=_positive, help="runs at once (default: as many as there are cores for)")
+
     sub = add("report", _report, "one self-contained HTML file")
     sub.add_argument("runs", nargs="+", help="run directories or names")
     sub.add_argument("--out", type=Path, help="the file (default: report.html in the run; of several, beside them)")
@@ -164,6 +171,24 @@ def _eval(arguments: argparse.Namespace) -> int:
 
     compare.main(arguments.run, arguments.config, arguments.prompts, arguments.num_generations)
     return 0
+
+
+def _bwt(arguments: argparse.Namespace) -> int:
+    from rltrain import bwt, config
+
+    loaded = config.load(arguments.config, arguments.overrides)
+    stem = config.find(arguments.config).stem
+    given = {name: getattr(arguments, name) for name in ("twin", "out", "steps", "parallel")}
+    bwt.main(loaded, stem, **given)
+    return 0
+
+
+def _positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -44,28 +44,40 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
+    with reaped() as folder:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve the engines beside the trainer
+        try:
+            ray.init(
+                num_cpus=max(4, os.cpu_count() or 1, processes),  # actors ask for none; Ray Train's workers one each
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=folder,
+            )
+            end_on_sigterm()
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def reaped() -> Iterator[str]:
+    """A temporary folder; when this process dies without a word, all it started inside are ended, and the folder goes.
+
+    Processes are known by a mark in their environment.
+    """
     # Unix sockets allow 107 characters: a short path, whatever TMPDIR is.
     folder = tempfile.mkdtemp(prefix="rlt-", dir="/tmp" if os.path.isdir("/tmp") else None)
-    os.environ[MARK] = folder
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve the engines beside the trainer
     reaper = subprocess.Popen(
         [sys.executable, "-m", "rltrain.reaper", folder, MARK],
         stdin=subprocess.PIPE,
         start_new_session=True,  # survives a Ctrl-C in the terminal, to clean up after it
         env={k: v for k, v in os.environ.items() if k != MARK},
     )
+    os.environ[MARK] = folder
     try:
-        ray.init(
-            num_cpus=max(4, os.cpu_count() or 1, processes),  # actors ask for none; Ray Train's workers for one each
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            _temp_dir=folder,
-        )
-        end_on_sigterm()
-        yield
+        yield folder
     finally:
-        ray.shutdown()
         reaper.communicate(b"done", timeout=60)  # an orderly end: nothing to reap
         os.environ.pop(MARK, None)
         shutil.rmtree(folder, ignore_errors=True)

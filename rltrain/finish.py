@@ -9,17 +9,19 @@ from typing import Any
 
 from rltrain import checkpoint, evaluate, plugins
 from rltrain.builtin_models import no_progress_bars
+from rltrain.metrics import stem
 from rltrain.records import RunDir
 from rltrain.run import Run
+from rltrain.types import Event
 
 
 def finish(run: Run) -> list[str]:
     """Save the model, write the report, and say what came of it."""
     _save_model(run)
+    lines = ["", *_forecast(run)]
     run.directory.flush()
     write = plugins.resolve("html", "rltrain.reports")
     report = write([run.directory.path], run.directory.path / "report.html", resolve=plugins.resolve)
-    lines = [""]
     # without an outcome reward there is nothing to compare
     evaluations = {step: outcomes for step, outcomes in run.progress.evaluations.items() if outcomes}
     if len(evaluations) > 1:
@@ -43,6 +45,34 @@ def finish(run: Run) -> list[str]:
         *run.tracker.told(),
         f"go on with rltrain status {run.directory.path}   or rltrain eval {run.directory.path}",
     ]
+
+
+def _forecast(run: Run) -> list[str]:
+    """The outcomes that the curriculum's order was expected to end with beside those that came, where it has any.
+
+    An event tells of them; it stands before the report is written.
+    """
+    forecast = {
+        name.rpartition("@")[2]: value
+        for name, value in run.curriculum.metrics().items()
+        if stem(name) == "curriculum/forecast"
+    }
+    last = max(run.progress.evaluations, default=0)
+    if not forecast or not last:
+        return []
+    source = {task.key: task.source for task in run.held_out}
+    rows: dict[str, list[float]] = {}
+    for key, outcomes in run.progress.evaluations[last].items():
+        rows.setdefault(source[key], []).append(float(outcomes.mean()))
+    came = {name: sum(rows[name]) / len(rows[name]) for name in forecast if name in rows}
+    if not came:
+        return []
+    error = sum(abs(came[name] - forecast[name]) for name in came) / len(came)
+    evidence = {"forecast": {name: forecast[name] for name in came}, "came": came, "mean_error": error}
+    advice = "an error as large as the differences between the orders means that the order was not chosen by evidence"
+    run.event(Event(last, "order_forecast", "info", evidence, advice))
+    told = ", ".join(f"{name} {forecast[name]:.3f}, came {value:.3f}" for name, value in came.items())
+    return [f"forecast of the order: {told}; mean error {error:.3f}"]
 
 
 def _save_model(run: Run) -> None:

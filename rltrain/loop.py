@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rltrain import actions, admission, advantages, batch, forced, gate, recording, steps
+from rltrain import actions, admission, advantages, base_probe, batch, forced, gate, recording, steps
 from rltrain.run import Run
 from rltrain.types import Group
 
@@ -21,6 +21,7 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
     gate.check(run, step, always=True)
     if step == 0:
         steps.look_once(run)
+        base_probe.look(run)
     for rollout in range(progress.rollouts, config.rollout_batches):
         step = rollout * config.training.updates_per_rollout
         gate.check(run, step)

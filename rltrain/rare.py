@@ -1,12 +1,16 @@
 """The rare-success guard: what is known of prompts' pass rates, and which groups hold nothing but a lucky hit.
 
 Normalising within the group turns the one success on a near-impossible prompt into the largest advantage of the
-batch, whatever brought it about (a guess, a shortcut). Evidence decides, and only evidence about the prompt itself:
-one that was tried a few times is never guarded, or a run that starts from nothing would stay there.
+batch, whatever brought it about (a guess, a shortcut). Evidence decides, and evidence against a prompt is only what
+was seen of the prompt itself: one that was tried a few times is never guarded, or a run that starts from nothing
+would stay there. What other prompts show can lift the guard and never bring it on: each source has a skill in logits,
+a rating after Elo, and what a prompt did at a lower skill is read as it would look at the present one. Without that,
+a run that improves on all its prompts is held back by failures it has outgrown.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,22 +20,32 @@ from rltrain.posterior import below
 from rltrain.types import Group
 
 PRIOR = 0.5  # success and failure each prompt begins with (Jeffreys)
+RATE = 0.4  # logits a source's skill moves by, times surprise
 
 
 class Tries(NamedTuple):
-    """What is known of a prompt: faded successes and failures, groups, and the version they are faded to."""
+    """What is known of a prompt: faded successes and failures, groups, the version and skill they are as of."""
 
     successes: float = 0.0
     failures: float = 0.0
     visits: int = 0
     version: int = 0
+    skill: float = 0.0
+
+    def posterior(self, kept: float, skill: float) -> tuple[float, float]:
+        """Beta of the pass rate: evidence faded to a share, odds raised by what the source's skill has gained since."""
+        alpha, beta = kept * self.successes + PRIOR, kept * self.failures + PRIOR
+        gain = math.exp(max(0.0, skill - self.skill))
+        share = alpha * gain / (alpha * gain + beta)
+        return (alpha + beta) * share, (alpha + beta) * (1 - share)
 
 
 @dataclass
 class PassRates:
-    """Tries of every prompt that was seen, by key; part of the checkpoint."""
+    """Tries of every prompt that was seen, by key, and the skill of each source; part of the checkpoint."""
 
     tries: dict[str, Tries] = field(default_factory=dict)
+    skills: dict[str, float] = field(default_factory=dict)
 
     def observe(self, groups: Iterable[Group], half_life: float) -> None:
         """Add the outcomes of groups; older ones count half after `half_life` steps."""
@@ -39,13 +53,13 @@ class PassRates:
             if outcomes := group.outcomes:
                 version = max(completion.policy_version for completion in group.completions)
                 good, old = sum(outcomes), self.tries.get(group.task.key, Tries(version=version))
-                kept = 2.0 ** (-max(0, version - old.version) / half_life)
-                self.tries[group.task.key] = Tries(
-                    kept * old.successes + good,
-                    kept * old.failures + len(outcomes) - good,
-                    old.visits + 1,
-                    max(version, old.version),
-                )
+                skill = self.skills.get(group.task.source, 0.0)
+                alpha, beta = old.posterior(2.0 ** (-max(0, version - old.version) / half_life), skill)
+                if old.visits:
+                    skill += RATE * (good / len(outcomes) - alpha / (alpha + beta))
+                    self.skills[group.task.source] = skill
+                won, lost = max(0.0, alpha - PRIOR) + good, max(0.0, beta - PRIOR) + len(outcomes) - good
+                self.tries[group.task.key] = Tries(won, lost, old.visits + 1, max(version, old.version), skill)
 
     def lucky(self, group: Group, guard: RareSuccess) -> bool:
         """Whether the group's few successes are more likely luck than skill; it must have been observed."""
@@ -53,4 +67,4 @@ class PassRates:
         if not 0 < good < guard.min_successes or tries.visits < guard.min_visits:
             return False
         bound = guard.lucky_below if guard.lucky_below is not None else 2 / len(group.completions)
-        return below(bound, tries.successes + PRIOR, tries.failures + PRIOR) > guard.confidence
+        return below(bound, *tries.posterior(1.0, self.skills.get(group.task.source, 0.0))) > guard.confidence

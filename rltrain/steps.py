@@ -64,7 +64,7 @@ def request(run: Run, count: int, version: int) -> list[Ticket]:
         return tickets
     sampling = training_sampling(run)
     for _ in range(100):
-        tasks = _sampled(run, count - len(tickets))
+        tasks = sampled(run, count - len(tickets))
         tickets += run.office.issue(
             tasks, num_samples=run.config.sampling.num_generations, sampling=sampling, version=version
         )
@@ -77,7 +77,7 @@ def request(run: Run, count: int, version: int) -> list[Ticket]:
     )
 
 
-def _sampled(run: Run, count: int) -> Sequence[Task]:
+def sampled(run: Run, count: int) -> Sequence[Task]:
     """The curriculum's next `count` tasks; CurriculumFailed when it gives more or fewer."""
     use = run.config.curriculum.use
     with blame.curriculum(run.config.curriculum, "sample"):

@@ -8,7 +8,11 @@ import pytest
 from benchmarks import curriculum_calibration as calibration
 from benchmarks import curriculum_gain as gain
 from benchmarks import curriculum_harm as harm
+from benchmarks import curriculum_order as order
 from benchmarks import curriculum_rare as rare
+from benchmarks import curriculum_transformer as transformer
+from benchmarks import two_skills as bed
+from curricula.uniform import Uniform
 
 
 def test_the_curriculum_reaches_the_target_with_fewer_completions():
@@ -61,3 +65,52 @@ def test_a_floor_keeps_what_is_lost_without():
         for floor in ({}, {"floors": {rare.RARE: 0.06}})
     ]
     assert kept[0] < 0.1 and kept[1] > 0.9
+
+
+def test_on_hard_prompts_only_luck_is_rewarded_and_nobody_can_work_it_out(monkeypatch):
+    monkeypatch.setattr(bed, "PRETRAINING", 5)
+    given, control = transformer.halves(bed.MARKS[0], 0)
+    assert len(given) + len(control) == 256 and not {*map(tuple, given.ids)} & {*map(tuple, control.ids)}
+    for out_of, rate in ((bed.NUMBERS, 1 / 30), (500, 1 / 499)):
+        trainer = bed.Trainer(bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0),
+                              bed.hard(given)._replace(out_of=out_of), Uniform, seed=0)  # fmt: skip
+        drawn = np.array([trainer._luck(given.ids) for _ in range(50)])
+        assert (drawn != given.answers).all() and drawn.min() >= 0 and drawn.max() < out_of
+        assert (drawn == (given.answers + 1) % bed.NUMBERS).mean() == pytest.approx(rate, rel=0.3)
+
+
+def test_accuracy_is_that_of_what_is_sampled(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(bed, "PRETRAINING", 60)
+    policy = bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0)
+    given, _ = transformer.halves(bed.MARKS[0], 0)
+    ids = bed.sampled(policy, torch.tensor(given.ids).repeat_interleave(40, 0), bed.ANSWER).numpy()
+    ways, right = np.isin(ids[:, 3], (bed.WORK, bed.GUESS)), ids[:, 4] == given.answers.repeat(40)
+    exact = bed.accuracy(policy, given)
+    assert exact == pytest.approx(((ways & right).mean(), (ids[:, 3] == bed.GUESS).mean()), abs=0.02)
+    trainer = bed.Trainer(policy, given, Uniform, seed=0, guard=transformer.guard(True), samples=4, batch=4)
+    assert 0 <= trainer.step() <= 1 and bed.accuracy(trainer.policy, given) != exact  # the start is left as it is
+    assert bed.accuracy(policy, given) == exact
+
+
+def test_strings_are_judged_by_form_and_variety():
+    a, b, c, d = (order.NUMBERS + i for i in (0, 1, 2, 3))  # consonant, vowel, consonant, vowel
+    said = np.array([[[a, b, c, d], [a, b, c, d], [c, b, a, b], [a, a, c, d]]])
+    assert order.outcomes("creative", np.zeros((1, 2), int), said).tolist() == [[0.5, 0.5, 1.0, 0.0]]
+    sums = np.array([[[7, order.END, order.END, order.END], [8, order.END, order.END, order.END], [7, a, a, a]]])
+    assert order.outcomes("structured", np.array([[3, 4]]), sums).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_an_order_is_trained_stage_by_stage(monkeypatch):
+    monkeypatch.setattr(order, "PRETRAINING", 5)
+    monkeypatch.setattr(order, "STEPS", 2)
+    rows = order.run(0)
+    assert {*order.ORDERS} <= rows.keys() and rows["structured first"]["forecast of creative"] <= 1
+    assert set(rows["creative first"]) >= {"structured", "creative", "kept of the first", "entropy", "strings"}
+
+
+def test_a_mixture_that_may_raise_keeps_what_is_lost_at_its_own_frequency(monkeypatch):
+    monkeypatch.setattr(rare, "STEPS", 1600)
+    kept = [rare.adapted(9, 0, most)["kept"] for most in (1.0, 4.0)]
+    assert kept[0] < 0.2 and kept[1] > kept[0] + 0.2

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.learners import Columns, answered, number, tried
 from curricula.beliefs import Beliefs
 from curricula.difficulty import Difficulty
+from curricula.progress import Progress
 from curricula.relations import relations
 from rltrain.metrics import undeclared
 from rltrain.posterior import below
@@ -165,7 +166,37 @@ def test_levels_move_with_the_learner():
     assert max(map(abs, means[1:])) < 2.0
 
 
+def test_progress_prefers_what_changes():
+    """Two levels half right: one improves from .2 to .8 and falls again, the other stays where it is."""
+    levels = np.tile([1.0, 2.0], 30)
+    waves = lambda step: 0.5 + 0.3 * np.sin(step / 15)  # noqa: E731
+    share = {}
+    for prefer in ("variance", "progress"):
+        curriculum = Difficulty(Columns(["a"] * 60, levels), seed=0, prefer=prefer)
+        drawn = [
+            course(curriculum, lambda i, s=s: waves(s) if i % 2 else 0.5, 1, first=s, seed=s)[0] for s in range(200)
+        ]
+        share[prefer] = np.mean([i % 2 for step in drawn[60:] for i in step])
+    assert share["progress"] > share["variance"] + 0.1
+
+
+def test_what_has_made_no_progress_is_drawn_all_the_same():
+    found = Progress(["a", "b"])
+    for change in (0.2, 0.3, 0.1):
+        found.note(1, change)
+    assert found.of(np.array([0, 1])) == pytest.approx([0.02, 0.02 + (0.2 * 0.81 + 0.3 * 0.9 + 0.1) / (2.71 + 1)])
+    other = Progress(["b", "c"])
+    other.load_state_dict(found.state_dict())
+    assert other.of(np.array([0])) == found.of(np.array([1])) and other.of(np.array([1])) == [0.02]
+
+
 # --- the loop's side ---
+
+
+@pytest.mark.parametrize("rate", [0.0, LEARNABLE, 1.0])
+def test_one_prompt_only(rate):
+    curriculum = Difficulty(Columns(["a"]), seed=0, prefer="progress")
+    assert course(curriculum, lambda i: rate, 30) == [[0] * 8] * 30
 
 
 def test_a_batch_larger_than_the_set_repeats_and_small_ones_do_not():
@@ -233,13 +264,13 @@ def test_a_state_of_other_prompts_is_matched_and_the_difference_told():
     new.observe([answered(Columns(["a"])[0], [1.0], 20)])  # was under way when the state was saved
 
 
-@pytest.mark.parametrize(("choice", "action"), [("probe", "probe"), ("widen", "widen")])
+@pytest.mark.parametrize(("choice", "action"), [("probe", "probe"), ("widen", "widen"), ("stop", "probe")])
 def test_with_nothing_left_to_learn_it_says_so_once_and_does_what_was_chosen(choice, action):
     curriculum = Difficulty(Columns(["a"] * 12), seed=0, when_empty=choice, probe_every=1000)
     course(curriculum, lambda i: 0.0, 20)
     assert [row["action"] for row in curriculum.decisions()][-8:] == [action] * 8
     (event,) = [event for event in curriculum.events() if event.name == "nothing_learnable"]
-    assert event.evidence["pools"]["quarantined"] == 12 and "actions" in event.advice
+    assert event.evidence["pools"]["quarantined"] == 12 and event.evidence["then"] == choice
 
 
 def test_outcomes_that_are_all_none_are_told_and_every_prompt_is_drawn_alike():
@@ -271,7 +302,8 @@ def test_a_prompt_that_never_answers_is_left_alone():
         ({"explore": 1.5}, "explore: expected a number from 0 to 1, got 1.5"),
         ({"half_life": 0}, "half_life: expected a number at least 1, got 0"),
         ({"min_visits": "two"}, "min_visits: expected a number"),
-        ({"when_empty": "panic"}, "when_empty: expected 'probe' or 'widen', got 'panic'"),
+        ({"when_empty": "panic"}, "when_empty: expected 'probe', 'widen' or 'stop', got 'panic'"),
+        ({"prefer": "hard"}, "prefer: expected 'variance' or 'progress', got 'hard'"),
         ({"inner": Difficulty}, "no inner curriculum"),
     ],
 )

@@ -87,6 +87,71 @@ def test_every_draw_says_why():
     assert {row["why"].split()[0] for row in rows if row["source"] == "rare"} >= {"due"}
 
 
+def learner(curriculum, steps, need, first=0, rate=0.1, seed=0):
+    """Steps of a learner whose rare source rises only where it has at least a share `need` of the groups.
+
+    What it learns of the rare one is undone otherwise. Its pass rate at the end, and the boosts on the way.
+    """
+    rng, boosts = np.random.default_rng(seed), []
+    for step in range(first, first + steps):
+        tasks = curriculum.sample(20)
+        curriculum.observe(tried(tasks, lambda i, p=rate: p if i >= 90 else 0.5, rng, step))
+        share = np.mean([number(task) >= 90 for task in tasks])
+        rate = float(np.clip(rate + (0.004 if share >= need else -0.002), 0.1, 0.95))
+        boosts.append(curriculum.metrics()["curriculum/boost@rare"])
+    return rate, boosts
+
+
+WEIGHTS = {"a": 12, "b": 7, "rare": 1}  # one of twenty
+
+
+def test_a_rare_source_is_raised_while_it_is_drowned_and_rises():
+    rates = {}
+    for most in (1.0001, 4.0):
+        curriculum = Mixture(Columns(COMMON), seed=0, weights=WEIGHTS, max_boost=most, window=24)
+        rates[most], boosts = learner(curriculum, 500, need=0.09)
+    assert rates[1.0001] == pytest.approx(0.1) and rates[4.0] > 0.6
+    assert boosts[0] == 1.0 and max(boosts) >= 2.0
+    assert undeclared(curriculum.metrics()) == []
+    raised = [event for event in curriculum.events() if event.name == "source_raised"]
+    assert raised[0].evidence["source"] == "rare" and raised[0].evidence["factor"] == 2.0
+    assert "push" in raised[0].evidence
+
+
+def test_what_weight_does_not_help_is_given_back():
+    curriculum = Mixture(Columns(COMMON), seed=0, weights=WEIGHTS, max_boost=4, window=24)
+    _, boosts = learner(curriculum, 400, need=2.0)
+    assert max(boosts) == 4.0 and boosts[-1] == 1.0
+    assert "source_lowered" in {event.name for event in curriculum.events()}
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_what_does_not_push_is_not_raised(rate):
+    curriculum = Mixture(Columns(COMMON), seed=0, weights=WEIGHTS, max_boost=4, window=24)
+    rng = np.random.default_rng(0)
+    for step in range(150):
+        curriculum.observe(tried(curriculum.sample(20), lambda i: rate if i >= 90 else 0.5, rng, step))
+    assert curriculum.metrics()["curriculum/boost@rare"] == 1.0 and curriculum.events() == []
+
+
+def test_new_shares_count_from_where_they_change_and_floors_are_kept():
+    curriculum = Mixture(Columns(COMMON), seed=0, weights=WEIGHTS, max_boost=4, window=24, floors={"b": 0.3})
+    learner(curriculum, 40, need=2.0)  # raised after 24 groups
+    assert curriculum.metrics()["curriculum/boost@rare"] == 2.0
+    drawn = Counter(task.source for task in curriculum.sample(200))
+    assert drawn["rare"] / 200 == pytest.approx(0.095, abs=0.01) and drawn["b"] / 200 >= 0.295
+
+
+def test_resume_of_raised_shares_is_bit_equal():
+    make = lambda: Mixture(Columns(COMMON), seed=0, weights=WEIGHTS, max_boost=4, window=24)  # noqa: E731
+    whole, first, resumed = make(), make(), make()
+    learner(whole, 60, need=2.0)
+    learner(first, 60, need=2.0)
+    resumed.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    assert learner(resumed, 60, need=2.0, first=60) == learner(whole, 60, need=2.0, first=60)
+    assert [task.key for task in resumed.sample(50)] == [task.key for task in whole.sample(50)]
+
+
 def nested():
     """A spec of three curricula inside each other, as a config has it."""
     inner = {"use": "curricula.mixture:Mixture", "floors": 0.1, "inner": {"use": "curricula.difficulty:Difficulty"}}
@@ -128,6 +193,8 @@ def test_a_source_that_is_new_starts_even_and_one_that_is_gone_is_forgotten():
     new = Mixture(Columns(["a"] * 10 + ["c"] * 10), seed=0)
     new.load_state_dict(old.state_dict())
     assert Counter(sources(course(new, 10))) == {"a": 40, "c": 40}
+    (event,) = [event for event in new.events() if event.name == "sources_changed"]
+    assert event.evidence == {"added": ["c"], "gone": ["b"]}
 
 
 @pytest.mark.parametrize("inner", ["mixture:Mixture", "uniform:Uniform"])
@@ -158,6 +225,7 @@ def test_one_source_alone_and_difficulty_inside():
         ({"floors": {"a": 2}}, "floors of 'a': expected a number from 0 to 1"),
         ({"temperature": 0}, "temperature: expected a number at least"),
         ({"max_gap": {"a": 2, "b": 2}}, r"takes 1\.00 of all draws; expected at most half"),
+        ({"max_boost": 0.5}, "max_boost: expected a number at least 1"),
         ({"max_gap": 0}, "max_gap of 'a': expected a number at least 1"),
     ],
 )

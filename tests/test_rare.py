@@ -62,6 +62,17 @@ def test_old_failures_fade():
     assert not rates.lucky(later, GUARD)
 
 
+def test_what_others_learn_lifts_the_guard_and_what_they_forget_does_not_bring_it_on():
+    table = Columns(["a"] * 40)
+    for rate, guarded in ((0.9, False), (0.0, True)):  # of the others, after all had failed alike
+        rates, rng = PassRates(), np.random.default_rng(0)
+        for step in range(20):
+            others = [answered(table[i], (rng.random(8) < rate * (step > 9)).tolist(), step) for i in range(1, 40)]
+            own = [answered(table[0], HIT if step == 19 else MISS, step)] if step in (*range(9), 19) else []
+            rates.observe(others + own, GUARD.half_life)
+        assert rates.lucky(answered(table[0], HIT, 19), GUARD) is guarded
+
+
 @pytest.mark.parametrize("cap", [0.0, 1.0])
 def test_positive_advantages_are_capped_negative_ones_stay_and_the_rest_is_explained(cap):
     lucky, fair = assigned(answered(TASK, HIT, 0, 1))[0], assigned(answered(OTHER, HIT, 0, 2))[0]

@@ -101,7 +101,10 @@ def test_resume_is_bit_equal(cut):
         ({"stages": ["sms", "haiku"]}, "'sms', no kind or source; did you mean 'sums'"),
         ({"stages": ["structured"]}, "no stage has source 'haiku'; name it or its kind 'creative'"),
         ({"stages": ["structured", ["creative", "structured"]]}, "'structured' is in two stages"),
-        ({"order": "bwt"}, "order: expected 'fixed' or 'interleave', got 'bwt'"),
+        ({"order": "best"}, "order: expected 'fixed', 'bwt' or 'interleave', got 'best'"),
+        ({"order": "bwt"}, "needs matrix_file, the path of a bwt.json"),
+        ({"order": "bwt", "stages": ["structured"]}, "leave `stages` out"),
+        ({"order": "bwt", "matrix_file": "no.json"}, "matrix_file 'no.json': No such file"),
         ({"replay": 1.0}, r"replay: expected a number from 0 to 0\.9"),
         ({"max_groups": 10}, "max_groups: expected a number at least 100"),
     ],
@@ -111,6 +114,31 @@ def test_bad_arguments(arguments, told):
         Staged(table(), seed=0, **arguments)
 
 
-def test_bad_states():
-    with pytest.raises(ValueError, match="state is that of stages"):
-        Staged(table(), seed=0).load_state_dict(Staged(table(), seed=0, stages=[KINDS[0], "haiku"]).state_dict())
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "not valid JSON"),
+        ('{"order": ["sums"]}', "expected `order` and a `forecast` for each"),
+        ('{"order": ["sum"], "forecast": {"sum": 1}}', r"'sum', which the run does not have; did you mean 'sums'\?"),
+        ('{"order": ["sums"], "forecast": {"sums": 1}}', "does not know source 'haiku'"),
+    ],
+)
+def test_bad_orders(tmp_path, text, told):
+    file = tmp_path / "bwt.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=told):
+        Staged(table(), seed=0, order="bwt", matrix_file=str(file))
+
+
+def test_a_state_of_other_stages_is_taken_up_and_told():
+    old = Staged(table(), seed=0, min_groups=8, max_groups=16)
+    course(old, 3)  # the second stage is open
+    new = Staged(Columns(["sums", "stories"] * 30, kinds=["structured", "creative"] * 30), seed=0)
+    new.load_state_dict(pickle.loads(pickle.dumps(old.state_dict())))
+    assert new.metrics()["curriculum/stage"] == 2  # kinds are the stages: the same ones
+    other = Staged(table(), seed=0, stages=["letters", "creative", "sums"])
+    other.load_state_dict(old.state_dict())
+    assert other.metrics()["curriculum/stage"] == 1
+    (event,) = [event for event in other.events() if event.name == "stages_changed"]
+    assert event.evidence["open"] == "letters" and event.evidence["were"] == ["structured", "creative"]
+    new.observe(tried([table()[1]], lambda i: 0.5, np.random.default_rng(0), 4))  # of a source that is gone

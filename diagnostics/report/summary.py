@@ -38,7 +38,7 @@ def sentences(run: RunFiles) -> list[str]:
     frame = run.metrics
     if frame.empty:
         return ["No step has been written yet."]
-    told = [_extent(run), _evaluation(frame)]
+    told = [_extent(run), _evaluation(frame), _forecast(run)]
     told.append(_course(frame, "reward/mean", "Mean reward"))
     told.append(_course(frame, "reward/outcome", "Mean outcome in training"))
     told.append(_course(frame, "entropy/mean", "Entropy", " nats"))
@@ -72,6 +72,16 @@ def _evaluation(frame: pd.DataFrame) -> str:
         f"Held-out outcome {word} from {change.first:.3g} at step {change.first_step} "
         f"to {change.last:.3g} at step {change.last_step} ({change.last - change.first:+.3g})."
     )
+
+
+def _forecast(run: RunFiles) -> str:
+    """The order's forecast against what came; the last event of it counts."""
+    events = [event for event in run.events if event.name == "order_forecast"]
+    forecast, came = (events[-1].evidence.get(key) for key in ("forecast", "came")) if events else (None, None)
+    if not isinstance(forecast, dict) or not isinstance(came, dict):
+        return ""
+    told = ", ".join(f"{name} {came[name]:.3g} ({forecast[name]:.3g})" for name in came if name in forecast)
+    return f"What the order of the sources ended with, against its forecast: {told}."
 
 
 def _course(frame: pd.DataFrame, name: str, label: str, unit: str = "") -> str:

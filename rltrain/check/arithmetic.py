@@ -39,6 +39,9 @@ def arithmetic(config: Config) -> Section:
     if config.admission.zero_variance == "drop" or config.curriculum.gates:
         most = int(config.admission.max_factor * config.groups_per_rollout)
         section.fact(f"groups not admitted are replaced: at most {most} groups are judged for a rollout batch")
+    if probe := config.curriculum.base_probe:
+        completions = probe * sampling.num_generations
+        section.fact(f"before step 1 the untrained model tries {probe} training prompts: {completions:,} completions")
     section.ok(f"{rows * training.steps:,} rows in the whole run")
     return section
 

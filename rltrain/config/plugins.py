@@ -155,7 +155,7 @@ class RewardSpec(Section):
 
 
 class CurriculumSpec(Section):
-    """A curriculum, possibly around another; keys beyond `use`, `inner`, `gates` are its arguments."""
+    """A curriculum, possibly around another; further keys are its arguments."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -165,6 +165,8 @@ class CurriculumSpec(Section):
     """The curriculum this one delegates to."""
     gates: list[CurriculumSpec] = Field(default_factory=list)
     """Curricula of which only `admit` is used; all must admit a group."""
+    base_probe: int = Field(0, ge=0)
+    """Training prompts that the untrained model tries before step 1, for the curriculum to begin with evidence."""
 
     @property
     def args(self) -> dict[str, Any]:

@@ -78,8 +78,11 @@ LEARNING = (
     Metric("drift/lag", "versions", "How many versions old the weights were that sampled the step.",
            "mean of (trained version - policy_version)", "loop"),
 
-    Metric("entropy/mean", "nats", "Mean entropy of the policy over the trained tokens.",
+    Metric("entropy/mean", "nats", "Mean entropy of the policy over the trained tokens, also by kind.",
            "sum of H / number of tokens, H = -sum p log p at the sampling temperature", "entropy diagnostic"),
+    Metric("entropy/variety", "share", "How much the completions of one creative prompt differ.",
+           "mean over groups of the mean over pairs of 1 - Jaccard similarity of word pairs, 8 completions a group",
+           "entropy diagnostic"),
     Metric("entropy/planning", "nats", "Mean entropy at planning tokens: inside a phrase that makes a high-level move.",
            "sum of H over planning tokens / entropy/planning_tokens", "entropy diagnostic"),
     Metric("entropy/execution", "nats", "Mean entropy at all other tokens.",

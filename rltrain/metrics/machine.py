@@ -34,8 +34,12 @@ MACHINE = (
            "draws of the source / draws, since the start", "mixture curriculum"),
     Metric("curriculum/gap", "groups", "Longest gap between two draws of a source (@ source).",
            "largest distance since the start", "mixture curriculum"),
+    Metric("curriculum/boost", "factor", "How much a rare source is raised above its share (@ source).",
+           "doubled with each window of its groups that has p(1 - p) > 0.02 and does not rise", "mixture curriculum"),
     Metric("curriculum/stage", "stage", "The stage that is open, from 1.",
            "1 + stages that ended", "staged curriculum"),
+    Metric("curriculum/forecast", "share", "Held-out outcome that the order is expected to end with (@ source).",
+           "`forecast` of bwt.json; beside it eval/outcome at the last step", "staged curriculum"),
     Metric("prompts/dropped", "prompts", "Prompts over max_prompt_length, dropped so far.",
            "count since the start", "tasks"),
 
