@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rltrain.config.plugins import BadValue
+from rltrain.config.plugins import BadValue, GeneratorSpec
 from rltrain.config.root import Config
 
 
@@ -92,6 +92,14 @@ def parse(data: dict[str, Any], origin: str) -> Config:
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
         raise ValueError(f"{origin}: " + "\n  ".join(lines)) from None
+
+
+def parse_generator(given: dict[str, Any]) -> GeneratorSpec:
+    """A `judge` section from the command line. ValueError names the key and what is wrong with it."""
+    try:
+        return GeneratorSpec.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ValueError("\n  ".join(_explain(item) for item in error.errors())) from None
 
 
 def dump(config: Config) -> str:

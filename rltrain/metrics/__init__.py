@@ -37,6 +37,7 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "tokens": "How much was sampled.",
     "time": "Where the seconds of a step go.",
     "pool": "The rollout engines.",
+    "judge": "The model that answers rewards in text.",
 })  # fmt: skip
 
 
