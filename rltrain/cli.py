@@ -92,6 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    sub = add("augment", _augment, "a task file with reasoning traces that a model writes, for fine-tuning before RL")
+    sub.add_argument("file", type=Path, help="tasks: a .jsonl or .parquet file with prompt, answer, level")
+    sub.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="who writes: model=, url=, and the keys of `judge`"
+    )
+    sub.add_argument("--out", type=Path, metavar="FILE", help="the file (default: FILE.augmented.jsonl)")
+    sub.add_argument("--config", help="its outcome rewards decide which traces are kept: those that end right")
+    sub.add_argument("--samples", type=int, default=1, help="traces of each prompt (default 1)")
+    sub.add_argument("--max-tokens", type=int, default=1024, help="longest trace in tokens (default 1024)")
+    sub.add_argument("--temperature", type=float, default=0.7, help="sampling temperature (default 0.7)")
+
     _kit_commands(add)
     sub = add("plugins", _plugins, "what is installed and where it comes from")
     sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
@@ -199,6 +210,13 @@ def _grams(arguments: argparse.Namespace) -> int:
 
     mine = plugins.resolve("grams_mine", "rltrain.commands")
     mine(_run(str(arguments.path)), arguments.out, arguments.seed)
+    return 0
+
+
+def _augment(arguments: argparse.Namespace) -> int:
+    from rltrain import augment, config
+
+    augment.main(augment.wish(arguments), config.load(arguments.config) if arguments.config else None)
     return 0
 
 

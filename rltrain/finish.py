@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from pathlib import Path
 from typing import Any
 
 from rltrain import checkpoint, evaluate, plugins
