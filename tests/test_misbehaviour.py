@@ -50,8 +50,8 @@ def test_it_costs_its_own_samples_a_typed_error(run, kind):
     told = misbehaving.TOLD.get(kind)
     for _, group in mine.groupby(["step", "group"]):
         guilty = group.completion.map(misbehaving.guilty)
-        if told and kind in misbehaving.WHOLE:
-            guilty[:] = kind == "length" or guilty.any()
+        if kind == "length" or (kind in misbehaving.DEADLY and guilty[:3].all()):
+            guilty[:] = True
         expected = [told if failed and told else None for failed in guilty]
         assert [error and error.replace(":", " ").split()[0] for error in group.error] == expected
         assert group.outcome.isna().tolist() == [error is not None for error in expected]

@@ -10,7 +10,7 @@ TOLD = {  # kind -> first word of the error
     **{"raise": "Raised", "hang": "Timeout", "deaf": "Timeout", "nan": "NotFinite", "type": "WrongType"},
     **{"length": "WrongLength", "grow": "Raised", "die": "WorkerDied", "interrupt": "Raised"},
 }
-WHOLE = ("length", "deaf", "die")  # where nobody can say which completion it was, the group has failed
+DEADLY = ("deaf", "die")  # these end their process; a group whose first three completions do so is given up
 
 
 def tasks():
