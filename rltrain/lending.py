@@ -109,7 +109,7 @@ class RemoteGenerator:
         try:
             ray.get(self._actor.__ray_ready__.remote())
         except RayActorError as error:
-            raise ValueError(f"judge: its engine does not start: {error}") from error
+            raise ValueError(f"the engine of a judge or generator does not start: {error}") from error
 
     def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float) -> list[str | Unanswered]:
         """See generators.Served."""

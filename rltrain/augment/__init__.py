@@ -39,7 +39,12 @@ class Wish:
         """What must be the same for a file to be gone on with."""
         who = self.generator.model_dump(include={"model", "url"})
         how = {name: getattr(self, name) for name in ("samples", "max_tokens", "temperature", "instruction")}
-        return {"file": str(self.file), **who, **how, "rewards": [spec.model_dump(mode="json") for spec in rewards]}
+        return {
+            "file": str(self.file.resolve()),
+            **who,
+            **how,
+            "rewards": [spec.model_dump(mode="json") for spec in rewards],
+        }
 
 
 def main(wish: Wish, config: Config | None) -> None:

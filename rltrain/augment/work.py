@@ -79,7 +79,7 @@ def _different(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 def write(
     wish: Wish, tasks: Sequence[Task], rewards: Sequence[RewardSpec], config: Config | None, journal: Journal
 ) -> None:
-    """Ask for every trace that is missing. RuntimeError where a whole chunk gets no answer."""
+    """Ask for every trace that is missing. RuntimeError where a whole chunk gets no answer, or some got none."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -92,17 +92,22 @@ def write(
         generator, judge = _started(wish, rewards, config, stack)
         progress = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
         bar = progress.add_task("traces", total=len(tasks), completed=len(tasks) - len(missing))
-        seen = journal.texts()
+        seen, failed = journal.texts(), []
         for chunk in _chunks(missing):
             wanted = [task for task in chunk for _ in range(wish.samples - done[task.key])]
             prompts = [extend(list(task.prompt), wish.instruction) for task in wanted]
             said = generator.generate(prompts, max_tokens=wish.max_tokens, temperature=wish.temperature)
+            failed += [answer for answer in said if isinstance(answer, Unanswered)]
             if all(isinstance(answer, Unanswered) for answer in said):
                 raise RuntimeError(
                     f"no answer: {said[0].message}; what there is stands in {wish.out}, go on by the same"
                 )
             _judge_and_keep(chunk, list(zip(wanted, said, strict=True)), judge, journal, seen)
             progress.advance(bar, len(chunk))
+    if failed:
+        raise RuntimeError(
+            f"{len(failed)} traces got no answer, the first: {failed[0].message}; go on by the same command"
+        )
 
 
 def _judge_and_keep(
@@ -146,7 +151,7 @@ def _reason(text: str, score: Any, seen: set[str]) -> str | None:
 def _kept(task: Task, text: str) -> dict[str, Any]:
     """A row that is a task of the source `file`, and a row of TRL's prompt-completion form; without the instruction."""
     completion = [{"role": "assistant", "content": text}]
-    return {"prompt": list(task.prompt), "completion": completion, "answer": task.answer, **task.meta}
+    return {**task.meta, "prompt": list(task.prompt), "completion": completion, "answer": task.answer}
 
 
 def _chunks(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:

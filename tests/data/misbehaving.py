@@ -14,7 +14,8 @@ DEADLY = ("deaf", "die")  # these end their process; a group whose first three c
 
 
 def tasks():
-    return [{"prompt": f"{kind} {i}", "answer": str(i), "does": kind} for i in range(2) for kind in KINDS]
+    pairs = [(kind, i) for i in range(2) for kind in KINDS if not (i and kind in DEADLY)]
+    return [{"prompt": f"{kind} {i}", "answer": str(i), "does": kind} for kind, i in pairs]
 
 
 def guilty(text):
@@ -43,8 +44,9 @@ def value(task, completion):
         for _ in range(3):
             os.fork()
     if does == "print":
-        for _ in range(2048):
-            print("x" * (1 << 20))
+        for _ in range(32):
+            print("x" * (1 << 16))
+            os.write(1, b"x" * (1 << 26))
     if does == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return 1.0
