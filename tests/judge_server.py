@@ -26,6 +26,8 @@ def outside(prompt):
 
 def better(prompt):
     """The verdict of a judge who likes the word `good`: the more often, the better."""
+    if not prompt.splitlines()[-1].startswith("{"):  # no schema: the question that `check` asks
+        return {"ready": True}
     texts, schema = blocks(prompt), json.loads(prompt.splitlines()[-1])
     if "winner" in schema["properties"]:
         first, second = texts["first"].count("good"), texts["second"].count("good")
