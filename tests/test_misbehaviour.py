@@ -18,7 +18,7 @@ def breaks(task, completion):
     """Is broken by what the policy of step 4 says."""
     if completion.policy_version >= 4:
         return 1 / len(completion.token_ids[:0])
-    return float(task.answer in completion.text)
+    return float((task.answer or "the") in completion.text)
 '''
 
 
