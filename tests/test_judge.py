@@ -337,7 +337,8 @@ def test_a_run_with_a_judge_behind_an_address(ray_session, server, tmp_path):
     unreadable = rows.error.str.startswith("JudgeUnreadable", na=False)
     assert len(rows) == 32 and 0 < unreadable.sum() == lines["reward/failed@JudgeUnreadable"].sum()
     assert set(rows.outcome[~unreadable]) <= {0.0, 0.5, 1.0} and rows.outcome[unreadable].isna().all()
-    assert lines["judge/answers"].sum() == 64 and (lines["judge/failed"] == 0).all()
+    probes = 4 * 2 * 2  # prompts of the parity gate, completions, orders: they are judged like all others
+    assert lines["judge/answers"].sum() == 64 + probes and (lines["judge/failed"] == 0).all()
     assert server.keys[-1] == "Bearer hush"
     assert not any(b"hush" in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
 
