@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,10 +38,10 @@ class RewardDiagnostic:
         ),
         Panel(
             "Failed scores",
-            ("reward/errors", "reward/error_rate"),
+            ("reward/errors", "reward/error_rate", "reward/failed"),
             "line",
-            "Scores that raised, timed out or left their range. Anything but 0 deserves a look at the `error` "
-            "column of the rollouts.",
+            "Scores that raised, timed out, left their range or whose judge said nothing of use, in all and by kind. "
+            "Anything but 0 deserves a look at the `error` column of the rollouts.",
         ),
     )
 
@@ -49,7 +50,7 @@ class RewardDiagnostic:
         by_source: dict[str, list[Group]] = defaultdict(list)
         for group in record.groups:
             by_source[group.task.source].append(group)
-        metrics = _of_groups(record.groups) | _by_name(record.groups)
+        metrics = _of_groups(record.groups) | _by_name(record.groups) | _failures(record.groups)
         for source, groups in sorted(by_source.items()):
             metrics |= {f"{name}@{source}": value for name, value in _of_groups(groups).items()}
         return metrics
@@ -92,6 +93,13 @@ def _by_name(groups: Iterable[Group]) -> dict[str, float]:
     """`reward/value@<reward>` and `reward/part@<part>` of the trained completions."""
     scores = [score for group in groups if group.admitted for score in group.scores if score.error is None]
     return _means("reward/value", scores, "values") | _means("reward/part", scores, "parts")
+
+
+def _failures(groups: Iterable[Group]) -> dict[str, float]:
+    """`reward/failed@<kind>`; the kind is the first word of an error."""
+    errors = [score.error for group in groups for score in group.scores if score.error is not None]
+    kinds = Counter(re.split(r"[\s:]", error, maxsplit=1)[0] for error in errors)
+    return {f"reward/failed@{kind}": float(count) for kind, count in sorted(kinds.items())}
 
 
 def _means(stem: str, scores: Iterable[Score], field: str) -> dict[str, float]:

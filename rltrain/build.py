@@ -40,7 +40,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     config = order.config
     console.start(order.directory.name, config.training.steps, _header(config))
     sets = tasks.build(config.tasks, seed=config.run.seed, twin=order.twin)
-    for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards, {"scorer": None}), sets.kinds)]:
+    for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards, LENT), sets.kinds)]:
         console.note(note)
     route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
     room = engine_room(config, closers, route)
@@ -79,8 +79,12 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
         tracker=tracker,
         send_weights=_send_weights(config, route, room.pool, channel, trainer),
         final_weights=_named_weights(trainer, channel, "final", config.model.dtype),
+        judge=room.judge,
     )
     return _restored(run, order.resume) if order.resume else run
+
+
+LENT = types.MappingProxyType({"scorer": None, "judge": None})  # names that rewards may ask for
 
 
 class EngineRoom(NamedTuple):
@@ -91,6 +95,7 @@ class EngineRoom(NamedTuple):
     office: TicketOffice
     tagger: Tagger
     scorer: Scorer | None  # where a plugin asks for one
+    judge: lending.RemoteGenerator | None  # likewise
 
 
 def engine_room(config: Config, closers: list[Any], route: str = "store") -> EngineRoom:
@@ -108,9 +113,10 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
     make = RolloutPool if route == "store" else DirectPool
     pool = make(engine_specs(config, route), deadline_s=config.rollouts.deadline_s)
     closers.append(pool.close)
-    scorer = lending.scorer(config, closers)
+    scorer, judge = lending.scorer(config, closers), lending.judge(config, closers)
+    lent = {name: one for name, one in {"scorer": scorer, "judge": judge}.items() if one is not None}
     workers = max(1, min(4, (os.cpu_count() or 2) // 2))
-    judges = ScoringPool(config.rewards, workers, lent={} if scorer is None else {"scorer": scorer})
+    judges = ScoringPool(config.rewards, workers, lent=lent)
     closers.append(judges.close)
     tagger = built(config.tagger.use, "rltrain.taggers", config.tagger.args)
     formats = built(config.formats.use, "rltrain.formats", config.formats.args)
@@ -120,9 +126,9 @@ def engine_room(config: Config, closers: list[Any], route: str = "store") -> Eng
         max_prompt=config.sampling.max_prompt_length,
         long_prompts=config.sampling.long_prompts,
     )
-    if scorer is not None:
-        scorer.ready()
-    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office, tagger, scorer)
+    for one in lent.values():
+        one.ready()
+    return EngineRoom(pool, Collector(pool, judges, tagger, formats), office, tagger, scorer, judge)
 
 
 def _lent(config: Config, room: EngineRoom, trainer: Any, channel: Any, stages: Any) -> dict[str, Any]:

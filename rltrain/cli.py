@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    sub = add("augment", _augment, "a task file with reasoning traces that a model writes, for fine-tuning before RL")
+    sub.add_argument("file", type=Path, help="tasks: a .jsonl or .parquet file with prompt, answer, level")
+    sub.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="who writes: model=, url=, and the keys of `judge`"
+    )
+    sub.add_argument("--out", type=Path, metavar="FILE", help="the file (default: FILE.augmented.jsonl)")
+    sub.add_argument("--config", help="its outcome rewards decide which traces are kept: those that end right")
+    sub.add_argument("--samples", type=int, default=1, help="traces of each prompt (default 1)")
+    sub.add_argument("--max-tokens", type=int, default=1024, help="longest trace in tokens (default 1024)")
+    sub.add_argument("--temperature", type=float, default=0.7, help="sampling temperature (default 0.7)")
+
     _kit_commands(add)
     sub = add("plugins", _plugins, "what is installed and where it comes from")
     sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
@@ -117,12 +128,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _kit_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """The commands of those who write rewards."""
+    """The commands of those who write plugins."""
     sub = add("new", _new, "a working plugin file and its test: `rltrain new reward NAME`")
-    sub.add_argument("kind", choices=["reward"], help="what to begin")
+    sub.add_argument("kind", choices=["reward", "curriculum", "diagnostic"], help="what to begin")
     sub.add_argument("name", help="writes NAME.py and test_NAME.py here")
 
-    sub = add("plugin", _plugin, "try a reward against its contract: `rltrain plugin check SPEC`")
+    sub = add(
+        "plugin", _plugin, "try a reward, curriculum or diagnostic against its contract: `rltrain plugin check SPEC`"
+    )
     sub.add_argument("action", choices=["check"], help="signature, determinism, time, gold and adversarial completions")
     _reward_arguments(sub)
     sub.add_argument("--file", type=Path, metavar="ROWS", help="JSONL rows whose completion must score 1")
@@ -145,6 +158,10 @@ def _reward_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("overrides", nargs="*", metavar="key=value", help="its arguments, for example tolerance=0.01")
     sub.add_argument("--role", choices=["outcome", "shaping"], default="outcome", help="its role in a run")
     sub.add_argument("--timeout-s", type=float, default=10.0, help="seconds one call may take (default 10)")
+    sub.add_argument("--judge", metavar="URL", help="address of a judge, for rewards that ask for one")
+    sub.add_argument("--judge-model", metavar="NAME", help="its model's name there")
+    sub.add_argument("--judge-key", metavar="VARIABLE", help="environment variable that holds the key to it")
+    sub.add_argument("--scorer", metavar="MODEL", help="frozen model, for rewards that ask for one (fluency)")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -250,20 +267,31 @@ def _grams(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _augment(arguments: argparse.Namespace) -> int:
+    from rltrain import augment, config
+
+    augment.main(augment.wish(arguments), config.load(arguments.config) if arguments.config else None)
+    return 0
+
+
 def _new(arguments: argparse.Namespace) -> int:
     from rltrain.kit import template
 
-    written = template.new_reward(arguments.name, Path())
     name = arguments.name
+    written = template.new(arguments.kind, name, Path())
     print(f"wrote {' and '.join(map(str, written))}. Next: rltrain plugin check {name}; pytest test_{name}.py")
-    print(f'in a config: rewards: [{{use: "{name}.py:{name}", role: outcome}}]')
+    print(f"in a config: {template.in_config(arguments.kind, name)}")
     return 0
 
 
 def _plugin(arguments: argparse.Namespace) -> int:
-    from rltrain.kit import contract
+    from rltrain.kit import contract, loop_plugins, rows
+    from rltrain.kit.lent import TRIAL
 
-    return contract.main(_reward(arguments), arguments.file)
+    kind, spec = rows.find(arguments.spec)
+    if kind == "reward":
+        return contract.main(_reward(arguments, TRIAL), arguments.file)
+    return loop_plugins.main(kind, spec, arguments.overrides)
 
 
 def _try(arguments: argparse.Namespace) -> int:
@@ -277,10 +305,18 @@ def _try(arguments: argparse.Namespace) -> int:
     return trying.one(_reward(arguments), row)
 
 
-def _reward(arguments: argparse.Namespace) -> BoundReward:
-    from rltrain.kit import rows
+def _reward(arguments: argparse.Namespace, otherwise: Mapping[str, object] = {}) -> BoundReward:
+    """The reward that is named; it is lent what the options name, and `otherwise` what they do not."""
+    from rltrain.kit import lent, rows
 
-    return rows.reward(arguments.spec, arguments.overrides, role=arguments.role, timeout_s=arguments.timeout_s)
+    given = lent.lent(arguments.judge, arguments.judge_model, arguments.judge_key, arguments.scorer)
+    return rows.reward(
+        arguments.spec,
+        arguments.overrides,
+        role=arguments.role,
+        timeout_s=arguments.timeout_s,
+        lent={**otherwise, **given},
+    )
 
 
 def _plugins(arguments: argparse.Namespace) -> int:

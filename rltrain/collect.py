@@ -7,6 +7,8 @@ they were asked for, so that neither the number of engines nor their speed chang
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -123,7 +125,9 @@ def admit(group: Group, reason: str | None) -> Group:
 
 
 def errors(groups: Iterable[Group]) -> Mapping[str, Any]:
-    """Share of failed scores and the first failure's text."""
+    """Share of failed scores, their number by kind, and the first failure's text: with a traceback if there is one."""
     scores = [score for group in groups for score in group.scores]
     failed = [score.error for score in scores if score.error]
-    return {"rate": len(failed) / max(1, len(scores)), "first": failed[0] if failed else None}
+    kinds = Counter(re.split(r"[\s:]", error, maxsplit=1)[0] for error in failed)
+    first = next((error for error in failed if "\n" in error), failed[0] if failed else None)
+    return {"rate": len(failed) / max(1, len(scores)), "kinds": dict(sorted(kinds.items())), "first": first}

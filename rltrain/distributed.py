@@ -63,7 +63,7 @@ def _resources(config: Config) -> dict[str, float]:
 def _check_room(config: Config) -> None:
     """Ray would wait for ever for what it does not have."""
     have = ray.cluster_resources()
-    others = {"GPU": config.rollouts.engines * config.rollouts.gpus + lending.scorer_gpus(config)}
+    others = {"GPU": config.rollouts.engines * config.rollouts.gpus + lending.lent_gpus(config)}
     for kind, each in _resources(config).items():
         need = config.distributed.processes * each + others.get(kind, 0.0)
         if need > have.get(kind, 0.0):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from pathlib import Path
 from typing import Any
 
 from rltrain import checkpoint, evaluate, plugins
 from rltrain.builtin_models import no_progress_bars
 from rltrain.metrics import stem
+from rltrain.order import Order
 from rltrain.records import RunDir
 from rltrain.run import Run
 from rltrain.types import Event
@@ -104,9 +104,13 @@ def _mean(outcomes: dict[str, Any]) -> float:
     return float(sum(row.mean() for row in outcomes.values()) / max(1, len(outcomes)))
 
 
-def last_words(error: BaseException, directory: Path) -> str:
-    """What happened, where the state is, how to go on."""
+def last_words(error: BaseException, order: Order) -> str:
+    """What happened, where the state is, the command that goes on."""
+    directory = order.directory
     what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
     found = checkpoint.whole(RunDir.open(directory).checkpoints)
     state = f"checkpoint of step {found[-1].step} in {found[-1].path}" if found else "no checkpoint yet"
-    return f"{what}\nrun directory {directory}; {state}; go on with: rltrain train CONFIG --resume {directory}"
+    command = ["rltrain", "train", str(directory / "config.yaml"), *(["--twin"] if order.twin else [])]
+    return (
+        f"{what}\nrun directory {directory}; {state}; go on with: {shlex.join([*command, '--resume', str(directory)])}"
+    )

@@ -45,7 +45,7 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
         orders.withdraw(order)
         raise
     except KeyboardInterrupt as error:  # Ctrl-C or SIGTERM, at any moment from Ray's start to its end
-        raise _failed(error, order.directory) from error
+        raise _failed(error, order) from error
     return order.directory
 
 
@@ -56,13 +56,13 @@ def _run_ranks(order: Order, console: Console) -> None:
     try:
         distributed.launch(order, console)
     except distributed.TrainersFailed as error:
-        raise _failed(error, order.directory) from error
+        raise _failed(error, order) from error
 
 
-def _failed(error: BaseException, directory: Path) -> RunFailed:
+def _failed(error: BaseException, order: Order) -> RunFailed:
     from rltrain import finish
 
-    return RunFailed(finish.last_words(error, directory))
+    return RunFailed(finish.last_words(error, order))
 
 
 def run_rank(order: Order, console: Console) -> None:
@@ -83,7 +83,7 @@ def run_rank(order: Order, console: Console) -> None:
         lines = finish.finish(run)
         channel.announce("stop")
     except Exception as error:
-        raise _failed(error, order.directory) from error
+        raise _failed(error, order) from error
     finally:
         for close in reversed(closers):
             close()

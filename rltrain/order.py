@@ -17,6 +17,7 @@ RUNS = Path("runs")
 FREE = (
     *("run.name", "run.dir", "run.wandb", "run.report_to", "run.console"),
     *("checkpoints", "evaluation.every", "training.steps", "rollouts.deadline_s"),
+    *(f"judge.{name}" for name in ("url", "key", "timeout_s", "retries", "concurrency", "cache", "threads")),
 )
 
 

@@ -60,6 +60,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     if run.config.advantages.guard is not None:
         metrics |= advantages.withheld(groups)
     metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
+    metrics |= run.judge.metrics() if run.judge is not None else {}
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)
         for diagnostic in run.diagnostics:

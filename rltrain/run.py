@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rltrain.console import Console
     from rltrain.faults import Faults
     from rltrain.gradients import StepGradients
+    from rltrain.lending import RemoteGenerator
     from rltrain.records import RunDir
     from rltrain.rollouts.pool import RolloutPool
     from rltrain.stages import Stages
@@ -75,6 +76,7 @@ class Run:
     tracker: Tracker
     send_weights: Callable[[int], None]  # the trainer's weights as they are, to the engines, as this version
     final_weights: Callable[[], Iterator[tuple[str, Any]]]  # full tensors in the model's own precision
+    judge: RemoteGenerator | None = None  # where a reward asks for one
     progress: Progress = dataclasses.field(default_factory=Progress)
     restored: Sequence[tuple[Ticket, tuple[Completion, ...]]] = ()  # groups in flight at the checkpoint
     resumed_from: Path | None = None

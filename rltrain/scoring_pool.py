@@ -3,7 +3,7 @@
 Groups travel in batches as one pickle each way. A call that runs over its `timeout_s` is interrupted by a
 signal; one that does not heed it is ended with its process (a C thread does that, so code that holds the
 interpreter lock is no exception). After a death each group of that batch is judged alone, one reward at a
-time, so that the guilty one is known and the others are unaffected.
+time, and where that dies too, one completion at a time: the guilty one is known, the others are unaffected.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rltrain.scoring_worker import GRACE_S, Worker, arrays_read, pack
 from rltrain.types import Group
 
 BATCH = 32  # groups in one call
+HOPELESS = 3  # deaths over the first completions of a group after which the others are given up: each costs seconds
 START_FAILURES = 3  # workers in a row that do not come up before the pool gives up
 
 
@@ -35,6 +36,18 @@ class _Work:
     group: Group
     todo: list[int]  # positions of rewards in the pool's list
     done: dict[int, list[Judgement]] = field(default_factory=dict)
+    single: list[Judgement] | None = None  # of the first reward to do, as far as asked one completion at a time
+
+    @property
+    def count(self) -> int:
+        """Completions of the group."""
+        return len(self.group.completions)
+
+    def asked(self) -> Group:
+        """What of the group is asked about next: one completion, or all of it."""
+        if self.single is None:
+            return self.group
+        return replace(self.group, completions=self.group.completions[len(self.single) :][:1])
 
 
 @dataclass
@@ -126,7 +139,7 @@ class ScoringPool:
                 share = min(BATCH, -(-len(self._queue) // len(self._idle)))
                 works, rewards = [self._queue.popleft() for _ in range(share)], None
             worker = self._idle.pop()
-            payload = [pack(work.group, rewards or work.todo, self._arrays) for work in works]
+            payload = [pack(work.asked(), rewards or work.todo, self._arrays) for work in works]
             now = time.monotonic()
             allowed = sum(self._allowed_s(work, rewards or work.todo) for work in works)
             reference = worker.judge.remote(pickle.dumps(payload, protocol=5))
@@ -134,8 +147,7 @@ class ScoringPool:
 
     def _allowed_s(self, work: _Work, rewards: Sequence[int]) -> float:
         """More than a worker can take that keeps its own deadlines; past it the machine it is on is gone."""
-        calls = len(work.group.completions)
-        return sum(calls * self._rewards[i].spec.timeout_s + GRACE_S for i in rewards) + 10.0
+        return sum(work.count * self._rewards[i].spec.timeout_s + GRACE_S for i in rewards) + 10.0
 
     def _receive(self, wait_s: float) -> None:
         """Take what workers returned, and replace those that died or are past every deadline."""
@@ -185,26 +197,39 @@ class ScoringPool:
             self._judged(work, dict(zip(call.rewards or work.todo, judgements, strict=True)))
 
     def _judged(self, work: _Work, judgements: Mapping[int, list[Judgement]]) -> None:
-        """Note what was said of a group; it is finished, or the next reward is asked alone."""
+        """Note what was said of a group; it is finished, or the next reward or completion is asked alone."""
+        if work.single is not None:
+            [(reward, said)] = judgements.items()
+            work.single += said
+            if len(work.single) < work.count:
+                self._suspects.appendleft(work)
+                return
+            judgements, work.single = {reward: work.single}, None
         work.done |= judgements
         work.todo = [i for i in work.todo if i not in work.done]
         if work.todo:
             self._suspects.appendleft(work)
             return
         asked = sorted(work.done)
-        count = len(work.group.completions)
-        scores = scoring.combine([self._rewards[i] for i in asked], [work.done[i] for i in asked], count)
+        scores = scoring.combine([self._rewards[i] for i in asked], [work.done[i] for i in asked], work.count)
         self._finished.append(replace(work.group, scores=scores))
 
     def _lost(self, call: _Call) -> None:
-        """A worker died: blame the reward that was alone with it, else find out by judging one at a time."""
+        """A worker died: blame what was alone with it, else find out by judging one at a time."""
         self._start()
         if call.rewards is None:
             self._suspects.extend(call.works)
             return
         [work], [guilty] = call.works, call.rewards
         reward, took = self._rewards[guilty], time.monotonic() - call.sent
+        if reward.form == "completion" and work.single is None and work.count > 1:
+            work.single = []
+            self._suspects.appendleft(work)
+            return
         error = f"WorkerDied: reward {reward.label!r} ended its process after {took:.1f} s"
         if took >= reward.spec.timeout_s:
             error = f"Timeout: reward {reward.label!r} took longer than {reward.spec.timeout_s:g} s and was ended"
-        self._judged(work, {guilty: [Judgement(None, error=error)] * len(work.group.completions)})
+        failed = 1
+        if work.single is None or (len(work.single) == HOPELESS - 1 and all(said.error for said in work.single)):
+            failed = work.count - len(work.single or [])
+        self._judged(work, {guilty: [Judgement(None, error=error)] * failed})

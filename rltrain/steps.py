@@ -182,19 +182,21 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
 
 
 def check_errors(run: Run, groups: Sequence[Group]) -> None:
-    """Stop, with a checkpoint, when more scores failed than allowed."""
+    """Stop, with a checkpoint, when more scores failed than allowed; the message ends with the first traceback."""
     failed = collect.errors(groups)
-    if failed["rate"] > run.config.admission.max_errors:
-        step = run.progress.rollouts * run.config.training.updates_per_rollout
-        if step:
-            save(run, step, always=True)
-        first, _, told = failed["first"].partition("\n")
-        said = f"{failed['rate']:.0%} of the scores of step {step + 1} failed"
-        most = f"admission.max_errors {run.config.admission.max_errors:.0%}"
-        where = "the column `error` of the rollouts has those of earlier steps; " if step else ""
-        raise TooManyErrors(f"{said} ({most}); the first: {first}; {where}-v shows its traceback") from (
-            RuntimeError(f"{first}\n{told}") if told else None
-        )
+    if failed["rate"] <= run.config.admission.max_errors:
+        return
+    step = run.progress.rollouts * run.config.training.updates_per_rollout
+    first, _, told = failed["first"].partition("\n")
+    evidence = {"share": failed["rate"], "kinds": failed["kinds"], "first": first, "traceback": told}
+    run.event(Event(step + 1, "scores_failed", "error", evidence, "mend the reward, then resume"))
+    if step:
+        save(run, step, always=True)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in failed["kinds"].items())
+    said = f"{failed['rate']:.0%} of the scores of step {step + 1} failed"
+    most = f"admission.max_errors {run.config.admission.max_errors:.0%}"
+    where = "; the column `error` of the rollouts has those of earlier steps" if step else ""
+    raise TooManyErrors(f"{said} ({most}): {kinds}; the first: {first}{where}\n{told}".rstrip())
 
 
 def save(run: Run, step: int, *, always: bool = False) -> None:

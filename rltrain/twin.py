@@ -54,6 +54,7 @@ def twin(config: Config) -> Config:
             update={"every": min(config.checkpoints.every, 4) if config.checkpoints.every else 0}
         ),
         "scorer": config.scorer.model_copy(update={"path": None, "dtype": "float32", "gpus": 0, "threads": 1}),
+        "judge": config.judge.model_copy(update={"engine": "twin", "url": None, "key": None, "gpus": 0}),
         "run": config.run.model_copy(update={"wandb": False}),
     }
     return Config.model_validate(config.model_copy(update=section).model_dump())

@@ -245,14 +245,21 @@ class FormatClassifier(Protocol):
 # --- protocols: what the launcher lends to a plugin that asks by parameter name ------------------
 
 
+Prompt = str | Sequence[Message]
+"""A text, or chat messages; a last message of the assistant is how the answer begins."""
+
+
+class Unanswered(NamedTuple):
+    """What a generator gives in place of an answer it could not have."""
+
+    kind: str  # Down, Slow, Refused, Nonsense or TooLong
+    message: str
+
+
 class Generator(Protocol):
     """`judge`: text in, text out; an engine of ours or an address."""
 
-    def generate(self, prompts: Sequence[str], *, max_tokens: int, temperature: float) -> list[str]: ...
-
-
-Prompt = str | Sequence[Message]
-"""A text, or chat messages; a last message of the assistant is how the answer begins."""
+    def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float) -> list[str | Unanswered]: ...
 
 
 class Scorer(Protocol):

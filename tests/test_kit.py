@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rltrain import cli
-from rltrain.kit import contract, rows
+from rltrain.kit import contract, loop_plugins, rows
 from rltrain.kit.adversaries import adversaries
+from rltrain.kit.lent import TRIAL
 from rltrain.plugins import installed
 
 FILE = Path(__file__).parent / "data" / "trial_rewards.py"
@@ -19,6 +20,7 @@ SHAPING = {
     "repetition": [],
     "language": ["script=[latin, greek]"],
     "diversity": [],
+    "fluency": [],
     "format": [],
 }
 
@@ -50,6 +52,17 @@ def test_a_new_reward_passes_its_check_and_its_test_as_written(here, capfd):
     assert "8 passed" in done.stdout
 
 
+@pytest.mark.parametrize(("kind", "name"), [("curriculum", "easy_first"), ("diagnostic", "cut_off")])
+def test_a_new_curriculum_or_diagnostic_passes_its_check_and_its_test_as_written(here, capfd, kind, name):
+    assert f"{kind}" in ran(capfd, "new", kind, name)[1]
+    assert sorted(path.name for path in here.iterdir()) == [f"{name}.py", f"test_{name}.py"]
+    status, out, _ = ran(capfd, "plugin", "check", name)
+    assert status == 0 and "goes on from its state" in out and "warning" not in out, out
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_{name}.py"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "told"), [("a-b", "expected a Python name"), ("math", "is installed"), ("polite", "is there already")]
 )
@@ -64,15 +77,76 @@ def test_new_refuses(here, capfd, name, told):
 # --- plugin check ---
 
 
-@pytest.mark.parametrize("name", [found.name for found in installed("rltrain.rewards")])
+@pytest.mark.parametrize("name", [found.name for found in installed("rltrain.rewards") if found.name != "verifiers"])
 def test_the_built_in_rewards_keep_the_contract(name):
     role = "shaping" if name in SHAPING else "outcome"
-    reward = rows.reward(name, SHAPING.get(name, []), role=role, timeout_s=20)
+    reward = rows.reward(name, SHAPING.get(name, []), role=role, timeout_s=20, lent=TRIAL)
     sections, cases = contract.look(reward, None)
     assert [line.text for section in sections for line in section.lines if line.verdict == "error"] == []
     assert {case.name for case in cases} >= adversaries(rows.task({"prompt": "x"}, 1)).keys()
     if role == "outcome":
         assert any("gold completions: EXAMPLES" in line.text for line in sections[0].lines)
+
+
+LOOP_PLUGINS = [(kind, found.name) for kind in ("curriculum", "diagnostic") for found in installed(rows.GROUPS[kind])]
+
+
+@pytest.mark.parametrize(("kind", "name"), LOOP_PLUGINS)
+def test_the_built_in_curricula_and_diagnostics_keep_theirs(kind, name):
+    assert rows.find(name) == (kind, name)
+    found = [line for section in loop_plugins.look(kind, name, {}) for line in section.lines]
+    assert [line.text for line in found if line.verdict == "error"] == []
+    assert any("goes on from its state" in line.text for line in found)
+
+
+FORGETFUL = """
+import random
+
+
+class Forgetful:
+    \"\"\"Draws in turn.\"\"\"
+
+    def __init__(self, tasks, *, seed, inner=None):
+        self.tasks, self.at, self.seed = tasks, 0, seed
+
+    def sample(self, n):
+        self.at += n
+        return [self.tasks[{draw}] for i in range(n)]
+
+    def observe(self, groups):
+        pass
+
+    def admit(self, group):
+        return None
+
+    def state_dict(self):
+        return {state}
+
+    def load_state_dict(self, state):
+        self.at = state.get("at", 0)
+
+    def metrics(self):
+        return {metrics}
+"""
+ODD = {
+    "state": ({"draw": "self.at + i", "state": "{}", "metrics": "{}"}, "state_dict leaves something out"),
+    "chance": (
+        {"draw": "random.randrange(50)", "state": "{'at': self.at}", "metrics": "{}"},
+        "built anew and played the same steps it says something else",
+    ),
+    "metrics": ({"draw": "i", "state": "{}", "metrics": "None"}, "expected a dict of numbers"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_curriculum_that_breaks_its_contract_is_told(here, capfd, name):
+    parts, told = ODD[name]
+    text = FORGETFUL
+    for part, code in parts.items():
+        text = text.replace("{" + part + "}", code)
+    (here / "forgetful.py").write_text(text)
+    status, out, _ = ran(capfd, "plugin", "check", "forgetful")
+    assert status == 2 and told in " ".join(out.split()), out
 
 
 BAD = {

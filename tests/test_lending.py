@@ -194,7 +194,7 @@ def test_check_lends_without_a_model(tmp_path):
     rewards = [{"use": "numeric"}, {"use": f"{tmp_path}/likely.py:likely", "role": "shaping"}]
     sections = check.look(tiny.config(diagnostics=asking(), rewards=rewards, rollouts={"engine": "transformers"}))
     told = "\n".join(line.text for section in sections for line in section.lines)
-    assert errors(sections) == [] and "its scorer is not loaded" in told
+    assert errors(sections) == [] and "its scorer is not asked" in told
     assert "scorer tiny, bfloat16, in a process of its own, for reward" in told
 
 

@@ -287,10 +287,20 @@ def test_a_dead_or_deaf_worker_is_replaced_and_nothing_is_lost_or_blamed_wrongly
     for ticket in (0, 2, 5):
         assert [s.error for s in finished[ticket].scores] == [None, None]
     for ticket, kind in ((1, "WorkerDied"), (3, "Timeout")):
-        assert all(s.error.startswith(f"{kind}: reward 'says'") for s in finished[ticket].scores)
+        assert finished[ticket].scores[0].error.startswith(f"{kind}: reward 'says'")
+        assert finished[ticket].scores[1].error is None
         assert finished[ticket].scores[0].values == {"says": None, "length": float(len(told[ticket]))}
     assert finished[4].scores[0].error.startswith("Raised KeyError")
     assert finished[4].scores[1].error is None
+
+
+def test_a_group_that_kills_every_worker_is_given_up_after_three(pool_of):
+    pool = pool_of(reward("says"))
+    pool.submit(group("die", "die", "die", "fine", "die", ticket=1))
+    pool.submit(group("die", "fine", ticket=2))
+    finished = drain(pool)
+    assert [s.error and s.error.split(":")[0] for s in finished[1].scores] == ["WorkerDied"] * 5
+    assert [s.error and s.error.split(":")[0] for s in finished[2].scores] == ["WorkerDied", None]
 
 
 def test_an_interrupt_raised_in_a_worker_costs_only_its_sample(pool_of):

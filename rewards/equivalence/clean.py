@@ -33,7 +33,8 @@ _TABLE = str.maketrans(_CHARACTERS)
 _ENVELOPES = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("__", "__"), ("`", "`"))
 _LEAD = re.compile(
     r"^(?:so|thus|hence|therefore|and)?,?\s*(?:the\s+)?(?:final\s+)?(?:answer|solution|result|value)s?"
-    r"\s*(?:is|are|:|=)\s*:?\s*|^\#{2,4}\s+",
+    r"\s*(?:is|are|:|=)\s*:?\s*|^\#{2,4}\s+"
+    r"|^(?:option|choice)\s+(?=[(*]*[A-Ja-j][)*.:]*$)",
     re.IGNORECASE,
 )
 _EMPHASIS = re.compile(r"\*\*([A-Za-z][^*]*)\*\*")
@@ -70,6 +71,14 @@ _SYNONYMS = (
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi "),
     (re.compile(r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])"), r"\\infty "),
     (re.compile(r"\+/-|\+-"), r"\\pm "),
+    (re.compile(r"\\(?:setminus|backslash)(?![a-z])"), r"\\setminus "),
+    (re.compile(r"(?<=\d)\s*,?\s+(?:with\s+)?(?:an?\s+)?(?:remainder|rem\.?)(?:\s+of)?\s+(?=\d)"), " R "),
+    (re.compile(r"^(?:all|any) real numbers?(?: x)?$|^all reals$", re.IGNORECASE), r"\\mathbb{R}"),
+    (re.compile(r"^all real numbers?(?: x)? (?:that are )?greater than or equal to ", re.IGNORECASE), r"x \\ge "),
+    (re.compile(r"^all real numbers?(?: x)? (?:that are )?less than or equal to ", re.IGNORECASE), r"x \\le "),
+    (re.compile(r"^all real numbers?(?: x)? (?:that are )?greater than ", re.IGNORECASE), "x > "),
+    (re.compile(r"^all real numbers?(?: x)? (?:that are )?less than ", re.IGNORECASE), "x < "),
+    (re.compile(r"^(?:there (?:is|are) )?no (?:real )?solutions?$|^(?:the )?empty set$", re.IGNORECASE), r"\\emptyset"),
 )
 
 

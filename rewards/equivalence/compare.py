@@ -10,12 +10,15 @@ from rewards.equivalence.structure import Shape, as_tuple, shape
 
 _CHOICE = re.compile(r"[(\[]?([A-Za-z])[)\].:]?(?:\s+.*)?")
 _DEFINES = re.compile(
-    r"(?:[a-zA-Z](?:_\{?\w+\}?)?'*|\\[a-z]+|[a-zA-Z]'?\s*\(\s*[a-zA-Z\d]\s*\)|[A-Za-z]{2,}(?: [a-z]+)*)"
+    r"(?:\\frac\s*\{d[a-zA-Z]?\}\s*\{d[a-zA-Z]\}|d[a-zA-Z]/d[a-zA-Z]|[a-zA-Z](?:_\{?\w+\}?)?'*|\\[a-z]+"
+    r"|[a-zA-Z]'?\s*\(\s*[a-zA-Z\d]\s*\)|[A-Za-z]{2,}(?: [a-z]+)*)"
     r"\s*(?:=|\\in(?![a-z]))\s*(?=\S)"
 )
 _ARTICLES = re.compile(r"\b(?:the|an|a)\s+", re.IGNORECASE)
 _WORDY = re.compile(r"[^\W\d_]{2,}(?:[\s'.-]+[^\W\d_]+)*[.]?")
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?\s*([ap])\.?\s*m\.?", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"(\d{1,2}):(\d{2})(?::\d{2})?\s*(?:([ap])\.?\s*m\.?|(?<=1[3-9]:\d\d)|(?<=2[0-3]:\d\d))", re.IGNORECASE
+)
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|to)\s*(\d+(?:\.\d+)?)")
 _BASE = re.compile(r"([\dA-F]+)_\{?(\d+)\}?")
 
@@ -59,11 +62,8 @@ def is_plain(text: str) -> bool:
 def _forms(given: str, expected: str) -> bool | None:
     """Times of day, ratios, numerals with a base, and words; None where neither side is one of them."""
     clocks = _CLOCK.fullmatch(given), _CLOCK.fullmatch(expected)
-    if all(clocks):
-        return (
-            clocks[0].group(1, 2, 3)[:2] == clocks[1].group(1, 2, 3)[:2]
-            and clocks[0][3].lower() == clocks[1][3].lower()
-        )
+    if all(clocks) and any(clock[3] for clock in clocks):  # 18:12 and 21:14 are ratios
+        return _minutes(clocks[0]) == _minutes(clocks[1])
     ratios = _RATIO.fullmatch(given), _RATIO.fullmatch(expected)
     if all(ratios):
         (a, b), (c, d) = (map(float, ratio.groups()) for ratio in ratios)
@@ -82,6 +82,12 @@ def _forms(given: str, expected: str) -> bool | None:
     if _is_words(given) or _is_words(expected):
         return False
     return None
+
+
+def _minutes(clock: re.Match[str]) -> int:
+    """Minutes since midnight; an hour over twelve needs no p.m."""
+    half, hour = (clock[3] or "").lower(), int(clock[1])
+    return (hour % 12 + 12 * (half == "p") if half else hour) * 60 + int(clock[2])
 
 
 def _is_choice(text: str) -> bool:

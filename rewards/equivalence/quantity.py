@@ -35,6 +35,11 @@ _WORD_NUMBERS = {
     **{word: 10 * n for n, word in enumerate(_TENS.split(), 2)},
     "dozen": 12,
 }
+_PARTS = {
+    **{"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8},
+    **{"ninth": 9, "tenth": 10, "twelfth": 12},
+}
+_PART = re.compile(rf"\b(an?|{'|'.join(_SMALL.split())})[\s-]+({'|'.join(_PARTS)}|halve)s?\b", re.IGNORECASE)
 _SCALES = {
     "hundred": 100,
     "thousand": 1_000,
@@ -44,6 +49,7 @@ _SCALES = {
     "k": 1_000,
     "K": 1_000,
 }
+_COMPOUND = re.compile(rf"(?:{_DECIMAL}\s*[a-zA-Z]+\.?\s*(?:,\s*)?(?:and\s+)?){{2,}}")
 _UNIT = re.compile(
     r"[a-zA-Z][a-zA-Z.]*(?:\s*\^\s*\{?\s*-?\d\s*\}?|[23](?![\d.]))?"
     r"(?:\s*[/\s-]\s*[a-zA-Z][a-zA-Z.]*(?:\s*\^\s*\{?-?\d\}?)?)*"
@@ -97,7 +103,9 @@ def read(text: str) -> Quantity | None:
     """The quantity a cleaned answer consists of, or None where it is anything else."""
     if len(text) > _LONGEST:
         return None
-    text = _worded(text)
+    text = _worded(_PART.sub(_part, text))
+    if (several := _compound(text)) is not None:
+        return several
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None
@@ -244,4 +252,29 @@ def _sized(unit: str) -> tuple[str, Fraction] | None:
         dimension, size = UNITS[unit[:-1]]
         return f"{dimension}{unit[-1]}", size ** int(unit[-1])
     first, _, rest = unit.partition(" ")
-    return UNITS.get(first) if rest else None
+    if rest:
+        return UNITS.get(first)
+    top, _, bottom = unit.partition("/")
+    if bottom and (over := _sized(top)) and (under := _sized(bottom)):
+        dimension = f"{over[0]}/{under[0]}"
+        return "speed" if dimension == "length/time" else dimension, over[1] / under[1]
+    return None
+
+
+def _part(match: re.Match[str]) -> str:
+    """`three quarters` as 3/4."""
+    top, bottom = match[1].lower(), match[2].lower()
+    return f"{_WORD_NUMBERS.get(top, 1)}/{_PARTS.get(bottom, 2)}"
+
+
+def _compound(text: str) -> Quantity | None:
+    """`2 hours and 15 minutes` as one quantity, in the first unit; None where the units do not measure the same."""
+    if not _COMPOUND.fullmatch(text):
+        return None
+    parts = re.findall(rf"({_DECIMAL})\s*([a-zA-Z]+)", text)
+    names = [_canonical(unit) for _, unit in parts]
+    sizes = [_sized(name) for name in names]
+    if None in sizes or len({size[0] for size in sizes}) > 1 or len(set(names)) < len(names):
+        return None
+    total = sum(_decimal(number) * size[1] for (number, _), size in zip(parts, sizes, strict=True))
+    return Quantity(total / sizes[0][1], False, names[0], None, 0)

@@ -17,6 +17,8 @@ _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 _NAME = re.compile(r"[a-zA-Z](?:_\{?\w+\}?)?|\\[a-z]+")
 _SIZE = re.compile(r"\|\s*([a-zA-Z])\s*\|")
 _HOLE = re.compile(r"([a-zA-Z])\s*\\ne(?![a-z])\s*([^,]+)")
+_WITHOUT = re.compile(r"(?:\\mathbb\{R\}|R)\s*(?:\\setminus|-|/)\s*\\?\{([^{}]+)\\?\}")
+_HALF_LINE = re.compile(r"\\mathbb\{R\}\s*(?:\^|_)\s*\{?\s*([-+])\s*\}?")
 _BUILDER = re.compile(
     r"\\?\{\s*[a-zA-Z]\s*(?:\\in\s*(?:\\mathbb\{R\}|R)\s*)?(?:\\mid(?![a-z])|\\vert(?![a-z])|[:|])\s*(.+?)\s*\\?\}"
 )
@@ -37,6 +39,10 @@ def shape(text: str) -> Shape | None:
     text = re.sub(r"\\lvert(?![a-z])|\\rvert(?![a-z])|\\[lr]?vert(?![a-z])", "|", text.strip())
     if (builder := _BUILDER.fullmatch(text)) is not None:
         text = builder[1].strip()
+    if (half := _HALF_LINE.fullmatch(text)) is not None:
+        return Shape("interval", ("0", "\\infty") if half[1] == "+" else ("-\\infty", "0"), "()")
+    if (without := _WITHOUT.fullmatch(text)) is not None and quantity.read(hole := without[1].rstrip("\\").strip()):
+        return Shape("union", (f"(-\\infty, {hole})", f"({hole}, \\infty)"))
     if text in ("\\emptyset", "\\{\\}", "\\{ \\}", "{}"):
         return Shape("set", ())
     if (relation := _interval_of(text)) is not None:
@@ -140,8 +146,11 @@ def _interval_of(text: str) -> Shape | None:
         left, sign, right = (part.strip() for part in cut)
         if _NAME.fullmatch(right) and not _NAME.fullmatch(left):
             left, sign, right = right, _FLIPPED[sign], left
-        if (size := _SIZE.fullmatch(left)) and sign in ("<", "\\le") and _is_bound(right, size[1]):
-            return Shape("interval", (f"-({right})", right), "()" if sign == "<" else "[]")
+        if (size := _SIZE.fullmatch(left)) and _is_bound(right, size[1]):
+            if sign in ("<", "\\le"):
+                return Shape("interval", (f"-({right})", right), "()" if sign == "<" else "[]")
+            begin, end = "()" if sign == ">" else "[]"
+            return Shape("union", (f"(-\\infty, -({right}){end}", f"{begin}{right}, \\infty)"))
         if not _NAME.fullmatch(left) or not _is_bound(right, left):
             return None
         if sign in ("<", "\\le"):

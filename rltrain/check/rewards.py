@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from rltrain import reward_trial, scoring
+from rltrain.check.judge import check_judge
 from rltrain.check.lent import TrialScorer
 from rltrain.check.sources import Tasks
 from rltrain.check.trials import DRESSES, GARBAGE, trial_group
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config
+from rltrain.generators import Scripted
 from rltrain.judging import BoundReward
 from rltrain.types import Score, Task
 
@@ -15,7 +17,7 @@ from rltrain.types import Score, Task
 def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[Section, dict[str, tuple[Score, ...]]]:
     """Rewards bound and routed; each tried with the gold answer, nothing, and garbage. Scores by source."""
     section = Section("rewards")
-    borrowed = {"scorer": TrialScorer()}
+    borrowed = {"scorer": TrialScorer(), "judge": Scripted()}
     bound = section.attempt("rewards", lambda: scoring.bind(config.rewards, borrowed))
     if bound is None:
         return section, {}
@@ -26,8 +28,12 @@ def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[
     for reward in bound:
         about = f"{reward.spec.role}, weight {reward.spec.weight:g}, form {reward.form}"
         section.ok(f"{reward.label}: {where(reward.call)}; {about}")
-        if reward.arguments.get("scorer") is borrowed["scorer"]:
-            section.unchecked(f"{reward.label}: its values", "its scorer is not loaded; one without a model answers")
+        for name, one in borrowed.items():
+            if reward.arguments.get(name) is one:
+                section.unchecked(
+                    f"{reward.label}: its values", f"its {name} is not asked; one without a model answers"
+                )
+    check_judge(section, config)
     if not tried or notes is None:
         return section, {}
     groups = [trial_group(task, _texts(task)) for task in tasks.samples.values()]
@@ -50,10 +56,11 @@ def _tell(section: Section, bound: list[BoundReward], task: Task, scores: tuple[
     *right, empty, garbage = scores
     best = max(right, key=lambda score: (score.outcome or 0.0, score.total))
     told = f"{task.source}: gold answer {_said(best)}; empty {_said(empty)}; garbage {_said(garbage)}"
-    judges = [r.label for r in bound if r.spec.role == "outcome" and r.applies_to(task.source, task.kind)]
+    judging = [r for r in bound if r.spec.role == "outcome" and r.applies_to(task.source, task.kind)]
+    judges, lent = [r.label for r in judging], any({"judge", "scorer"} & r.arguments.keys() for r in judging)
     if judges and all(score.outcome is None for score in scores):
         section.warn(f"{told}. The outcome reward {judges[0]!r} does not apply to tasks of {task.source!r}")
-    elif best.outcome is not None and task.answer is not None and best.outcome <= (empty.outcome or 0.0):
+    elif best.outcome is not None and task.answer is not None and not lent and best.outcome <= (empty.outcome or 0.0):
         section.warn(f"{told}. The gold answer, bare or as {', '.join(DRESSES[1:])}, scores no better than nothing")
     else:
         section.ok(told)

@@ -20,6 +20,7 @@ from rltrain.config.machinery import (
 )
 from rltrain.config.plugins import (
     CurriculumSpec,
+    GeneratorSpec,
     Lora,
     Model,
     PluginSpec,
@@ -29,7 +30,7 @@ from rltrain.config.plugins import (
     Section,
     TaskSource,
 )
-from rltrain.config.read import dump, find, load, parse
+from rltrain.config.read import dump, find, load, parse, parse_generator
 from rltrain.config.root import Config
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "CurriculumSpec",
     "Distributed",
     "Evaluation",
+    "GeneratorSpec",
     "Hicra",
     "Lora",
     "Model",
@@ -59,4 +61,5 @@ __all__ = [
     "find",
     "load",
     "parse",
+    "parse_generator",
 ]

@@ -18,6 +18,7 @@ from rltrain.config import (
     CurriculumSpec,
     Distributed,
     Evaluation,
+    GeneratorSpec,
     Hicra,
     Lora,
     Model,
@@ -52,6 +53,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "checkpoints": Checkpoints,
     "diagnostics (a list), tagger, formats": PluginSpec,
     "scorer": ScorerSpec,
+    "judge": GeneratorSpec,
     "actions (a list)": Action,
 }
 HEAD = """# Configuration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -192,6 +193,53 @@ class ScorerSpec(Section):
     """CPU threads it computes with."""
     batch_tokens: int = Field(8192, ge=1)
     """Tokens of one forward pass, padding included."""
+
+
+class GeneratorSpec(Section):
+    """The model lent to rewards that have a parameter `judge`; else it is not started."""
+
+    model: str | None = None
+    """Its name at `url`; without one, a model as in `model.path`, run by an engine of ours in a process of its own."""
+    url: str | None = None
+    """An OpenAI-compatible address, for example `http://127.0.0.1:8000/v1`."""
+    key: str | None = None
+    """Name of the environment variable that holds the key to the address."""
+    timeout_s: float = Field(30.0, gt=0)
+    """Seconds after which an attempt at the address is given up."""
+    retries: int = Field(3, ge=0)
+    """Further attempts, with growing pauses, where the address is busy, slow, broken or not there."""
+    concurrency: int = Field(8, ge=1)
+    """Requests that are under way at the address at once."""
+    cache: int = Field(10_000, ge=0)
+    """Answers at temperature 0 that are remembered, by their prompt."""
+    engine: Literal["vllm", "transformers", "twin"] = "vllm"
+    """The engine of ours; `twin` is set by `--twin`."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Precision of the engine."""
+    gpus: float = Field(0, ge=0)
+    """GPUs the engine holds; 0 = CPU."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of the engine."""
+    max_length: int = Field(8192, ge=1)
+    """Tokens of prompt and answer together in the engine."""
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://[^/]+", url):
+            raise BadValue("expected an address that begins with http:// or https://")
+        return url
+
+    @field_validator("key")
+    @classmethod
+    def _variable(cls, key: str | None) -> str | None:
+        """A key that was put here by mistake must not be shown, nor written to the run's config."""
+        if key is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", key):
+            raise ValueError(
+                "judge.key: expected the name of an environment variable in capitals, such as JUDGE_API_KEY, "
+                "and not the key itself"
+            )
+        return key
 
 
 class PluginSpec(Section):

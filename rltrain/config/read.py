@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rltrain.config.plugins import BadValue
+from rltrain.config.plugins import BadValue, GeneratorSpec
 from rltrain.config.root import Config
 
 
@@ -94,6 +94,14 @@ def parse(data: dict[str, Any], origin: str) -> Config:
         raise ValueError(f"{origin}: " + "\n  ".join(lines)) from None
 
 
+def parse_generator(given: dict[str, Any]) -> GeneratorSpec:
+    """A `judge` section from the command line. ValueError names the key and what is wrong with it."""
+    try:
+        return GeneratorSpec.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ValueError("\n  ".join(_explain(item, GeneratorSpec) for item in error.errors())) from None
+
+
 def dump(config: Config) -> str:
     """The resolved config as YAML, readable by `load`."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -138,10 +146,10 @@ def _index(part: str, items: list[Any], override: str) -> int:
     return int(part)
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, root: type[BaseModel] = Config) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        valid = _keys_at(item["loc"][:-1])
+        valid = _keys_at(item["loc"][:-1], root)
         near = difflib.get_close_matches(str(item["loc"][-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
         return f"{where}: unknown key; {hint}"
@@ -157,9 +165,9 @@ def _explain(item: Any) -> str:
     return f"{where}: {message}, got {item['input']!r}"
 
 
-def _keys_at(location: Sequence[str | int]) -> list[str]:
-    """Valid keys of the section at a location of the config."""
-    section: type[BaseModel] = Config
+def _keys_at(location: Sequence[str | int], root: type[BaseModel]) -> list[str]:
+    """Valid keys of the section at a location under `root`."""
+    section = root
     for part in location:
         if isinstance(part, int):
             continue

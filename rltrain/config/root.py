@@ -17,6 +17,7 @@ from rltrain.config.machinery import (
 )
 from rltrain.config.plugins import (
     CurriculumSpec,
+    GeneratorSpec,
     Model,
     PluginSpec,
     RewardSpec,
@@ -67,6 +68,8 @@ class Config(Section):
     """Names output formats."""
     scorer: ScorerSpec = Field(default_factory=ScorerSpec)
     """The frozen model that plugins may ask for."""
+    judge: GeneratorSpec = Field(default_factory=GeneratorSpec)
+    """The model that answers rewards in text."""
     actions: list[Action] = Field(default_factory=list)
     """What the run does about events."""
 

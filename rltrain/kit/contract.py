@@ -16,6 +16,7 @@ from rltrain.check.verdicts import Section, errors, show, where
 from rltrain.judging import BoundReward
 from rltrain.kit import rows
 from rltrain.kit.adversaries import adversaries
+from rltrain.kit.lent import borrowed, on_trial
 from rltrain.types import Group, Score
 
 RIGHT, LOW = 0.99, 0.5  # a gold answer reaches the first, nothing else the second
@@ -61,8 +62,9 @@ def look(reward: BoundReward, path: Path | None) -> tuple[list[Section], list[Ca
     groups, names = _groups(examples, dressed=origin is None)
     large = [rows.group(groups[0].task, [text]) for text in _large(groups[0]).values()]
     timed = [rows.group(group.task, [group.completions[0].text]) for group in groups] * TIMED
-    told = reward_trial.trials(reward, [*groups, *groups, *large, *timed[:TIMED]])
-    again = reward_trial.trials(reward, groups)
+    lent = borrowed(reward)
+    told = reward_trial.trials(reward, [*groups, *groups, *large, *timed[:TIMED]], lent)
+    again = reward_trial.trials(reward, groups, lent)
     scores = [scoring.combine([reward], [trial.judgements], len(trial.judgements)) for trial in told]
     cases = [
         Case(group.task.key, name, completion.text, score, gold, gold and origin is None)
@@ -86,7 +88,7 @@ def misjudged(reward: BoundReward, cases: Sequence[Case]) -> list[Case]:
 
     Of a task whose answer stands in several forms one is enough, and a reward may be for numbers or for words only.
     """
-    if reward.spec.role != "outcome":
+    if reward.spec.role != "outcome" or on_trial(reward):
         return []
     judged = [case for case in cases if case.score.outcome is not None]
     accepted = [case for case in judged if not case.gold and case.score.outcome >= LOW]
@@ -174,6 +176,14 @@ def _judgements(reward: BoundReward, cases: Sequence[Case]) -> Section:
             section.error(f"{case.name}: {case.score.error.splitlines()[0]}")
     if reward.spec.role != "outcome":
         section.unchecked("what is right", "role shaping has no right and wrong; values are finite where no error is")
+        return section
+    if names := on_trial(reward):
+        advice = (
+            "; --judge URL --judge-model NAME lends a real one" if "judge" in names else "; --scorer MODEL lends one"
+        )
+        section.unchecked(
+            "what is right", f"no {' and no '.join(names)} is asked here, one without a model answers{advice}"
+        )
         return section
     gold = [case for case in cases if case.gold]
     if all(case.score.outcome is None for case in gold) and not errors([section]):

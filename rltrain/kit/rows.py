@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,22 +18,62 @@ from rltrain.types import Completion, Group, Task
 
 KEYS = ("prompt", "completion", "answer", "meta", "level", "kind")
 SOURCE = "rows"
+Kind = Literal["reward", "curriculum", "diagnostic"]
+GROUPS: dict[Kind, str] = {
+    "reward": "rltrain.rewards",
+    "curriculum": "rltrain.curricula",
+    "diagnostic": "rltrain.diagnostics",
+}
 
 
-def reward(use: str, arguments: Sequence[str], *, role: str, timeout_s: float) -> BoundReward:
+def reward(
+    use: str, arguments: Sequence[str], *, role: str, timeout_s: float, lent: Mapping[str, object] = {}
+) -> BoundReward:
     """The reward a person names: a spec, an installed name, or NAME for NAME.py in this directory.
 
-    `arguments` are `key=value`, values as in YAML. ValueError where it does not resolve or they do not bind.
+    `arguments` are `key=value`, values as in YAML; `lent` goes to rewards that name it as a parameter. ValueError where
+    it does not resolve or they do not bind.
     """
-    known = {found.name for found in plugins.installed("rltrain.rewards")}
-    if ":" not in use and use not in known and Path(f"{use}.py").is_file():
-        use = f"{use}.py:{use}"
-    spec = RewardSpec(use=use, role=role, timeout_s=timeout_s, args=dict(map(_argument, arguments)))
-    [bound] = scoring.bind([spec])
+    spec = RewardSpec(use=find(use)[1], role=role, timeout_s=timeout_s, args=dict(map(argument, arguments)))
+    _expect_lent(spec, lent)
+    [bound] = scoring.bind([spec], lent)
     return bound
 
 
-def _argument(text: str) -> tuple[str, Any]:
+def find(use: str) -> tuple[Kind, str]:
+    """What kind of plugin a person means, and its spec: installed under this name, NAME.py here, or a spec.
+
+    A class that samples tasks is a curriculum, one that observes records a diagnostic; everything else is a reward.
+    ValueError where it does not resolve.
+    """
+    for kind, group in GROUPS.items():
+        if use in {found.name for found in plugins.installed(group)}:
+            return kind, use
+    if ":" not in use and Path(f"{use}.py").is_file():
+        module = plugins.resolve(f"{use}.py:__dict__", "rltrain.rewards")
+        use = f"{use}.py:{class_name(use) if use not in module and class_name(use) in module else use}"
+    found = plugins.resolve(use, "rltrain.rewards")
+    if callable(getattr(found, "sample", None)):
+        return "curriculum", use
+    return ("diagnostic" if callable(getattr(found, "observe", None)) else "reward"), use
+
+
+def class_name(name: str) -> str:
+    """`easy_first` as `EasyFirst`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _expect_lent(spec: RewardSpec, lent: Mapping[str, object]) -> None:
+    """ValueError where a reward asks for a judge or a scorer and none is lent."""
+    call = plugins.resolve(spec.use, "rltrain.rewards")
+    asked = inspect.signature(call).parameters.keys() - lent.keys() - spec.args.keys() if callable(call) else set()
+    for name, option in {"judge": "--judge URL --judge-model NAME", "scorer": "--scorer MODEL"}.items():
+        if name in asked:
+            raise ValueError(f"reward {spec.use!r} asks for a {name}: give {option}")
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """A `key=value` of the command line. ValueError where it is none."""
     import yaml
 
     name, equals, value = text.partition("=")

@@ -14,6 +14,7 @@ from rltrain.check.verdicts import where
 from rltrain.judging import BoundReward
 from rltrain.kit import rows
 from rltrain.terminal import printable
+from rltrain.kit.lent import borrowed
 from rltrain.types import Score
 
 WIDTH = 2000  # most characters of a line: an error may quote the completion
@@ -22,7 +23,7 @@ WIDTH = 2000  # most characters of a line: an error may quote the completion
 def one(reward: BoundReward, row: Mapping[str, Any]) -> int:
     """Print the score of one completion, with its parts and how it was reached. 0, or 1 where the reward failed."""
     some = rows.task(rows.checked(row, "--task"), 1)
-    [(score,)] = reward_trial.scores([reward], [rows.group(some, [row["completion"]])])
+    [(score,)] = reward_trial.scores([reward], [rows.group(some, [row["completion"]])], borrowed(reward))
     spec = reward.spec
     print(f"reward   {spec.label}: {where(reward.call)}, form {reward.form}, role {spec.role}")
     for name, value in reward.arguments.items():
@@ -49,7 +50,7 @@ def file(reward: BoundReward, path: Path) -> int:
     asked = rows.read(path)
     groups = [rows.group(rows.task(row, number), [row["completion"]], number) for number, row in enumerate(asked, 1)]
     try:
-        for (score,) in reward_trial.scores([reward], groups):
+        for (score,) in reward_trial.scores([reward], groups, borrowed(reward)):
             print(json.dumps(told(score) | {"error": score.error and score.error.split("\n")[0]}))
     except BrokenPipeError:  # `| head` has seen enough; what is still buffered goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

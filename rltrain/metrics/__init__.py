@@ -39,6 +39,7 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "time": "Where the seconds of a step go.",
     "pool": "The rollout engines, taken together.",
     "engine": "What each rollout engine did between the last step and this one.",
+    "judge": "The model that answers rewards in text.",
 })  # fmt: skip
 
 

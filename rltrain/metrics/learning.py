@@ -24,6 +24,8 @@ LEARNING = (
            "number of scores with an error, rejected groups included", "reward diagnostic"),
     Metric("reward/error_rate", "share", "Share of completions whose scoring failed.",
            "reward/errors / number of scores", "reward diagnostic"),
+    Metric("reward/failed", "completions", "The same by kind: Timeout, Raised, JudgeUnreadable, ... (@ kind).",
+           "number of scores whose error begins with the kind, rejected groups included", "reward diagnostic"),
     Metric("reward/zero_variance", "share", "Trained groups whose outcomes are all equal: no signal from the outcome.",
            "groups with max outcome = min outcome / groups with two or more outcomes", "reward diagnostic"),
     Metric("reward/zero_variance_all", "share", "The same over all sampled groups, rejected ones included.",

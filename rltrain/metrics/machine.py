@@ -86,6 +86,15 @@ MACHINE = (
     Metric("time/save_s", "s", "Saving a checkpoint, groups in flight awaited; counted with the step after it.",
            "wall clock", "loop"),
 
+    Metric("judge/answers", "answers", "Answers that rewards had from the judge, failed ones included.",
+           "count of the step", "lent judge"),
+    Metric("judge/asked", "answers", "Those the judge was asked for; the rest were remembered.",
+           "count of the step", "lent judge"),
+    Metric("judge/failed", "answers", "Answers that could not be had: down, slow, refused, too long.",
+           "count of the step; answers that cannot be read are in reward/failed@JudgeUnreadable", "lent judge"),
+    Metric("judge/seconds", "s", "Seconds of all calls of the judge, which overlap.",
+           "sum of wall clock over calls", "lent judge"),
+
     Metric("pool/restarts", "engines", "Engines replaced since the start.",
            "count since the start", "rollout pool"),
     Metric("pool/redone", "groups", "Groups sampled again because their engine was replaced, since the start.",
