@@ -13,8 +13,8 @@ from rltrain import reward_trial
 from rltrain.check.verdicts import where
 from rltrain.judging import BoundReward
 from rltrain.kit import rows
-from rltrain.terminal import printable
 from rltrain.kit.lent import borrowed
+from rltrain.terminal import printable
 from rltrain.types import Score
 
 WIDTH = 2000  # most characters of a line: an error may quote the completion
