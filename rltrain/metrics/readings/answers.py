@@ -102,5 +102,8 @@ ANSWERS = {
     "infogain/steps infogain/completions infogain/before": (
         "What the gains rest on, and where they start from.",
         "Prompts the frozen model can answer at once leave nothing to gain."),
+    "entropy/variety": (
+        "Falling while creative reward rises: the policy settles on one text for a prompt.",
+        "Word pairs do not know synonyms, and longer texts differ more by their length alone."),
 }
 # fmt: on

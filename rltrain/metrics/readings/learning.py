@@ -133,5 +133,8 @@ LEARNING = {
     "ppl/planning_logprob ppl/execution_logprob": (
         "The same in nats, without the first step.",
         "A changed mix of tasks moves it."),
+    "reward/failed": (
+        "Should be 0; the kind says whether rewards raise, hang or cannot read the judge.",
+        "Timeouts on a machine that is too busy are no fault of the reward."),
 }
 # fmt: on

@@ -84,5 +84,20 @@ MACHINE = {
     "interference/completions interference/frequency interference/gap": (
         "How rare a task is, and how long it was left out.",
         "Trained completions: what was refused is not counted."),
+    "curriculum/boost": (
+        "Above 1 a source was found rare and learnable without rising: others drown it.",
+        "A source that cannot be learned in this run rises no more when it is shown more often; the cap ends that."),
+    "curriculum/forecast": (
+        "Beside eval/outcome of the last step: how well single-task runs foretold the run that mixes them.",
+        "It adds up what each source does alone; sources that help or harm only together are not in it."),
+    "judge/answers judge/asked": (
+        "Their distance is what remembering saved.",
+        "Greedy policies repeat themselves: few questions then speak of collapse, not of thrift."),
+    "judge/failed": (
+        "Should be 0; above it, the judge's address, its limits or its deadline.",
+        "A judge that answers nonsense in time does not fail here."),
+    "judge/seconds": (
+        "Divided by judge/asked: what one call takes.",
+        "Calls overlap with each other and with sampling: this is no part of the step's time."),
 }
 # fmt: on
