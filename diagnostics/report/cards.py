@@ -15,7 +15,6 @@ from rltrain.metrics.metric import Metric
 from rltrain.records import RunFiles
 from rltrain.types import Panel
 
-
 # Other places of the pages that show cards; no panel's title may lead there.
 PLACES = ("main", "theme", "figures", "tokens", "rollouts", "completions", "comparison", "events")
 
