@@ -30,6 +30,7 @@ PERPLEXITIES = (
 )
 PLANS = (("plan/semantic_entropy", "variety of plans", GREEN, "solid"),)
 STATES = {"consolidating": BLUE, "planning": GREEN, "stalled": ORANGE, "undecided": GREY}
+INKS = {"consolidating": "#0065A0", "planning": "#00704F", "stalled": "#8F5500", "undecided": "#5E636B"}  # below white
 WIDE = 0.05  # share of the run that a band needs to be labelled
 
 
@@ -54,7 +55,9 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
         "rises for good."
     )
     figure = style.figure("Planning against execution", read, [strips, *rows], runs, x, shapes=shapes)
-    return [figure.update_layout(barmode="overlay", bargap=0.1)]
+    ends = [x for trace in figure.data if trace.type == "scatter" for x in (trace.x[0], trace.x[-1])]
+    ends += [x for bar in figure.data if bar.type == "bar" for x in (bar.base[0], bar.base[0] + bar.x[0])]
+    return [figure.update_layout(barmode="overlay", bargap=0.1).update_xaxes(range=[min(ends), max(ends)])]
 
 
 def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
@@ -71,7 +74,8 @@ def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
             name=part.state,
             showlegend=False,
             meta={"run": run.name, "state": part.state, "confidence": part.confidence},
-            marker={"color": style.faint(STATES[part.state], 0.55), "line": {"width": 1, "color": STATES[part.state]}},
+            marker={"color": INKS[part.state], "line": {"width": 0}},
+            textfont={"color": "#ffffff"},
             text=[f"{part.state} {part.confidence:.0%}" if part.end - part.start > WIDE * last else ""],
             textposition="inside",
             insidetextanchor="middle",
@@ -131,7 +135,7 @@ VIEW = View(
     draw=draw,
     lies=(
         "With few planning tokens the gap is noise, and a changed mix of tasks moves every row without learning. A "
-        "verdict near 50% is a guess; `undecided` is the right answer while the move is as small as the noise."
+        "verdict near 50% is a guess; 'undecided' is the right answer while the move is as small as the noise."
     ),
     metrics=METRICS,
     lacks=lacks,
