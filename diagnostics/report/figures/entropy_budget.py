@@ -55,7 +55,8 @@ def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
         return None
     read = (
         "A point is a step, dark at the start and bright at the end: entropy is spent from right to left. The curve is "
-        "the fitted law b\u00a0-\u00a0a\u00a0exp(H); where it meets 0, the diamond with its 95% interval is the predicted ceiling."
+        "the fitted law b\u00a0-\u00a0a\u00a0exp(H); where it meets 0, the diamond with its 95% interval is "
+        "the predicted ceiling."
     )
     rows = [Row("outcome, share", made, 300)]
     figure = style.figure("Reward bought with entropy", read, rows, []).update_layout(hovermode="closest")
