@@ -68,7 +68,7 @@ def test_every_declared_metric_of_the_run_is_drawn_and_explained(tmp_path):
         assert metric in named or metric.endswith(("_low", "_high")), metric
         assert METRICS[metric].meaning in page.text, metric
     assert "mine/secret" not in named
-    assert titles(page)[0] == "Phase of learning"  # the pictures first, then single curves
+    assert titles(page)[0] == "Planning against execution"  # the pictures first, then single curves
     assert {"reward/mean", "reward/outcome", "reward/mean by source"} <= set(titles(page))
 
 
