@@ -14,6 +14,7 @@ SOURCES = ("chain_sum", "letters")
 FORMS = ("boxed_latex", "prose", "numbered_steps", "answer_only")  # the first one takes over
 ENGINES = ("engine-0", "engine-1")  # the second one is replaced
 PROMPTS = 400
+OFFSET, SLOPE = 1.15, 0.217  # outcome = OFFSET - SLOPE exp(entropy): the law that is planted
 WAVE = 120  # prompts set aside in the step of the wave
 
 
@@ -39,7 +40,10 @@ class Curves:
         self.rng = np.random.default_rng(seed)
         self.at = np.arange(steps + 1)
         self.share = _ramp(self.at, 0, steps)  # of the run that is over
-        self.outcome = 0.12 + 0.35 * self.share + 0.25 * _ramp(self.at, self.truth.phase, 0.3 * steps)
+        settled = 0.8 * _ramp(self.at, 0, 0.9 * self.truth.phase) + 0.2 * self.share
+        self.planning, self.execution = 1.9 - 0.15 * settled, 1.5 - 1.0 * settled
+        self.entropy = 0.15 * self.planning + 0.85 * self.execution
+        self.outcome = OFFSET - SLOPE * np.exp(self.entropy)
         self.shares = self._shares()
 
     def metrics(self) -> dict[str, np.ndarray]:
@@ -84,17 +88,18 @@ class Curves:
         return found | {"reward/std": 0.3 + self.noise(0.02), "reward/zero_variance": 0.2 + self.noise(0.03)}
 
     def _entropy(self) -> dict[str, np.ndarray]:
-        settled = _ramp(self.at, 0, 0.9 * self.truth.phase)
-        planning = 1.9 - 0.15 * settled + self.noise(0.03)
-        execution = 1.5 - 1.0 * settled + self.noise(0.02)
+        planning, execution = self.planning + self.noise(0.03), self.execution + self.noise(0.02)
         plans = 1.1 + 1.2 * _ramp(self.at, self.truth.phase, 0.2 * self.steps) + self.noise(0.05)
-        ceiling = 0.85 + 0.2 * np.exp(-5 * self.share) + self.noise(0.01)
+        ceiling = OFFSET - SLOPE + 0.2 * np.exp(-5 * self.share) + self.noise(0.01)
         found = {"entropy/planning": planning, "entropy/execution": execution, "entropy/gap": planning - execution}
         found |= {"entropy/gap_low": planning - execution - 0.12, "entropy/gap_high": planning - execution + 0.12}
-        found |= {"entropy/mean": 0.85 * execution + 0.15 * planning, "plan/semantic_entropy": plans}
+        found |= {"entropy/mean": self.entropy + self.noise(0.01), "plan/semantic_entropy": plans}
         found |= {"ppl/planning_rel": np.exp(planning - 1.9), "ppl/execution_rel": np.exp(execution - 1.5)}
         found |= {"entropy/planning_tokens": 300 + self.noise(20), "entropy/execution_tokens": 2000 + self.noise(60)}
-        found |= {"entropy/ceiling": np.where(self.at > 12, ceiling, np.nan), "entropy/spent": 0.5 * settled}
+        found |= {
+            "entropy/ceiling": np.where(self.at > 12, ceiling, np.nan),
+            "entropy/spent": 1 - self.entropy / self.entropy[0],
+        }
         found |= {"entropy/ceiling_low": found["entropy/ceiling"] - 0.1}
         found |= {"entropy/ceiling_high": found["entropy/ceiling"] + 0.1}
         found |= {"phase/state": np.select([self.at < 0.1 * self.steps, self.at < self.truth.phase + 8], [0, 1], 2)}

@@ -186,8 +186,7 @@ def _planning(completion: Completion, end: int) -> np.ndarray:
 def arrays(group: Group, i: int, step: int, curves: Curves, rng: np.random.Generator) -> TokenArrays:
     """What a trainer leaves of a completion: planning tokens are more undecided than the others."""
     count = len(group.completions[i].token_ids)
-    settled = min(1.0, step / (0.9 * curves.truth.phase))
-    mean = np.where(group.planning[i], 1.9 - 0.15 * settled, 1.5 - settled)
+    mean = np.where(group.planning[i], curves.planning[step], curves.execution[step])
     entropy = rng.gamma(4.0, mean / 4.0).astype(np.float32)
     drift = rng.normal(0, 0.02, count).astype(np.float32)
     advantage = np.full(count, group.advantages[i].value, np.float32)

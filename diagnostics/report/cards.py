@@ -15,6 +15,9 @@ from rltrain.metrics.metric import Metric
 from rltrain.records import RunFiles
 from rltrain.types import Panel
 
+# Other places of the pages that show cards; no panel's title may lead there.
+PLACES = ("main", "theme", "figures", "tokens", "rollouts", "completions", "comparison", "events")
+
 
 class Card(NamedTuple):
     """A picture of some runs and what there is to say about it; all words are text, not HTML."""
@@ -48,7 +51,7 @@ def cards(
     shown = present(panels, stems)
     drawn = {metric for each in shown for metric in each.metrics}
     made = [_view(view, runs, x, stems, only) for view in VIEWS]
-    taken = {card.anchor for card in made}
+    taken = {*PLACES, *(card.anchor for card in made)}
     for each in (*shown, *by_area(stems, drawn)):
         card = _panel(each, runs, x, stems, only, taken)
         taken.add(card.anchor)
@@ -67,7 +70,7 @@ def _view(
     view: figures.View, runs: Sequence[RunFiles], x: X, stems: Collection[str], only: Collection[str] | None
 ) -> Card:
     drawn = [_json(figure) for figure in view.draw(runs, x)] if only is None or view.name in only else []
-    terms = [METRICS[name] for name in view.metrics if name in stems]
+    terms = [METRICS[name] for name in view.metrics if name in stems and name in METRICS]
     missing = figures.missing(view, runs)
     return Card(view.name, view.title, view.how_to_read, view.lies, drawn, terms, missing, False)
 

@@ -53,7 +53,7 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
         "onset of planning. Execution settles first; planning begins where the variety of plans (last row) "
         "rises for good."
     )
-    figure = style.figure("Phase of learning", read, [strips, *rows], runs, x, shapes=shapes)
+    figure = style.figure("Planning against execution", read, [strips, *rows], runs, x, shapes=shapes)
     return [figure.update_layout(barmode="overlay", bargap=0.1)]
 
 
