@@ -71,20 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--prompts", type=int, help="held-out prompts (default: the config's)")
     sub.add_argument("--num-generations", type=int, default=8, help="completions per prompt (default 8)")
 
-    sub = add("report", _report, "one self-contained HTML file")
-    sub.add_argument("runs", nargs="+", help="run directories or names")
-    sub.add_argument("--out", type=Path, help="the file (default: report.html in the run; of several, beside them)")
-
-    sub = add("dashboard", _dashboard, "the report's pictures and every completion, live in a browser")
-    sub.add_argument("runs", nargs="?", help="a directory of runs, or a run (default: runs)")
-    sub.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback wants a token")
-    sub.add_argument("--port", type=int, default=7117, help="port to listen on, 0 for any free one (default 7117)")
-    sub.add_argument("--token", help="what a browser must know (default: none on loopback, else one is made)")
-
-    sub = add("status", _status, "one screen for a terminal")
-    sub.add_argument("run", help="a run directory or name")
-    sub.add_argument("--watch", action="store_true", help="follow it until its last step, or Ctrl-C")
-
     sub = add("diagnose", _diagnose, "all diagnostics over rollouts that exist: a run's, or TRL's completions")
     sub.add_argument("path", type=Path, help="a run, TRL's output directory, a folder of .parquet files, or one file")
     sub.add_argument("--out", type=Path, metavar="DIR", help="a new directory (default: PATH/diagnosis)")
@@ -103,10 +89,28 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    _looking_commands(add)
     _kit_commands(add)
     sub = add("plugins", _plugins, "what is installed and where it comes from")
     sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
     return parser
+
+
+def _looking_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of those who look at runs."""
+    sub = add("report", _report, "one self-contained HTML file")
+    sub.add_argument("runs", nargs="+", help="run directories or names")
+    sub.add_argument("--out", type=Path, help="the file (default: report.html in the run; of several, beside them)")
+
+    sub = add("dashboard", _dashboard, "the report's pictures and every completion, live in a browser")
+    sub.add_argument("runs", nargs="?", help="a directory of runs, or a run (default: runs)")
+    sub.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback wants a token")
+    sub.add_argument("--port", type=int, default=7117, help="port to listen on, 0 for any free one (default 7117)")
+    sub.add_argument("--token", help="what a browser must know (default: none on loopback, else one is made)")
+
+    sub = add("status", _status, "one screen for a terminal")
+    sub.add_argument("run", help="a run directory or name")
+    sub.add_argument("--watch", action="store_true", help="follow it until its last step, or Ctrl-C")
 
 
 def _kit_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
