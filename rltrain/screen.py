@@ -165,7 +165,7 @@ def _progress(view: View, pen: _Pen) -> Text:
 
 def phase_lines(view: View) -> list[Text]:
     """The phase and since when, in one line; nothing where it was not judged."""
-    states = view.curves.get("phase/state", ())
+    states = view.curves.get("phase/state") or [None] * len(view.steps)
     known = [(step, int(state)) for step, state in zip(view.steps, states, strict=True) if _known(state)]
     known = [(step, state) for step, state in known if 0 <= state < len(STATES)]
     if not known:

@@ -1,0 +1,279 @@
+"""The command line. Imports what a command needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rltrain.terminal import printable
+
+if TYPE_CHECKING:
+    from rltrain.judging import BoundReward
+
+LONGEST = 4000  # most characters of a line of an error, which may quote what a model wrote
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse ends a list of positionals at the first option; overrides may stand on both sides of one
+    if stray := [item for item in rest if item.startswith("-") or not hasattr(arguments, "overrides")]:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        arguments.overrides += rest
+    try:
+        return arguments.command(arguments) or 0
+    except ValueError as error:
+        return _say(error, 2, arguments.verbose)
+    except KeyboardInterrupt:
+        return _say(KeyboardInterrupt("interrupted"), 130, arguments.verbose)
+    except Exception as error:  # the last stop: one line for the person, the traceback with -v
+        return _say(error, 1, arguments.verbose)
+
+
+def _say(error: BaseException, status: int, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exception(error)
+    text = "\n".join(printable(line, LONGEST) for line in str(error).splitlines()) or type(error).__name__
+    lead = "error" if status == 2 else "failed"
+    print(f"rltrain: {lead}: {text}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rltrain", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.description = "RL post-training that can tell which phase of learning a run is in."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = add("train", _train, "run a config to its end")
+    _config_arguments(sub)
+    sub.add_argument("--resume", nargs="?", const="", metavar="RUN", help="go on with RUN, or this config's newest run")
+    sub.add_argument("--twin", action="store_true", help="the same run on a CPU in under a minute, with a tiny model")
+    sub.add_argument("--fault", action="append", default=[], metavar="KIND@STEP", help="break something on purpose")
+
+    sub = add("check", _check, "everything that can be known without a GPU or a download")
+    _config_arguments(sub)
+
+    sub = add("eval", _eval, "held-out evaluation: pass@k of a run and its base on the same prompts")
+    sub.add_argument("run", help="a run directory or name, or a model")
+    sub.add_argument("--config", help="tasks and rewards for a model that is no run")
+    sub.add_argument("--prompts", type=int, help="held-out prompts (default: the config's)")
+    sub.add_argument("--num-generations", type=int, default=8, help="completions per prompt (default 8)")
+
+    sub = add("diagnose", _diagnose, "all diagnostics over rollouts that exist: a run's, or TRL's completions")
+    sub.add_argument("path", type=Path, help="a run, TRL's output directory, a folder of .parquet files, or one file")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="a new directory (default: PATH/diagnosis)")
+    sub.add_argument("--also", nargs="+", default=[], metavar="NAME", help="diagnostics beside the usual ones")
+    sub.add_argument("--scorer", metavar="MODEL", help="frozen model for diagnostics that ask for one (infogain)")
+
+    sub = add("tag", _tag, "planning spans and format of each text of a JSONL file")
+    sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")
+    sub.add_argument("--tagger", metavar="SPEC", help="a tagger's name or module:attr (default: cues)")
+    sub.add_argument("--lexicon", type=Path, metavar="FILE", help="mark the phrases of this file: `--tagger lexicon`")
+    sub.add_argument("--formats", default="rules", metavar="SPEC", help="a format classifier's name or module:attr")
+
+    grams = add("grams", _grams, "strategic grams from a run's correct completions: `rltrain grams mine PATH`")
+    grams.add_argument("action", choices=["mine"], help="find them")
+    grams.add_argument("path", type=Path, help="a run, a directory of .parquet files, or a .parquet or .jsonl file")
+    grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
+    grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
+
+    _looking_commands(add)
+    _kit_commands(add)
+    sub = add("plugins", _plugins, "what is installed and where it comes from")
+    sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
+    return parser
+
+
+def _looking_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of those who look at runs."""
+    sub = add("report", _report, "one self-contained HTML file")
+    sub.add_argument("runs", nargs="+", help="run directories or names")
+    sub.add_argument("--out", type=Path, help="the file (default: report.html in the run; of several, beside them)")
+
+    sub = add("dashboard", _dashboard, "the report's pictures and every completion, live in a browser")
+    sub.add_argument("runs", nargs="?", help="a directory of runs, or a run (default: runs)")
+    sub.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback wants a token")
+    sub.add_argument("--port", type=int, default=7117, help="port to listen on, 0 for any free one (default 7117)")
+    sub.add_argument("--token", help="what a browser must know (default: none on loopback, else one is made)")
+
+    sub = add("status", _status, "one screen for a terminal")
+    sub.add_argument("run", help="a run directory or name")
+    sub.add_argument("--watch", action="store_true", help="follow it until its last step, or Ctrl-C")
+
+
+def _kit_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of those who write rewards."""
+    sub = add("new", _new, "a working plugin file and its test: `rltrain new reward NAME`")
+    sub.add_argument("kind", choices=["reward"], help="what to begin")
+    sub.add_argument("name", help="writes NAME.py and test_NAME.py here")
+
+    sub = add("plugin", _plugin, "try a reward against its contract: `rltrain plugin check SPEC`")
+    sub.add_argument("action", choices=["check"], help="signature, determinism, time, gold and adversarial completions")
+    _reward_arguments(sub)
+    sub.add_argument("--file", type=Path, metavar="ROWS", help="JSONL rows whose completion must score 1")
+
+    sub = add("try", _try, "what a reward says of one completion, or of each row of a file")
+    _reward_arguments(sub)
+    sub.add_argument("--task", default="", help="the prompt, or JSON with prompt, answer, meta")
+    sub.add_argument("--answer", help="the task's answer")
+    sub.add_argument("--completion", help="the text to judge")
+    sub.add_argument("--file", type=Path, metavar="ROWS", help="JSONL rows of prompt, completion, answer, meta")
+
+
+def _config_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("config", help="a YAML file, or the name of a shipped config")
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help="for example training.steps=20")
+
+
+def _reward_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("spec", help="a reward's name, NAME for NAME.py here, file.py:attr or module:attr")
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help="its arguments, for example tolerance=0.01")
+    sub.add_argument("--role", choices=["outcome", "shaping"], default="outcome", help="its role in a run")
+    sub.add_argument("--timeout-s", type=float, default=10.0, help="seconds one call may take (default 10)")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from rltrain import config, launch
+
+    resume = arguments.resume
+    if resume and "=" in resume and not Path(resume).exists():  # `--resume key=value`: the newest run, and an override
+        arguments.overrides.append(resume)
+        resume = ""
+    loaded = config.load(arguments.config, arguments.overrides)
+    stem = config.find(arguments.config).stem
+    launch.train(loaded, stem, resume=resume, twin=arguments.twin, faults=arguments.fault)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rltrain import check, config
+
+    return check.main(config.load(arguments.config, arguments.overrides))
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from rltrain import compare
+
+    compare.main(arguments.run, arguments.config, arguments.prompts, arguments.num_generations)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    runs = [_run(name) for name in arguments.runs]
+    write = plugins.resolve("html", "rltrain.reports")
+    print(f"report     {write(runs, arguments.out, resolve=plugins.resolve)}   open it in a browser")
+    return 0
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    runs = Path("runs") if arguments.runs is None else _run(arguments.runs)
+    serve = plugins.resolve("dashboard", "rltrain.reports")
+    serve(runs, arguments.host, arguments.port, arguments.token)
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from rltrain import status
+    from rltrain.console import Console, Terminal
+    from rltrain.records import load_run
+
+    path = _run(arguments.run)
+    if not arguments.watch:
+        Terminal().print(status.render(load_run(path)))
+        return 0
+    console = Console()
+    try:
+        status.watch(path, console)
+    except KeyboardInterrupt:  # how a person ends it
+        pass
+    finally:
+        console.close()
+    return 0
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    from rltrain import diagnose
+
+    diagnose.main(arguments.path, arguments.out, arguments.also, arguments.scorer)
+    return 0
+
+
+def _tag(arguments: argparse.Namespace) -> int:
+    from rltrain import tag
+
+    tag.main(arguments.file, arguments.tagger, arguments.formats, arguments.lexicon)
+    return 0
+
+
+def _grams(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    mine = plugins.resolve("grams_mine", "rltrain.commands")
+    mine(_run(str(arguments.path)), arguments.out, arguments.seed)
+    return 0
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from rltrain.kit import template
+
+    written = template.new_reward(arguments.name, Path())
+    name = arguments.name
+    print(f"wrote {' and '.join(map(str, written))}. Next: rltrain plugin check {name}; pytest test_{name}.py")
+    print(f'in a config: rewards: [{{use: "{name}.py:{name}", role: outcome}}]')
+    return 0
+
+
+def _plugin(arguments: argparse.Namespace) -> int:
+    from rltrain.kit import contract
+
+    return contract.main(_reward(arguments), arguments.file)
+
+
+def _try(arguments: argparse.Namespace) -> int:
+    from rltrain.kit import rows, trying
+
+    if (arguments.completion is None) == (arguments.file is None):
+        raise ValueError("try: expected either --completion TEXT or --file ROWS.jsonl")
+    if arguments.file is not None:
+        return trying.file(_reward(arguments), arguments.file)
+    row = rows.given(arguments.task, arguments.answer, arguments.completion)
+    return trying.one(_reward(arguments), row)
+
+
+def _reward(arguments: argparse.Namespace) -> BoundReward:
+    from rltrain.kit import rows
+
+    return rows.reward(arguments.spec, arguments.overrides, role=arguments.role, timeout_s=arguments.timeout_s)
+
+
+def _plugins(arguments: argparse.Namespace) -> int:
+    from rltrain import plugins
+
+    kinds = ("rewards", "curricula", "diagnostics", "tasks", "taggers", "formats", "figures", "reports", "commands")
+    if arguments.kind not in (None, *kinds):
+        raise ValueError(f"plugins {arguments.kind!r}: expected one of {', '.join(kinds)}")
+    for kind in [arguments.kind] if arguments.kind else kinds:
+        for found in plugins.installed(f"rltrain.{kind}"):
+            print(f"{kind:12} {found.name:18} {found.target:44} {found.file}")
+    return 0
+
+
+def _run(name: str) -> Path:
+    """A run directory by path, or by its name under runs/."""
+    return Path(name) if Path(name).exists() else Path("runs") / name
