@@ -67,13 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--prompts", type=int, help="held-out prompts (default: the config's)")
     sub.add_argument("--num-generations", type=int, default=8, help="completions per prompt (default 8)")
 
-    sub = add("bwt", _bwt, "what training on each source alone does to the others, and the order that follows")
-    _config_arguments(sub)
-    sub.add_argument("--twin", action="store_true", help="the same on a CPU in minutes, with a tiny model")
-    sub.add_argument("--out", type=Path, metavar="DIR", help="where to measure and go on (default: runs/<config>-bwt)")
-    sub.add_argument("--steps", type=_positive, help="of each run (default: training.steps, shared by the sources)")
-    sub.add_argument("--parallel", type=_positive, help="runs at once (default: as many as there are cores for)")
-
     sub = add("report", _report, "one self-contained HTML file")
     sub.add_argument("runs", nargs="+", help="run directories or names")
     sub.add_argument("--out", type=Path, help="the file (default: report.html in the first run)")
@@ -99,10 +92,20 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    _bwt_command(add)
     _kit_commands(add)
     sub = add("plugins", _plugins, "what is installed and where it comes from")
     sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
     return parser
+
+
+def _bwt_command(add: Callable[..., argparse.ArgumentParser]) -> None:
+    sub = add("bwt", _bwt, "what training on each source alone does to the others, and the order that follows")
+    _config_arguments(sub)
+    sub.add_argument("--twin", action="store_true", help="the same on a CPU in minutes, with a tiny model")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="where to measure and go on (default: runs/<config>-bwt)")
+    sub.add_argument("--steps", type=_positive, help="of each run (default: training.steps, shared by the sources)")
+    sub.add_argument("--parallel", type=_positive, help="runs at once (default: as many as there are cores for)")
 
 
 def _kit_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
