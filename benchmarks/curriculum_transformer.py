@@ -7,9 +7,11 @@ Written down after each seed.
 The bed is benchmarks/two_skills.py. *Harm*: a policy that works in .9 of cases and is then right in .9, and guesses in
 .1, right in .1, is trained on prompts whose right answer is drawn anew each time from what working does not give:
 there a guess is right in 1 of 30 cases and work in 1 of 300, so that guessing is what is rewarded. Control are easy
-prompts that are never trained on. *Cold start*: work is right in .8 of cases and done in .025, a guess is never right;
-the figure is the step at which control reaches .5. *Gain*: a tenth easy (.97), a fifth learnable (.3), the rest
-near-impossible (1 of 500), completions until .8 on held-out learnable prompts; then a set of learnable ones alone.
+prompts that are never trained on; on hard prompts alone it is trained for 100 steps, on nine in ten for 200.
+
+*Cold start*: work is right in .8 of cases and done in .025, a guess is never right; the figure is the step at which
+control reaches .5. *Gain*: a tenth easy (.97), a fifth learnable (.3), the rest near-impossible (1 of 500), completions
+until .8 on held-out learnable prompts; then a set of learnable ones alone.
 """
 
 from __future__ import annotations
@@ -47,15 +49,12 @@ class Setting(NamedTuple):
     scale: str = "group"
     guarded: bool = False
     curriculum: Callable[..., Any] = Uniform
-    optimizer: str = "adam"
 
 
 SETTINGS = (
     Setting("hard only", 1.0),
     Setting("hard only, mean-only", 1.0, "none"),
     Setting("hard only, guard", 1.0, guarded=True),
-    Setting("hard only, SGD", 1.0, optimizer="sgd"),
-    Setting("hard only, SGD, guard", 1.0, guarded=True, optimizer="sgd"),
     Setting("90% hard", 0.9),
     Setting("90% hard, guard", 0.9, guarded=True),
     Setting("90% hard, difficulty", 0.9, curriculum=Difficulty),
@@ -80,8 +79,7 @@ def harmed(setting: Setting, start: Policy, seed: int) -> dict[str, float]:
     count = round(setting.hard * len(given))
     easy = bed.Prompts(given.ids[count:], given.answers[count:])
     mixed = bed.joined(bed.hard(bed.Prompts(given.ids[:count], given.answers[:count])), easy)
-    how = {"scale": setting.scale, "guard": guard(setting.guarded), "optimizer": setting.optimizer}
-    trainer = Trainer(start, mixed, setting.curriculum, seed=seed, **how)
+    trainer = Trainer(start, mixed, setting.curriculum, seed=seed, scale=setting.scale, guard=guard(setting.guarded))
     for _ in range(STEPS if setting.hard < 1 else STEPS // 2):
         trainer.step()
     return dict(zip(("control", "guesses"), bed.accuracy(trainer.policy, control), strict=True))

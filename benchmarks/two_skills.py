@@ -24,8 +24,7 @@ from rltrain.rare import PassRates
 SIDE, NUMBERS = 16, 31  # numbers of a prompt; numbers an answer can be
 WORK, GUESS, MARKS = NUMBERS, NUMBERS + 1, tuple(range(NUMBERS + 2, NUMBERS + 7))
 PROMPT, ANSWER = 3, 2  # tokens
-PRETRAINING = 700
-RATES = {"adam": 1e-4, "sgd": 0.3}
+PRETRAINING, RATE = 700, 1e-4
 PAIRS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2)
 
 
@@ -116,15 +115,13 @@ class Trainer:
         guard: RareSuccess | None = None,
         samples: int = 16,
         batch: int = 32,
-        optimizer: str = "adam",
     ):
         torch.manual_seed(seed)
         self.policy, self._given, self._rng = copy.deepcopy(start), given, np.random.default_rng(seed)
         self._curriculum = curriculum(Columns(["all"] * len(given)), seed=seed)
         self._scale, self._guard, self._rates = scale, guard, PassRates()
         self._samples, self._batch, self._steps = samples, batch, 0
-        make = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
-        self._optimizer = make(self.policy.parameters(), lr=RATES[optimizer])
+        self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=RATE)
 
     def step(self) -> float:
         """One optimizer step; mean outcome of the batch."""
