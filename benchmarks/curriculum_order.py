@@ -197,14 +197,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.curriculum_order", description="The order of two tasks.")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each order")
     seeds = parser.parse_args(arguments).seeds
-    runs = [run(seed) for seed in bar(range(seeds), "orders", seeds)]
-    cells = {name: {f: interval([r[name][f] for r in runs]) for f in figures} for name, figures in runs[0].items()}
+    runs: list[dict[str, dict[str, float]]] = []
+    for seed in bar(range(seeds), "orders", seeds):
+        runs.append(run(seed))
+        cells = {name: {f: interval([r[name][f] for r in runs]) for f in figures} for name, figures in runs[0].items()}
+        keep("curriculum_order", {"seeds": len(runs), "cells": cells, "runs": runs})
     grid = Table("", "figure", "mean", "95% interval", title="structured and creative: order, retention, diversity")
     for name, cell in cells.items():
         for figure, (mean, low, high) in cell.items():
             grid.add_row(name, figure, f"{mean:.3f}", f"{low:.3f} to {high:.3f}")
     Console(width=120).print(grid)
-    keep("curriculum_order", {"cells": cells, "runs": runs})
 
 
 if __name__ == "__main__":

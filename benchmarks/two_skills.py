@@ -8,6 +8,7 @@ learned on hard ones is done on easy ones too. Curriculum, advantages and guard 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from rltrain.rare import PassRates
 SIDE, NUMBERS = 16, 31  # numbers of a prompt; numbers an answer can be
 WORK, GUESS, MARKS = NUMBERS, NUMBERS + 1, tuple(range(NUMBERS + 2, NUMBERS + 7))
 PROMPT, ANSWER = 3, 2  # tokens
-PRETRAINING, RATE = 700, 3e-4
+PRETRAINING, RATE = 700, 1e-4
 PAIRS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2)
 
 
@@ -35,7 +36,8 @@ class Skill(NamedTuple):
     guessed: float  # where it guesses
 
 
-class Prompts(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Prompts:
     """N prompts and what is right; an answer of -1 is drawn anew for each group, out of `out_of` numbers."""
 
     ids: np.ndarray  # (N, PROMPT)
@@ -59,12 +61,12 @@ def prompts(mark: int, places: Sequence[int]) -> Prompts:
 
 def joined(*parts: Prompts, out_of: int = NUMBERS) -> Prompts:
     """All of them, one after another."""
-    return Prompts(*(np.concatenate([p[i] for p in parts]) for i in (0, 1)), out_of)
+    return Prompts(np.concatenate([p.ids for p in parts]), np.concatenate([p.answers for p in parts]), out_of)
 
 
 def hard(given: Prompts) -> Prompts:
     """The same prompts with a right answer that nobody can know."""
-    return given._replace(answers=np.full(len(given), -1))
+    return dataclasses.replace(given, answers=np.full(len(given), -1))
 
 
 def examples(skills: dict[int, Skill], rng: np.random.Generator) -> Iterator[np.ndarray]:

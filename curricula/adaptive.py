@@ -9,6 +9,7 @@ no rise up to the cap, weight was not what was missing, and it is given back for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ class _Course:
     factor: float = 1.0
     rates: list[float] = field(default_factory=list)  # of its groups since the last verdict
     rest: int = 0  # windows to go before another trial
+    before: tuple[float, float] = (0.0, 0.0)  # mean pass rate when the trial began, and its standard error
 
 
 class Boosts:
@@ -56,13 +58,15 @@ class Boosts:
         course.rates.append(sum(outcomes) / len(outcomes))
         if len(course.rates) < self._window:
             return False
-        found, rates = trend(course.rates), np.asarray(course.rates)
-        push, was, course.rates = float((rates * (1 - rates)).mean()), course.factor, []
+        was, rates, course.rates = course.factor, np.asarray(course.rates), []
+        found, push = trend(rates.tolist()), float((rates * (1 - rates)).mean())
+        error = float(rates.std(ddof=1)) / math.sqrt(len(rates))
         if course.rest:
             course.rest -= 1
-        elif push < PUSH:
+        elif push < PUSH and found.mean < 0.5:
             course.factor = 1.0
-        elif not found.rises(Z):
+        elif push >= PUSH and not found.rises(Z) and not self._brought(course, found.mean, error):
+            course.before = (found.mean, error) if was == 1 else course.before
             course.factor = min(2 * was, self._most)
             if was == self._most:
                 course.factor, course.rest = 1.0, REST
@@ -74,10 +78,15 @@ class Boosts:
             journal.tell("source_raised", "info", evidence, "nothing to do: it pushed and did not rise, and is rare")
         else:
             advice = (
-                "there is nothing to raise" if push < PUSH else "weight brought no rise; look at its tasks and reward"
+                "there is nothing to raise" if push < PUSH else "weight brought nothing; look at its tasks and reward"
             )
             journal.tell("source_lowered", "info", evidence, advice)
         return True
+
+    def _brought(self, course: _Course, mean: float, error: float) -> bool:
+        """Whether a raised source is above where it was before it was raised."""
+        level, spread = course.before
+        return course.factor > 1 and mean - level > Z * math.hypot(error, spread)
 
     def state_dict(self) -> dict[str, Any]:
         """By source."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-FADE = 0.9  # of a running mean, with each prompt of the relation that comes again
+FADE = 0.98  # of a running mean, with each prompt of the relation that comes again: one change is mostly chance
 REST = 0.02  # progress anything is taken to make at least, so that nothing is never drawn
 
 

@@ -40,19 +40,25 @@ def assign(
 
 
 def withhold(groups: Sequence[Group], lucky: Collection[int], cap: float) -> list[Group]:
-    """The groups, those with these tickets keeping no positive advantage above `cap`; negative ones stay.
+    """The groups, those with these tickets scaled so that their largest advantage is `cap`; 0 leaves them out.
 
-    The baseline becomes the one that explains the value left; the group says how much was withheld.
+    The negative advantages go with the positive ones: alone they say of all that was sampled that it is worse than
+    what was withheld, and an optimizer that divides by the size of gradients makes whole steps of that. The
+    baseline becomes the one that explains the value left; the group says how much was withheld.
     """
     return [_capped(group, cap) if group.ticket in lucky else group for group in groups]
 
 
 def _capped(group: Group, cap: float) -> Group:
-    over = [max(0.0, a.value - cap) for a in group.advantages]
+    best = max((a.value for a in group.advantages), default=0.0)
+    if best <= cap:
+        return group
     kept = [
-        Advantage(a.value - o, a.baseline + o * a.scale, a.scale) for a, o in zip(group.advantages, over, strict=True)
+        Advantage(left := a.value * cap / best, a.baseline + (a.value - left) * a.scale, a.scale)
+        for a in group.advantages
     ]
-    return dataclasses.replace(_with(group, kept), withheld=sum(over))
+    taken = sum(max(0.0, a.value - k.value) for a, k in zip(group.advantages, kept, strict=True))
+    return dataclasses.replace(_with(group, kept), withheld=taken)
 
 
 def withheld(groups: Sequence[Group]) -> dict[str, float]:

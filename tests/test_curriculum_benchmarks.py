@@ -73,7 +73,7 @@ def test_on_hard_prompts_only_luck_is_rewarded_and_nobody_can_work_it_out(monkey
     assert len(given) + len(control) == 256 and not {*map(tuple, given.ids)} & {*map(tuple, control.ids)}
     for out_of, rate in ((bed.NUMBERS, 1 / 30), (500, 1 / 499)):
         trainer = bed.Trainer(bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0),
-                              bed.hard(given)._replace(out_of=out_of), Uniform, seed=0)  # fmt: skip
+                              bed.joined(bed.hard(given), out_of=out_of), Uniform, seed=0)  # fmt: skip
         drawn = np.array([trainer._luck(given.ids) for _ in range(50)])
         assert (drawn != given.answers).all() and drawn.min() >= 0 and drawn.max() < out_of
         assert (drawn == (given.answers + 1) % bed.NUMBERS).mean() == pytest.approx(rate, rel=0.3)

@@ -184,7 +184,9 @@ def test_what_has_made_no_progress_is_drawn_all_the_same():
     found = Progress(["a", "b"])
     for change in (0.2, 0.3, 0.1):
         found.note(1, change)
-    assert found.of(np.array([0, 1])) == pytest.approx([0.02, 0.02 + (0.2 * 0.81 + 0.3 * 0.9 + 0.1) / (2.71 + 1)])
+    assert found.of(np.array([0, 1])) == pytest.approx(
+        [0.02, 0.02 + (0.2 * 0.98**2 + 0.3 * 0.98 + 0.1) / (0.98**2 + 0.98 + 2)]
+    )
     other = Progress(["b", "c"])
     other.load_state_dict(found.state_dict())
     assert other.of(np.array([0])) == found.of(np.array([1])) and other.of(np.array([1])) == [0.02]

@@ -74,12 +74,13 @@ def test_what_others_learn_lifts_the_guard_and_what_they_forget_does_not_bring_i
 
 
 @pytest.mark.parametrize("cap", [0.0, 1.0])
-def test_positive_advantages_are_capped_negative_ones_stay_and_the_rest_is_explained(cap):
+def test_a_guarded_group_is_scaled_to_the_cap_and_what_is_left_is_explained(cap):
     lucky, fair = assigned(answered(TASK, HIT, 0, 1))[0], assigned(answered(OTHER, HIT, 0, 2))[0]
     one, other = withhold([lucky, fair], {1}, cap)
     assert other is fair
     assert max(a.value for a in one.advantages) == cap
-    assert [a.value for a in one.advantages[1:]] == [a.value for a in lucky.advantages[1:]]
+    share = cap / lucky.advantages[0].value
+    assert [a.value for a in one.advantages] == pytest.approx([share * a.value for a in lucky.advantages])
     for score, a in zip(one.scores, one.advantages, strict=True):
         assert a.value == pytest.approx((score.total - a.baseline) / a.scale)
     metrics = withheld([one, other])

@@ -150,7 +150,7 @@ class RareSuccess(Section):
     half_life: float = Field(50.0, ge=1)
     """Steps after which evidence counts half."""
     cap: float = Field(0.0, ge=0)
-    """Largest positive advantage a guarded group keeps; 0 = none."""
+    """Largest advantage a guarded group keeps, the others in proportion; 0 = the group is left out."""
 
 
 class Advantages(Section):
