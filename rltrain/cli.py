@@ -92,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     grams.add_argument("--out", type=Path, metavar="FILE", help="the lexicon file (default: print it)")
     grams.add_argument("--seed", type=int, default=0, help="the same seed, the same grams (default 0)")
 
+    _augment_command(add)
+    _kit_commands(add)
+    sub = add("plugins", _plugins, "what is installed and where it comes from")
+    sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
+    return parser
+
+
+def _augment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The command that prepares tasks."""
     sub = add("augment", _augment, "a task file with reasoning traces that a model writes, for fine-tuning before RL")
     sub.add_argument("file", type=Path, help="tasks: a .jsonl or .parquet file with prompt, answer, level")
     sub.add_argument(
@@ -102,11 +111,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--samples", type=int, default=1, help="traces of each prompt (default 1)")
     sub.add_argument("--max-tokens", type=int, default=1024, help="longest trace in tokens (default 1024)")
     sub.add_argument("--temperature", type=float, default=0.7, help="sampling temperature (default 0.7)")
-
-    _kit_commands(add)
-    sub = add("plugins", _plugins, "what is installed and where it comes from")
-    sub.add_argument("kind", nargs="?", help="rewards, curricula, diagnostics, tasks, taggers, formats")
-    return parser
 
 
 def _kit_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
