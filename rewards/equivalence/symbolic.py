@@ -64,6 +64,7 @@ def _quiet() -> None:
 def _latex(text: str) -> str:
     """What people type without LaTeX, as LaTeX: x^10, 2^(1/2)."""
     text = _DEGREES.sub(r"\1{\2 \\cdot \\frac{\\pi}{180}}", text)
+    text = re.sub(r"\\log(?![a-zA-Z])(?!\s*_)", r"\\ln", text)  # which math-verify takes for the decimal one
     text = re.sub(r"\^\s*(-?\d{2,}|-\d)", r"^{\1}", text)
     text = re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", text)
     return re.sub(r"(?<![\w}])\(([^()]*)\)\s*/\s*\(([^()]*)\)", r"\\frac{\1}{\2}", text)
