@@ -65,9 +65,8 @@ def wrong(run: RunFiles) -> list[Finding]:
 def todo(run: RunFiles) -> list[str]:
     """What to do next: the advice of what is wrong, or of the phase where nothing is."""
     found = [f"{finding.advice.rstrip('. ')} (step {finding.step})" for finding in wrong(run) if finding.advice]
-    told = [words for words in dict.fromkeys(found) if not words.startswith("nothing to do")]
-    if told:
-        return [_sentence(words) for words in told[:MOST]]
+    if found:
+        return [_sentence(words) for words in list(dict.fromkeys(found))[:MOST]]
     now = phases(run).segments
     return [_sentence(ADVICE[now[-1].state] if now else "nothing is wrong; go on")]
 
@@ -75,7 +74,10 @@ def todo(run: RunFiles) -> list[str]:
 def _finding(events: Sequence[Event]) -> Finding:
     first, last = events[0], events[-1]
     often = f"{len(events)} times, from step {first.step} to {last.step}" if len(events) > 1 else f"at step {last.step}"
-    advice = "" if last.advice.startswith("nothing") else last.advice
+    idle = last.advice.startswith(
+        "nothing" if len(events) == 1 else "nothing to do"
+    )  # `..., look into it if it recurs`
+    advice = "" if idle else last.advice
     return Finding(last.severity, _sentence(f"{_words(last)}, {often}"), advice, last.step)
 
 
