@@ -24,7 +24,7 @@ from diagnostics.report.html import write_report
 
 DOCS = Path(__file__).parent.parent / "docs" / "screenshots"
 WIDTH, HEIGHT = 1280, 900
-COLOURS = 128  # of a picture: a third of the bytes, and no eye tells
+COLOURS = 256  # of a picture: a third of the bytes
 
 
 def main(arguments: list[str] | None = None) -> None:

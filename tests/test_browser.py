@@ -158,6 +158,12 @@ def test_the_report_passes_the_accessibility_checker(planted, chromium, dark):
         assert shown.violations() == []
 
 
+def test_the_report_opens_at_its_summary(planted, chromium):
+    with opened(chromium, planted[1].as_uri()) as shown:
+        shown.page.wait_for_selector(".completion.chosen")
+        assert shown.page.evaluate("scrollY") == 0
+
+
 def test_a_phone_needs_no_sideways_scrolling(planted, chromium):
     with opened(chromium, planted[1].as_uri(), width=390, height=800) as shown:
         plot_of(shown, "phase_timeline")
