@@ -13,7 +13,7 @@ from diagnostics.report import compare
 from diagnostics.report.cards import cards
 from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, style
 from diagnostics.report.phases import phases
-from diagnostics.report.rollouts import groups, interval, sampled
+from diagnostics.report.rollouts import groups, interval, sampled, windows
 from diagnostics.report.series import curves, extremes
 from rltrain.records import RunDir, load_run
 from rltrain.types import Event, Panel
@@ -53,7 +53,7 @@ def test_every_view_draws_the_planted_run_and_says_how_to_read_it(planted):
         for figure in figures:
             assert figure.layout.title.text and figure.layout.meta["read"] and figure.layout.height > 100, view.name
             assert all(one.meta["run"] == files.name for one in figure.data), view.name
-            labelled = [axis for axis in figure.select_yaxes() if axis.title.text or axis.showticklabels is False]
+            labelled = [axis for axis in figure.select_yaxes() if axis.title.text or axis.ticktext]
             assert len(labelled) >= len(list(figure.select_yaxes())) - 1, view.name  # all but the strip of phases
 
 
@@ -122,7 +122,7 @@ def test_reward_has_its_interval_and_its_tasks(planted):
         files.metrics["reward/outcome_all"].dropna(), abs=1e-5
     )
     low, high = [one for one in outcome.data if one.showlegend is False][:2]
-    assert np.all(low.y < high.y) and len(low.x) > STEPS // 2
+    assert np.all(low.y < high.y) and len(low.x) == STEPS / 4  # 4 steps of 6 groups together
     assert {one.name for one in titled(figures, "Outcome by task").data if one.name} == {"chain_sum", "letters"}
     assert titled(figures, "Pass/fail and nearness")
 
@@ -243,6 +243,15 @@ def test_the_interval_over_prompts_covers_the_true_share(tmp_path):
     found = interval(groups(outcomes_run(tmp_path / "a", 0.4, 2)))
     assert found.steps.tolist() == [1, 2, 3, 4] and np.all(found.low < 0.45) and np.all(found.high > 0.35)
     assert np.all(found.high - found.low < 0.2)
+
+
+def test_windows_hold_enough_groups_and_stand_in_their_middle(tmp_path):
+    table = groups(outcomes_run(tmp_path / "a", 0.4, 2))  # 4 steps of 24 groups
+    pooled, size = windows(table, 48)
+    assert size == 2 and pooled["step"].unique().tolist() == [1.5, 3.5]
+    assert windows(table, 10)[1] == 1 and windows(table.iloc[:0], 10)[1] == 1
+    narrow, wide = interval(pooled), interval(table)
+    assert (narrow.high - narrow.low).mean() < (wide.high - wide.low).mean()
 
 
 def test_config_differences_are_dotted_and_whole(tmp_path):

@@ -5,6 +5,7 @@ Of a long run's steps as many are read as a picture can show, evenly spaced; of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,20 @@ def groups(run: RunFiles, most: int = MOST_STEPS, steps: Sequence[int] | None = 
     sums = ["completions", "judged", "outcome", "successes", "mass"]
     kinds = {"source": "first", "admitted": "all"} | dict.fromkeys(sums, "sum")
     return made.groupby(["step", "group"], sort=True).agg(kinds).reset_index()
+
+
+def windows(of_groups: pd.DataFrame, least: int, most: int = 60) -> tuple[pd.DataFrame, int]:
+    """The rows with the middle of a window in place of each step, and how many of the steps a window has.
+
+    A window has `least` groups as a rule, and there are at most `most` of them.
+    """
+    steps, counts = np.unique(of_groups["step"].to_numpy(), return_counts=True)
+    if not len(steps):
+        return of_groups, 1
+    size = max(1, math.ceil(least / np.median(counts)), math.ceil(len(steps) / most))
+    middles = [float(steps[i : i + size].mean()) for i in range(0, len(steps), size)]
+    place = np.searchsorted(steps, of_groups["step"]) // size
+    return of_groups.assign(step=np.array(middles)[place]), size
 
 
 def interval(of_groups: pd.DataFrame) -> Means:

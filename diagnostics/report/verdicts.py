@@ -42,7 +42,7 @@ def phase(run: RunFiles) -> str:
     """Which phase the run is in, since when, and how sure that is."""
     found = phases(run)
     if not found.segments:
-        return "The phase of learning is not known: the files hold no verdict (the `phase` diagnostic makes it)."
+        return "The phase of learning is not known: the files hold no verdict (the phase diagnostic makes it)."
     last = found.segments[-1]
     onset = found.onset if found.onset is not None else last.start
     low, high = found.interval or (onset, onset)

@@ -33,6 +33,7 @@ TEXTS = (
     ("shortcut/same_answer", "one answer for all", VIOLET, "longdashdot"),
 )
 METRICS = tuple(metric for metric, *_ in (*SIGNAL, *TEXTS))
+WINDOW = 24  # groups that a share rests on
 KINDS = {"no success": GREY, "one success": RED, "a few": ORANGE, "about half and more": GREEN, "all": SKY}
 
 
@@ -56,7 +57,8 @@ def _source(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     """The sum of |advantage| of trained groups by how many of their completions were right."""
     import plotly.graph_objects as go
 
-    steps, shares = mass(rollouts.groups(run, rollouts.MOST_STEPS // len(runs)))
+    table, size = rollouts.windows(rollouts.groups(run, rollouts.MOST_STEPS // len(runs)), WINDOW)
+    steps, shares = mass(table)
     if not len(steps):
         return None
     traces = [
@@ -78,6 +80,7 @@ def _source(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
         "Share of the step's |advantage| by how many of a group's completions were right. Signal from groups with one "
         "success or none is luck and shaping; the green part is where the policy knows the difference."
     )
+    read += f" Each point is {size} steps together." if size > 1 else ""
     title = f"Where the learning signal comes from{', ' + run.name if len(runs) > 1 else ''}"
     rows = [Row("share of the signal", traces, 190, {"range": [0, 1], "tickformat": ".0%"})]
     return style.figure(title, read, rows, [run], x)

@@ -25,7 +25,7 @@ METRICS = (
 )  # fmt: skip
 RATES = ("none right", "up to a quarter", "to a half", "to three quarters", "more", "all right")
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the pass rates between none and all
-COLUMNS = 120  # of the histogram over time
+COLUMNS = 48  # of the histogram over time
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
@@ -115,7 +115,12 @@ def _difficulty(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | No
         colorscale=style.SCALE,
         zmin=0,
         zmax=1,
-        colorbar={"title": {"text": "share of<br>groups"}, "tickformat": ".0%", "thickness": 12, "len": 1},
+        colorbar={
+            "title": {"text": "share of groups", "side": "right"},
+            "tickformat": ".0%",
+            "thickness": 12,
+            "len": 1,
+        },
         hovertemplate="%{y}: %{z:.0%} of the groups<extra></extra>",
     )
     read = (

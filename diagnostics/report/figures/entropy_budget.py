@@ -55,11 +55,13 @@ def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
         return None
     read = (
         "A point is a step, dark at the start and bright at the end: entropy is spent from right to left. The curve is "
-        "the fitted law b - a exp(H); where it meets 0, the diamond with its 95% interval is the predicted ceiling."
+        "the fitted law b\u00a0-\u00a0a\u00a0exp(H); where it meets 0, the diamond with its 95% interval is "
+        "the predicted ceiling."
     )
     rows = [Row("outcome, share", made, 300)]
     figure = style.figure("Reward bought with entropy", read, rows, []).update_layout(hovermode="closest")
-    return figure.update_xaxes(title_text="token entropy, nats", rangemode="tozero")
+    most = max(float(np.max(trace.x)) for trace in made)
+    return figure.update_xaxes(title_text="token entropy, nats", range=[-0.03 * most, 1.03 * most])
 
 
 def _points(
@@ -69,7 +71,7 @@ def _points(
 
     keep, _ = extremes(outcome, style.limit(runs))
     single = {"color": step[keep], "colorscale": style.SCALE, "showscale": True}
-    single["colorbar"] = {"title": {"text": "step"}, "thickness": 12, "len": 1}
+    single["colorbar"] = {"title": {"text": "step", "side": "right"}, "thickness": 12, "len": 1}
     return [
         go.Scatter(
             x=entropy[keep].astype(np.float32),
@@ -106,6 +108,7 @@ def _fitted(run: RunFiles, runs: Sequence[RunFiles], found: Fit, most: float, da
         mode="markers",
         name=f"{who}ceiling {found.ceiling:.2f} ({found.low:.2f} to {found.high:.2f})",
         meta=meta,
+        cliponaxis=False,
         marker={"symbol": "diamond", "size": 11, "color": colour},
         error_y={"array": [found.high - found.ceiling], "arrayminus": [found.ceiling - found.low], "thickness": 2},
         hovertemplate="ceiling %{y:.3g}<extra></extra>",

@@ -185,7 +185,7 @@ VIEW = View(
     ),
     draw=draw,
     lies=(
-        "A form the classifier does not know counts as `other`: look at the structures too. A changed mix of tasks "
+        "A form the classifier does not know counts as other: look at the structures too. A changed mix of tasks "
         "changes the forms without any collapse, and small steps make the widths jump."
     ),
     metrics=METRICS,

@@ -79,7 +79,7 @@ def _engines(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
         return None
     kept = sorted(sorted(found, key=lambda lane: -len(lane.restarts))[:MOST_LANES], key=lambda lane: lane.engine)
     rows = [
-        Row(style.text(lane.engine), _lane(run, lane, first=i == 0), 46, {"range": [0, 1], "showticklabels": False})
+        Row("", _lane(run, lane, first=i == 0), 46, {"range": [0, 1], "tickvals": [0.5], "showgrid": False})
         for i, lane in enumerate(kept)
     ]
     read = (
@@ -93,8 +93,9 @@ def _engines(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
         read += f" Shown: {len(kept)} of {len(found)} engines, the restarted ones first."
     title = f"Engines{', ' + run.name if len(runs) > 1 else ''}"
     made = style.figure(title, read, rows, [run], x)
-    flat = {"tickangle": 0, "title": {"font": {"size": 11}}}
-    return made.for_each_yaxis(lambda axis: axis.update(**flat)).update_layout(showlegend=True)
+    for axis, lane in zip(made.select_yaxes(), kept, strict=True):
+        axis.ticktext = [style.text(lane.engine)]
+    return made.update_layout(showlegend=True)
 
 
 def _lane(run: RunFiles, lane: Lane, first: bool) -> list[Any]:
@@ -110,7 +111,7 @@ def _lane(run: RunFiles, lane: Lane, first: bool) -> list[Any]:
             meta={"run": run.name, "engine": lane.engine},
             mode="lines",
             stackgroup=lane.engine,
-            line={"width": 0, "color": colour, "shape": "hvh"},
+            line={"width": 0, "color": colour},
             fillcolor=style.faint(colour, 0.75 if state != "idle" else 0.25),
             hovertemplate=f"{style.text(lane.engine)} %{{y:.0%}}",
         )

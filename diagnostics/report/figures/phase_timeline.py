@@ -30,6 +30,7 @@ PERPLEXITIES = (
 )
 PLANS = (("plan/semantic_entropy", "variety of plans", GREEN, "solid"),)
 STATES = {"consolidating": BLUE, "planning": GREEN, "stalled": ORANGE, "undecided": GREY}
+INKS = {"consolidating": "#0065A0", "planning": "#00704F", "stalled": "#8F5500", "undecided": "#5E636B"}  # below white
 WIDE = 0.05  # share of the run that a band needs to be labelled
 
 
@@ -47,13 +48,17 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
         return []
     strips = Row("", strip, 30 * len(runs), {"showgrid": False, "fixedrange": True, "autorange": "reversed"})
     shapes = [shape for run in runs[: len(runs) == 1] for shape in _bands(run, found[run.name])]
-    shapes += [shape for run in runs for shape in _onset(run, found[run.name])]
+    shapes += [shape for run in runs for shape in _onset(runs, run, found[run.name])]
     read = (
-        "The strip on top is the phase with its probability; the darker green stretch is the 90% interval of the "
-        "onset of planning. Execution settles first; planning begins where the variety of plans (last row) "
+        "The strip on top is the phase with its probability; the dotted frame is the 90% interval of the onset "
+        "of planning. Execution settles first; planning begins where the variety of plans (last row) "
         "rises for good."
     )
     figure = style.figure("Planning against execution", read, [strips, *rows], runs, x, shapes=shapes)
+    ends = [x for trace in figure.data if trace.type == "scatter" for x in (trace.x[0], trace.x[-1])]
+    ends += [x for bar in figure.data if bar.type == "bar" for x in (bar.base[0], bar.base[0] + bar.x[0])]
+    if ends:  # by tokens there may be nothing left
+        figure.update_xaxes(range=[min(ends), max(ends)])
     return [figure.update_layout(barmode="overlay", bargap=0.1)]
 
 
@@ -71,7 +76,8 @@ def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
             name=part.state,
             showlegend=False,
             meta={"run": run.name, "state": part.state, "confidence": part.confidence},
-            marker={"color": style.faint(STATES[part.state], 0.55), "line": {"width": 1, "color": STATES[part.state]}},
+            marker={"color": INKS[part.state], "line": {"width": 0}},
+            textfont={"color": "#ffffff"},
             text=[f"{part.state} {part.confidence:.0%}" if part.end - part.start > WIDE * last else ""],
             textposition="inside",
             insidetextanchor="middle",
@@ -96,16 +102,17 @@ def _bands(run: RunFiles, found: Phases) -> list[dict]:
     ]  # fmt: skip
 
 
-def _onset(run: RunFiles, found: Phases) -> list[dict]:
-    """The onset of planning as a line, its interval as an area."""
+def _onset(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[dict]:
+    """The onset of planning as a line, its interval as an area; of several runs in the run's colour."""
+    colour = style.colour_of(runs, run) if len(runs) > 1 else GREEN
     shared = {"y0": 0, "y1": 1, "yref": "paper", "name": run.name}
     shapes = []
     if found.interval is not None:
         low, high = found.interval
-        fill = {"line": {"width": 1, "color": GREEN, "dash": "dot"}, "fillcolor": style.faint(GREEN, 0.22)}
+        fill = {"line": {"width": 1, "color": colour, "dash": "dot"}, "fillcolor": style.faint(colour, 0.22)}
         shapes.append({"type": "rect", "layer": "below", "x0": low, "x1": high} | fill | shared)
     if found.onset is not None:
-        line = {"width": 2, "color": GREEN}
+        line = {"width": 2, "color": colour}
         shapes.append({"type": "line", "x0": found.onset, "x1": found.onset, "line": line} | shared)
     return shapes
 
@@ -131,7 +138,7 @@ VIEW = View(
     draw=draw,
     lies=(
         "With few planning tokens the gap is noise, and a changed mix of tasks moves every row without learning. A "
-        "verdict near 50% is a guess; `undecided` is the right answer while the move is as small as the noise."
+        "verdict near 50% is a guess; 'undecided' is the right answer while the move is as small as the noise."
     ),
     metrics=METRICS,
     lacks=lacks,

@@ -36,6 +36,7 @@ SHARES = (
     ("continuous/token_accuracy", "answer tokens that are likeliest", PINK, "dot"),
 )
 MOST_SOURCES = 8
+WINDOW = 24  # groups that an interval rests on
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
@@ -56,15 +57,16 @@ def _totals(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) -> 
         return None
     rows = [Row("outcome, share", outcome, 220, {"range": [-0.02, 1.02]}), Row("reward", total, 160)]
     read = (
-        "The upper curve is the task's own result, with a 95% interval over prompts; the lower one adds the shaping. "
-        "Reward that climbs while the outcome does not is shaping being gamed."
+        "The upper curve is the task's own result, the lower one adds the shaping. The band is the 95% interval "
+        f"over prompts of the mean, of as many steps together as hold {WINDOW} groups. Reward that climbs while the "
+        "outcome does not is shaping being gamed."
     )
     return style.figure("Outcome and reward", read, rows, runs, x)
 
 
 def shade(run: RunFiles, of_groups: pd.DataFrame, colour: str) -> list[Any]:
-    """The 95% interval of the outcome over prompts."""
-    found = rollouts.interval(of_groups)
+    """The 95% interval of the outcome over prompts, of as many steps together as it takes for `WINDOW` groups."""
+    found = rollouts.interval(rollouts.windows(of_groups, WINDOW)[0])
     known = np.isfinite(found.low)
     ends = [Curve("", "", found.steps[known].tolist(), values[known].tolist(), 1) for values in (found.low, found.high)]
     return style.band(run, *ends, colour) if known.any() else []
@@ -88,8 +90,8 @@ def _sources(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) ->
             name = style.lead(runs, run) + label
             made.append(style.line(run, found, name, colour, DASHES[number % len(DASHES)], 1.5))
     read = (
-        "All samples of each task, with the 95% interval over prompts. A mean that rises because one task rises "
-        "is not a policy that got better at all of them."
+        "All samples of each task; the band is the 95% interval over prompts of the mean, of several steps together. A "
+        "mean that rises because one task rises is not a policy that got better at all of them."
     )
     rows = [Row("outcome, share", made, 220, {"range": [-0.02, 1.02]})]
     return style.figure("Outcome by task", read, rows, runs, x)

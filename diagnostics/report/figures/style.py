@@ -173,7 +173,7 @@ def frame(title: str, read: str, inside: int) -> dict[str, Any]:
         "meta": {"read": read, "head": HEAD},
         "height": inside + MARGIN["t"] + MARGIN["b"],
         "margin": MARGIN,
-        "legend": {"orientation": "h", "x": 0, "y": 1 + 16 / inside, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": 1 + 16 / inside, "yanchor": "bottom"},
         "font": {"family": "system-ui, sans-serif", "size": 12},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
