@@ -29,9 +29,15 @@ CONFIG = {
     "run": {"seed": 0},
     "model": {"path": "tiny", "dtype": "float32"},
     "tasks": [{"use": "reasoning_gym", "name": name, "kind": "structured"} for name in SOURCES],
-    "rewards": [{"use": "numeric", "role": "outcome"}],
+    "rewards": [
+        {"use": "numeric", "role": "outcome", "weight": 1.0},
+        {"use": "format", "role": "shaping", "weight": 0.1},
+    ],
+    "rollouts": {"max_lag": 0},
+    "advantages": {"scale": "group", "combine": "sum_then_normalize"},
     "curriculum": {"use": "staged", "inner": {"use": "difficulty"}},
-    "training": {"steps": STEPS, "prompts_per_step": GROUPS},
+    "training": {"steps": STEPS, "prompts_per_step": GROUPS, "updates_per_rollout": 1}
+    | {"correction": "token_truncate", "correction_cap": 2.0},
     "diagnostics": [
         {"use": name}
         for name in ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
@@ -146,7 +152,7 @@ def _group(ticket: int, step: int, place: int, samples: int, curves: Curves, rng
         task=Task(f"{source}/{int(rng.integers(PROMPTS))}", source, "structured", question, str(a + b)),
         prompt_ids=np.arange(6, dtype=np.int32),
         completions=completions,
-        scores=tuple(Score({"numeric": float(ok)}, {}, float(ok), float(ok) + 0.1) for ok in right),
+        scores=tuple(Score({"numeric": float(ok), "format": 1.0}, {}, float(ok), float(ok) + 0.1) for ok in right),
         planning=tuple(_planning(completion, head) for completion, (_, head) in zip(completions, said, strict=True)),
         planning_bonus=tuple(np.zeros(len(c.token_ids), np.float32) for c in completions),
         formats=tuple(FORMS[form] for form in forms),

@@ -24,7 +24,7 @@ from diagnostics.report.html import write_report
 
 DOCS = Path(__file__).parent.parent / "docs" / "screenshots"
 WIDTH, HEIGHT = 1280, 900
-COLOURS = 128  # of a picture: a third of the bytes, and no eye tells
+COLOURS = 256  # of a picture: a third of the bytes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
         with serving(run if asked.run else runs) as address:
             for dark in (False, True):
                 kind = "dark" if dark else "light"
-                of_report(browser, report.as_uri(), dark, asked.out, kind)
                 of_dashboard(browser, address, run.name, dark, asked.out, kind)
+                of_report(browser, report.as_uri(), dark, asked.out, kind)
         browser.close()
 
 
@@ -66,7 +66,11 @@ def of_report(browser: Any, address: str, dark: bool, out: Path, kind: str) -> N
                 "id => [...document.querySelectorAll(`#${id} div.plot`)].every(p => p.data)", arg=name
             )
             settled(page)
-            keep(view.screenshot(), out / f"{name}-{kind}.png")
+            place = view.evaluate(
+                "e => { const r = e.getBoundingClientRect(); "
+                "return {x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: r.height}; }"
+            )
+            keep(page.screenshot(full_page=True, clip=place), out / f"{name}-{kind}.png")
 
 
 def of_dashboard(browser: Any, address: str, name: str, dark: bool, out: Path, kind: str) -> None:

@@ -19,7 +19,7 @@ class Opened:
         page.on(
             "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
         )
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.complaints.append(f"{error} {error.stack}"))
         page.on("dialog", lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
 
     def violations(self, within: str | None = None) -> list[str]:
@@ -77,6 +77,7 @@ def opened(browser: Any, address: str, dark: bool = False, width: int = 1280, he
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
     )
+    context.set_default_timeout(10_000)
     shown = Opened(context.new_page())
     try:
         shown.page.goto(address)

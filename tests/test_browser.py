@@ -13,15 +13,14 @@ from benchmarks import planted_run
 from diagnostics.report.html import write_report
 
 BLUE, GREEN, RED = (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73), (0xD5, 0x5E, 0x00)
-STEPS = 60
-QUIET = {"format/share@boxed_latex": 0.2, "curriculum/quarantined": 8.0}
+STEPS = 48
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     """(what is planted where, the report of that run, the report of the same run without the collapse)."""
     folder = tmp_path_factory.mktemp("planted")
-    truth = planted_run.write(folder / "run", STEPS, groups=4)
+    truth = planted_run.write(folder / "run", STEPS, groups=3)
     quiet = folder / "quiet"
     shutil.copytree(folder / "run", quiet)
     lines = [json.loads(line) for line in (quiet / "metrics.jsonl").read_text().splitlines()]
@@ -81,22 +80,29 @@ def test_one_form_fills_the_river_from_the_planted_step_on(planted, page):
     winner = next(trace for trace in data(page, plot) if trace["name"] == "boxed_latex")
     crossed = next(x for x, y in zip(winner["x"], winner["y"], strict=True) if y >= 0.9)
     assert abs(crossed - truth.collapse) <= 1
-    picture = page.picture(plot)
-    colour = page.page.locator(plot).evaluate("plot => plot.data.find(t => t.name === 'boxed_latex').fillcolor")
-    red, green, blue, opacity = map(float, re.findall(r"[\d.]+", colour))
-    ink = tuple(round(opacity * part + (1 - opacity) * 250) for part in (red, green, blue))
+    picture, ink = page.picture(plot), winners_ink(page, plot)
     assert share(picture.column(4), ink, 30) < 0.35
     assert share(picture.column(truth.collapse + 4), ink, 30) > 0.85
 
 
+def winners_ink(shown, plot: str) -> tuple[int, int, int]:
+    """The colour of the form that takes over, on the page's ground."""
+    colour = shown.page.locator(plot).evaluate("plot => plot.data.find(t => t.name === 'boxed_latex').fillcolor")
+    *parts, opacity = map(float, re.findall(r"[\d.]+", colour))
+    return tuple(round(opacity * part + (1 - opacity) * 250) for part in parts)
+
+
 def test_the_collapse_is_what_tells_the_picture_from_one_without(planted, page, chromium):
     truth, plot = planted[0], plot_of(page, "format_river")
-    picture = page.picture(plot)
+    steps = (4, 8, truth.collapse + 3, truth.collapse + 8)
+    picture, ink = page.picture(plot), winners_ink(page, plot)
+    widths = [share(picture.column(step), ink, 30) for step in steps]
     with opened(chromium, planted[2].as_uri()) as shown:
-        other = shown.picture(plot_of(shown, "format_river"))
-    early = [difference(picture.column(step), other.column(step)) for step in (3, 6, 9, 12)]
-    late = [difference(picture.column(truth.collapse + by), other.column(truth.collapse + by)) for by in (2, 5, 8)]
-    assert max(early) < 12 < 40 < min(late)
+        other = plot_of(shown, "format_river")
+        picture, ink = shown.picture(other), winners_ink(shown, other)
+        without = [share(picture.column(step), ink, 30) for step in steps]
+    gaps = [one - quiet for one, quiet in zip(widths, without, strict=True)]
+    assert max(map(abs, gaps[:2])) < 0.1 and min(gaps[2:]) > 0.5, (widths, without)
 
 
 def test_a_picture_is_the_same_when_it_is_drawn_again(planted, page, chromium):
@@ -135,7 +141,7 @@ def test_every_picture_is_drawn_and_nothing_leaves_the_file(planted, page):
     for number in range(count):
         page.page.locator("div.plot").nth(number).scroll_into_view_if_needed()
     page.page.wait_for_function("() => [...document.querySelectorAll('div.plot')].every(plot => plot.data)")
-    marks = ".cartesianlayer .plot path, .cartesianlayer .plot image"
+    marks = ".overplot path, .overplot image"
     inked = page.page.evaluate(
         f"() => [...document.querySelectorAll('div.plot')].map(p => p.querySelectorAll('{marks}').length)"
     )
@@ -150,6 +156,12 @@ def test_the_report_passes_the_accessibility_checker(planted, chromium, dark):
         plot_of(shown, "phase_timeline")
         shown.page.locator("#completions .text").first.focus()
         assert shown.violations() == []
+
+
+def test_the_report_opens_at_its_summary(planted, chromium):
+    with opened(chromium, planted[1].as_uri()) as shown:
+        shown.page.wait_for_selector(".completion.chosen")
+        assert shown.page.evaluate("scrollY") == 0
 
 
 def test_a_phone_needs_no_sideways_scrolling(planted, chromium):
@@ -235,7 +247,7 @@ def test_tokens_are_coloured_by_what_is_asked_for(hostile):
     assert len(set(grounds["entropy"])) > 5 and len(set(grounds["none"])) == 1
     assert grounds["planning"][1] != grounds["planning"][0] == grounds["planning"][2]
     page.locator("#rollout-colour").select_option("drift")
-    legend = page.locator(".legend").inner_text()
+    legend = page.locator("div.legend").inner_text()
     assert "nats" in legend and "less likely to the trainer" in legend
 
 

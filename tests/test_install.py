@@ -221,7 +221,7 @@ def test_a_failed_step_says_what_to_do(install, command, message):
 def test_make_alone_lists_the_targets():
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = {line.split()[1] for line in shown.splitlines() if line.startswith("make ")}
-    assert {"quickstart", "test", "system", "check", "lock", "bench", "docs", "clean"} <= targets
+    assert {"quickstart", "test", "system", "check", "lock", "bench", "docs", "screenshots", "clean"} <= targets
 
 
 # --- the wheel -----------------------------------------------------------------------------------

@@ -122,7 +122,9 @@
   const drawSummary = () => {
     const part = (kind, title, words) => make("div", { class: `answer ${kind}` }, make("h3", {}, title), make("ul", {}, words.map((each) => make("li", {}, line(each, 600)))));
     const { phase, wrong, todo } = about.verdict;
-    summary.replaceChildren(make("div", { class: "answers" }, part("phase", "What phase", [phase]), part("wrong", "What is wrong", wrong), part("todo", "What to do next", todo), part("course", "What happened", [...about.sentences, ...about.notes])));
+    const open = Boolean(summary.querySelector("details")?.open), told = [...about.sentences, ...about.notes].map((words) => make("li", {}, line(words, 600)));
+    summary.replaceChildren(make("div", { class: "answers" }, part("phase", "What phase", [phase]), part("wrong", "What is wrong", wrong), part("todo", "What to do next", todo)),
+      make("details", { open }, make("summary", {}, "What happened"), make("ul", {}, told)));
   };
   const drawEvents = () => {
     const head = make("tr", {}, ["step", "severity", "event", "evidence", "advice"].map((name) => make("th", { scope: "col" }, name)));

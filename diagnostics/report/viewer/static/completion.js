@@ -106,8 +106,8 @@ Rollouts.completion = (() => {
     const tick = make("input", { type: "checkbox", onchange: () => hooks.compare(made, tick.checked) });
     const facts = [`reward ${n(c.reward)}`, known(c.advantage) ? `advantage ${n(c.advantage)}` : "not trained on", count(c.tokens, "token"), c.format && line(c.format, 40), c.finish_reason === "length" ? "cut off at the limit" : null];
     const article = make("article", { class: "completion" },
-      make("header", {}, make("b", {}, `#${c.place}`), verdict(c), make("span", { class: "soft" }, facts.filter(Boolean).join(" \u00b7 ")),
-        make("label", { class: "soft" }, tick, " compare")),
+      make("header", {}, make("b", {}, `#${c.place}`), verdict(c), make("label", { class: "soft" }, tick, " compare"),
+        make("span", { class: "soft facts" }, facts.filter(Boolean).join(" \u00b7 "))),
       box, foot, judgement(view.settings, c));
     const made = { c, article, box, tick, at: -1 };
     fill(box, foot, c, [0, 0], (token, i) => paint(token, view.mode, c, i, view.most), hooks.whole);

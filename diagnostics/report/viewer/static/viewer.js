@@ -10,7 +10,7 @@ Rollouts.viewer = (() => {
   /**
    * Draws into `root`. `source` gives what it shows: `steps` (numbers), `settings`, and, each a promise, `step(step)`,
    * `group(step, group)`, `history(key)`; `whole(step, completion)` is an element that leads to a text that is cut.
-   * `moved(state)` hears where the person is. Returns `show({step, group, row, pick})`, `steps(list)` and `state()`.
+   * `moved(state)` hears where the person is. Returns `show({step, group, row, pick, still})`, `steps(list)` and `state()`.
    */
   const viewer = (root, source, moved = () => {}) => {
     const state = { step: null, group: null, pick: null, place: 0, mode: "entropy" };
@@ -60,7 +60,7 @@ Rollouts.viewer = (() => {
       return judged.length ? `${judged.filter((row) => row.outcome >= 0.5).length} of ${judged.length} right` : "no outcome";
     };
 
-    const show = async ({ step, group, row, pick }) => {
+    const show = async ({ step, group, row, pick, still = false }) => {
       const mine = ++asked;
       step = steps.includes(step) ? step : steps[steps.length - 1];
       if (step === undefined) return void (said.textContent = "No rollouts have been written yet.");
@@ -77,7 +77,7 @@ Rollouts.viewer = (() => {
         const order = pick ? outline.orders[pick] : null;
         if (pick && !order.length) return void (said.textContent = `Step ${step} has no ${ORDERS[pick].toLowerCase()}: no success that is the only one of a group of eight or more.`);
         const aim = order ? outline.rows[order[0]] : outline.rows.find((each) => each.row === row) ?? outline.rows.find((each) => each.group === group) ?? outline.rows[0];
-        await open(aim, mine, Boolean(order) || row !== undefined);
+        await open(aim, mine, Boolean(order) || row !== undefined, still);
       } catch (error) {
         if (mine === asked) failed(error);
       }
@@ -91,7 +91,7 @@ Rollouts.viewer = (() => {
       await open(outline.rows[outline.orders[pick][state.place]], ++asked, true).catch(failed);
     };
 
-    const open = async (aim, mine, chosen) => {
+    const open = async (aim, mine, chosen, still = false) => {
       if (!aim) return void (said.textContent = `Step ${state.step} has no completions.`);
       const found = await source.group(state.step, aim.group);
       if (mine !== asked) return;
@@ -106,7 +106,7 @@ Rollouts.viewer = (() => {
       said.textContent = (order ? `${ORDERS[state.pick]}: ${state.place + 1} of ${order.length}; press again for the next.` : "") + whole;
       const target = cards.find((each) => each.c.row === aim.row);
       if (chosen && target) choose(target);
-      if (order) target?.article.scrollIntoView({ block: "nearest", inline: "nearest" });
+      if (order && !still) target?.article.scrollIntoView({ block: "nearest", inline: "nearest" });
       moved({ ...state, row: chosen ? aim.row : null });
     };
 
@@ -234,7 +234,7 @@ Rollouts.embedded = (root, runs) => {
       history: async (key) => ({ visits: (run.histories[key] ?? []).map(there), known: run.looked, of: run.of, growing: false }),
       whole: (step, c) => make("span", {}, `The rest is in rollouts/step_${String(step).padStart(5, "0")}.parquet, row ${c.row}; rltrain dashboard opens it.`),
     });
-    view.show({ pick: "worst" });
+    view.show({ pick: "worst", still: true }); // the page stays where its reader is
     notes.replaceChildren(...run.notes.map((words) => make("p", { class: "soft" }, line(words, 400))));
   };
   const place = make("div"), notes = make("div");
