@@ -59,8 +59,9 @@ def test_wandb_has_the_curves_in_our_order_with_pictures_and_completions(offline
     place = Path(re.fullmatch(r"wandb +offline in (\S+); send it with: wandb sync \1", told)[1])
     assert place.is_dir() and place.parent == made.path / "wandb"
     (file,) = place.glob("*.wandb")
-    while not any(one.WhichOneof("record_type") == "exit" for one in (found := records(file))):
+    while "exit" not in [one.WhichOneof("record_type") for one in records(file)]:
         time.sleep(0.05)  # wandb's own process writes the rest
+    found = records(file)
     defined = [one.metric.name or one.metric.glob_name for one in found if one.WhichOneof("record_type") == "metric"]
     assert [name for name in defined if name in METRICS] == list(METRICS)
     assert {"step", "*", "reward/mean@*"} <= set(defined)
