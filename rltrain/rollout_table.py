@@ -33,6 +33,23 @@ NUMBERS = (
 )
 
 
+def page(picked: list[dict[str, Any]]) -> str:
+    """Rows of `rows` as a table in HTML that stands alone."""
+    head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+    body = "".join(f"<tr>{''.join(_cell(name, row[name]) for name in COLUMNS)}</tr>" for row in picked)
+    return (
+        '<!doctype html><meta charset="utf-8"><style>body { font: 13px sans-serif } '
+        "td { border-top: 1px solid #999; padding: 4px 8px; vertical-align: top } th { text-align: left }</style>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _cell(name: str, value: Any) -> str:
+    if name != "completion":  # which is HTML already
+        value = "" if value is None else html.escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+    return f"<td>{value}</td>"
+
+
 def rows(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
     """A mapping of `COLUMNS` for each completion picked; `completion` is HTML, the rest plain values."""
     found = []

@@ -215,7 +215,7 @@ def _times(view: View, pen: _Pen) -> list[Text]:
     colours = dict(zip(seconds, itertools.cycle(COLOURS), strict=False))
     steps = len(view.recent)
     told = {name: f"{name} {short(spent / steps)}  " for name, spent in seconds.items()}
-    legend = line(*((f"{pen.mark(name, colours)} {words}", colours[name]) for name, words in told.items()))
+    legend = Text.assemble(*((f"{pen.mark(name, colours)} {words}", colours[name]) for name, words in told.items()))
     return [pen.bar(shares(seconds, min(pen.width, 60)), colours), legend]
 
 

@@ -163,16 +163,10 @@ class _Wandb(Tracker):
                 for number, figure in enumerate(figures, 1):
                     media[f"views/{name}" + (f" {number}" if len(figures) > 1 else "")] = self._wandb.Plotly(figure)
         if rows := rollout_table.rows(files.rollouts([step])):
-            media["rollouts/picked"] = self._wandb.Table(
-                list(rollout_table.COLUMNS),
-                data=[[self._cell(name, row[name]) for name in rollout_table.COLUMNS] for row in rows],
-            )
+            # not as a Table of wandb's, which keeps what is in its cells outside the run's directory
+            page = rollout_table.page(rows)
+            media["rollouts/picked"] = self._wandb.Html(page, inject=False, data_is_not_path=True)
         self._run.log({"step": step, **media})
-
-    def _cell(self, name: str, value: Any) -> Any:
-        if name == "completion":
-            return self._wandb.Html(value, inject=False, data_is_not_path=True)
-        return value
 
     def told(self) -> list[str]:
         if self._mode == "offline":

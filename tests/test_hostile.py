@@ -139,9 +139,9 @@ def test_wandb_takes_all_of_it(tmp_path, monkeypatch):
     tracker.checkpoint(1, made.path, last=True)
     tracker.close()
     assert notes == []
-    pages = list(made.path.rglob("media/html/*.html"))
-    assert len(pages) == 3 * rollout_table.EACH
-    for page in pages:
-        assert "<script" not in page.read_text() and "<img" not in page.read_text()
-    (table,) = made.path.rglob("*.table.json")
-    assert json.loads(table.read_text())["columns"] == list(rollout_table.COLUMNS)
+    (page,) = {path.resolve() for path in made.path.rglob("*.html")}
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<tr>") == 1 + 3 * rollout_table.EACH and len(text) < 300_000
+    wanted = {"meta", "style", "table", "thead", "tbody", "tr", "th", "td", "div", "span", "i"}
+    assert set(re.findall(r"<(\w+)", text)) <= wanted
+    harmless(text, 300_000)

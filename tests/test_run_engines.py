@@ -53,7 +53,7 @@ def test_a_run_with_a_real_engine(ray_session, tmp_path, engine, steps, faults, 
     assert len(mirrors) == mirrored
     if mirrored:
         assert f"wandb sync {mirrors[0]}" in capsys.readouterr().out
-        assert list(mirrors[0].rglob("media/html/*.html")) and list(mirrors[0].rglob("media/plotly/*.json"))
+        assert list(mirrors[0].rglob("media/html/**/*.html")) and list(mirrors[0].rglob("media/plotly/**/*.json"))
 
 
 def test_an_engine_that_always_fails_ends_the_run_with_its_cause(ray_session):
