@@ -36,7 +36,7 @@ END, SUM, WRITE = NUMBERS + LETTERS, NUMBERS + LETTERS + 1, NUMBERS + LETTERS + 
 PROMPT, ANSWER = 3, 4
 TASKS = ("structured", "creative")
 MARKS = dict(zip(TASKS, (SUM, WRITE), strict=True))
-PRETRAINING, STEPS, BATCH, SAMPLES, RATE, HELD_OUT = 700, 150, 16, 16, 3e-4, 64
+PRETRAINING, STEPS, BATCH, SAMPLES, RATE, HELD_OUT = 600, 80, 16, 16, 3e-4, 64
 RIGHT, ACCEPTED = 0.35, 0.5  # in the texts of SFT
 PAIRS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2)
 

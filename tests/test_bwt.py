@@ -89,6 +89,8 @@ def test_how_sure_an_order_is():
     assert clear["order"] == ["a", "b"] and clear["sure"] > 0.99
     none = transfer.propose(prompts([0.5, 0.5], [[0.8, 0.5], [0.5, 0.8]], noise=0.3))
     assert none["sure"] < 0.95 and none["low"]["a"] < none["forecast"]["a"] < none["high"]["a"]
+    tied = transfer.propose(prompts([0.5, 0.5], [[0.8, 0.5], [0.5, 0.8]]))
+    assert tied["sure"] == pytest.approx(0.5)
     assert [len(order["order"]) for order in clear["orders"]] == [2, 2]
 
 

@@ -103,12 +103,14 @@ def candidates(found: Means) -> list[tuple[int, ...]]:
 def propose(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
     """What `bwt.json` holds: outcomes, transfer, the best order with its forecast, and how sure that is.
 
-    `sure`: share of resamples in which no other candidate promises more. Intervals are 95% of the resamples.
+    `sure`: share of resamples in which no other candidate promises more; orders that tie share one. Intervals are
+    95% of the resamples.
     """
     found, drawn, names = means(measured), resampled(measured, seed), measured.sources
     orders = candidates(found)
     promised = np.stack([forecast(order, drawn) for order in orders])  # (orders, R, K)
     totals = promised.mean(-1)
+    best = totals >= totals.max(0) - 1e-9
     low, high = np.percentile(promised[0], [2.5, 97.5], axis=0)
 
     def named(values: np.ndarray) -> dict[str, float]:
@@ -129,6 +131,6 @@ def propose(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
         "forecast": named(forecast(orders[0], found)),
         "low": named(low),
         "high": named(high),
-        "sure": float((totals.argmax(0) == 0).mean()),
+        "sure": float((best[0] / best.sum(0)).mean()),
         "orders": [told(index) for index in dict.fromkeys([*range(min(5, len(orders))), len(orders) - 1])],
     }
