@@ -142,6 +142,7 @@ def test_ranks_and_rows():
     assert report.correlation([(1, 1), (2, 4), (3, 9)]) == pytest.approx(1.0)
     assert report.correlation([(1, 2), (1, 1), (2, 0), (2, 0)]) == pytest.approx(-0.9428, abs=1e-4)
     assert report.correlation([(1, 2), (1, 3)]) is None
+    assert report.by_difficulty([], {}) == []
 
 
 def test_without_levels_the_share_of_wrong_ones_is_the_difficulty():

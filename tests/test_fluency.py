@@ -11,7 +11,7 @@ import torch
 from rewards.fluency import fluency, naturalness
 from rltrain.types import Completion, Task
 
-TASK = Task("p/1", "p", "creative", ({"role": "user", "content": "Write."},))
+TASK = Task("p/1", "p", "creative", ({"role": "user", "content": "Write one sentence about a river."},))
 
 
 class Fixed:
@@ -61,4 +61,4 @@ def test_a_language_model_finds_prose_more_natural_than_noise_and_loops():
     prose, shuffled, noise, loop = (
         told["value"] for told in fluency(TASK, list(map(completion, texts)), scorer=scorer)
     )
-    assert prose == 1.0 and prose > shuffled > noise and loop < 0.5
+    assert prose > shuffled > noise and prose > loop, (prose, shuffled, noise, loop)

@@ -95,6 +95,8 @@ def difficulty(found: Sequence[Entry]) -> tuple[str, dict[str, float]]:
 def by_difficulty(found: Sequence[Entry], hardness: dict[str, float]) -> list[Row]:
     """A row a level, or BINS rows with about as many tasks each where there are more levels."""
     values = sorted(set(hardness.values()))
+    if not values:
+        return []
     if len(values) > BINS:
         order = sorted(hardness.values())
         cuts = sorted({order[round(i * (len(order) - 1) / BINS)] for i in range(BINS)})
