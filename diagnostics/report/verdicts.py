@@ -74,9 +74,8 @@ def todo(run: RunFiles) -> list[str]:
 def _finding(events: Sequence[Event]) -> Finding:
     first, last = events[0], events[-1]
     often = f"{len(events)} times, from step {first.step} to {last.step}" if len(events) > 1 else f"at step {last.step}"
-    idle = last.advice.startswith(
-        "nothing" if len(events) == 1 else "nothing to do"
-    )  # `..., look into it if it recurs`
+    # "nothing is lost; look into it if it recurs" is advice once it has recurred
+    idle = last.advice.startswith("nothing" if len(events) == 1 else "nothing to do")
     advice = "" if idle else last.advice
     return Finding(last.severity, _sentence(f"{_words(last)}, {often}"), advice, last.step)
 
