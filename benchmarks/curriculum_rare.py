@@ -1,4 +1,4 @@
-"""A rare task beside common ones: which width keeps it, and what gaps, floors and weights do (four minutes, one core).
+"""A rare task beside common ones: which width keeps it, and what gaps, floors and weights do (two minutes, one core).
 
     python -m benchmarks.curriculum_rare [--seeds 5]
 
@@ -11,9 +11,6 @@ drawn by the mixture curriculum; the rarest is up-weighted 1, 2 and 4 times.
 Gaps: the same count of a rare task, one example in each batch of 128 against 100 examples in every hundredth batch,
 then the mixture with a floor of four examples a batch; below, at and above the width of the formula. What is kept is
 the mean over the second half of the run.
-
-Adaptive: at widths at which the rarest task is lost at its own frequency, the mixture sees outcomes of it and may raise
-it (`max_boost: 4`). Its pass rate is .1 without its first feature and .9 with all of it.
 """
 
 from __future__ import annotations
@@ -26,13 +23,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.learners import Columns, tried
+from benchmarks.learners import Columns
 from benchmarks.tell import bar, keep
 from curricula.mixture import Mixture
 
 TASKS, FEATURES, BATCH, RATE = 8, 3, 128, 0.3
 STEPS = 6000  # batches
-GAP, WIDTHS, ADAPTED = 100, (12, 19, 20), (6, 9, 11)
+GAP, WIDTHS = 100, (12, 19, 20)
 LEVELS = np.arange(1, FEATURES + 1) ** -2.0  # variances of a task's features
 FREQUENCY = {f"task {k}": k**-1.5 for k in range(1, TASKS + 1)}
 RARE = f"task {TASKS}"
@@ -66,17 +63,13 @@ def learned(batches: Iterator[np.ndarray], width: int, seed: int) -> float:
     rng, kept = np.random.default_rng(seed), []
     encoder = np.linalg.qr(rng.normal(size=(TASKS * FEATURES, width)))[0]
     for batch in batches:
-        encoder = moved(encoder, batch, rng)
+        x = np.zeros((len(batch), TASKS, FEATURES))
+        x[np.arange(len(batch)), batch] = rng.normal(size=(len(batch), FEATURES)) * np.sqrt(LEVELS)
+        x = x.reshape(len(batch), -1)
+        y = x @ encoder
+        encoder = np.linalg.qr(encoder + RATE * (x.T @ y) / len(batch))[0]
         kept.append(float((encoder[(TASKS - 1) * FEATURES] ** 2).sum()))
     return float(np.mean(kept[len(kept) // 2 :]))
-
-
-def moved(encoder: np.ndarray, batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The encoder after a step of Oja's rule on examples of these tasks (BATCH,)."""
-    x = np.zeros((len(batch), TASKS, FEATURES))
-    x[np.arange(len(batch)), batch] = rng.normal(size=(len(batch), FEATURES)) * np.sqrt(LEVELS)
-    x = x.reshape(len(batch), -1)
-    return np.linalg.qr(encoder + RATE * (x.T @ (x @ encoder)) / len(batch))[0]
 
 
 def mixture(**arguments: Any) -> Mixture:
@@ -103,21 +96,6 @@ def gaps(width: int, seed: int) -> dict[str, float]:
     return {name: learned(batches, width, seed) for name, batches in ways.items()}
 
 
-def adapted(width: int, seed: int, most: float) -> dict[str, float]:
-    """What is kept of the rarest task, and its factor at the end, where the mixture may raise it this much."""
-    rng, chooser = np.random.default_rng(seed), mixture(weights=FREQUENCY, max_boost=most)
-    encoder, kept = np.linalg.qr(rng.normal(size=(TASKS * FEATURES, width)))[0], []
-    for step in range(STEPS // 2):
-        tasks = chooser.sample(BATCH)
-        batch = np.array([int(task.source.split()[1]) - 1 for task in tasks])
-        encoder = moved(encoder, batch, rng)
-        kept.append(float((encoder[(TASKS - 1) * FEATURES] ** 2).sum()))
-        rare = [task for task in tasks if task.source == RARE]
-        chooser.observe(tried(rare, lambda i, share=kept[-1]: 0.1 + 0.8 * share, rng, step))
-    factor = chooser.metrics().get(f"curriculum/boost@{RARE}", 1.0)
-    return {"kept": float(np.mean(kept[len(kept) // 2 :])), "factor": factor}
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run all and write what came out."""
     parser = argparse.ArgumentParser(prog="benchmarks.curriculum_rare", description="A rare task beside common ones.")
@@ -132,18 +110,10 @@ def main(arguments: list[str] | None = None) -> None:
     second = Table("width", *kept[WIDTHS[0]][0], title="share of the rare task kept: mean, lowest to highest seed")
     for width, runs in kept.items():
         second.add_row(str(width), *(told([run[way] for run in runs]) for way in runs[0]))
-    raised = {
-        f"{w}, {'adaptive' if most > 1 else 'fixed'}": [adapted(w, s, most) for s in seeds]
-        for w, most in bar([(w, most) for w in ADAPTED for most in (1.0, 4.0)], "adaptive", 2 * len(ADAPTED))
-    }
-    third = Table("width, mixture", "kept of the rarest task", "factor at the end", title="raised while it is drowned")
-    for name, runs in raised.items():
-        third.add_row(name, told([run["kept"] for run in runs]), told([run["factor"] for run in runs]))
     console = Console(width=120)
-    console.print(third)
     console.print(first)
     console.print(second)
-    keep("curriculum_rare", figures(widths, kept) | {"adaptive": raised})
+    keep("curriculum_rare", figures(widths, kept))
 
 
 def told(values: list[float]) -> str:
