@@ -21,7 +21,7 @@ def fluency(
     completions: Sequence[Completion],
     *,
     scorer: Scorer,
-    low: float = 1.2,
+    low: float = 2.0,
     high: float = 30.0,
     worst: float = 1000.0,
 ) -> list[dict[str, float]]:

@@ -40,6 +40,7 @@ COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_c
 ENGINE_COLOURS = {"generating": "green", "loading": "yellow", "idle": "grey50", "starting": "red"}
 SOLID, PATTERNS = "\u2588", "\u2588\u2593\u2592\u2591"  # with colours, and where there are none
 ASCII_RAMP, ASCII_PATTERNS = ".:-=+*#@", "#=+-"
+LOW = 12  # lines; a terminal with fewer has no room for where the time goes
 LEAST_EVENTS, LEAST_ENGINES = 3, 2  # lines they have before the curves get theirs
 MOST_EVENTS, MOST_ENGINES = 5, 8
 
@@ -80,7 +81,8 @@ class Screen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         view, pen = self._view, _Pen(console, options)
         top = [_head(view), _progress(view, pen), *phase_lines(view), *(_note(text) for text in view.notes)]
-        low = [*_times(view, pen), *(_stage(*state) for state in view.stages)]
+        times = [] if console.is_terminal and options.size.height < LOW else _times(view, pen)
+        low = [*times, *(_stage(*state) for state in view.stages)]
         names = [name for name in SHOWN if any(map(_known, view.curves.get(name, ())))]
         engines = engine_seconds(view.recent)
         told = list(view.events) if self._events else []

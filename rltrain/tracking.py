@@ -166,7 +166,8 @@ class _Wandb(Tracker):
             # not as a Table of wandb's, which keeps what is in its cells outside the run's directory
             page = rollout_table.page(rows)
             media["rollouts/picked"] = self._wandb.Html(page, inject=False, data_is_not_path=True)
-        self._run.log({"step": step, **media})
+        if media:
+            self._run.log({"step": step, **media})
 
     def told(self) -> list[str]:
         if self._mode == "offline":

@@ -15,7 +15,7 @@ def ray_session():
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: playwright's event loop runs until it is closed, and others want their own
 def chromium():
     """A real browser without a window. Fails where there is none: these tests are not to be passed over in silence."""
     from playwright.sync_api import sync_playwright

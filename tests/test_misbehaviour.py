@@ -29,7 +29,7 @@ def run(ray_session, tmp_path_factory):
     order = [
         *BASE,
         f"tasks=[{{use: python, name: made, held_out: 0, args: {{function: '{FILE}:tasks'}}}}]",
-        f"rewards=[{{use: '{FILE}:value', timeout_s: 0.5}}, {{use: '{FILE}:values', role: shaping}}]",
+        f"rewards=[{{use: '{FILE}:value', timeout_s: 1}}, {{use: '{FILE}:values', role: shaping}}]",
         "training.steps=6",
         "admission.max_errors=1.0",
         f"run.dir={directory}",

@@ -71,9 +71,9 @@ def test_wandb_has_the_curves_in_our_order_with_pictures_and_completions(offline
         if one.WhichOneof("record_type") == "history"
     ]
     assert [line["reward/mean"] for line in lines if "reward/mean" in line] == [0.5, 0.6]
-    pictures = next(line for line in lines if "rollouts/picked" in line)
+    pictures = next(line for line in lines if "rollouts/picked/path" in line)
     assert pictures["step"] == 6 and any(name.startswith("views/") for name in pictures)
-    page = next(place.rglob(Path(pictures["rollouts/picked"]["path"]).name)).read_text(encoding="utf-8")
+    page = next(place.rglob(Path(pictures["rollouts/picked/path"]).name)).read_text(encoding="utf-8")
     assert page.count("<tr>") == 1 + 3 * rollout_table.EACH and "sums/4" in page
     assert sum(any(name.startswith("views/") for name in line) for line in lines) == 1, "not again until step 12"
 
