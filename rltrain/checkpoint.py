@@ -85,16 +85,20 @@ def clear(root: Path) -> list[str]:
 
 def load(checkpoint: Checkpoint, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """The loop's state. ValueError when the checkpoint belongs to a run of another config."""
-    saved = _read(checkpoint.path)["fingerprint"]
+    same(_read(checkpoint.path)["fingerprint"], fingerprint, checkpoint.path.name)
+    with open(checkpoint.path / STATE, "rb") as file:
+        return pickle.load(file)  # our own file, sealed by us
+
+
+def same(saved: Mapping[str, Any], fingerprint: Mapping[str, Any], what: str) -> None:
+    """ValueError when `what`, which was made with the `saved` fingerprint, is of another config."""
     wanted = json.loads(json.dumps(dict(fingerprint)))
     if changed := [key for key in sorted({*wanted, *saved}) if saved.get(key) != wanted.get(key)]:
         key = changed[0]
         raise ValueError(
-            f"{checkpoint.path.name} is of another config: {key} was {saved.get(key)!r}, is {wanted.get(key)!r}. "
+            f"{what} is of another config: {key} was {saved.get(key)!r}, is {wanted.get(key)!r}. "
             f"Resume with the run's own config.yaml, or start a new run"
         )
-    with open(checkpoint.path / STATE, "rb") as file:
-        return pickle.load(file)  # our own file, sealed by us
 
 
 def prune(root: Path, *, keep: int, best: int | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rltrain import checkpoint
-from rltrain.config import Config, dump
+from rltrain.config import Config, dump, load
 from rltrain.records import RunDir
 from rltrain.types import Event
 
@@ -56,6 +56,8 @@ def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
             raise ValueError(
                 f"training.steps: {config.training.steps}, but {directory} has done {found.step}; give more to go on"
             )
+    elif (directory / "metrics.jsonl").exists():  # it begins anew, and its config.yaml is written again
+        checkpoint.same(fingerprint(load(directory / "config.yaml", [])), fingerprint(config), str(directory))
     _cut_back(directory, found.step if found else -1, config)
     return Order(config, directory, twin, faults, found)
 

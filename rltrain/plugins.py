@@ -152,7 +152,7 @@ def _load_file(path: Path, spec: str) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(found)  # there while it runs: dataclasses look it up
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself when it is imported
         del sys.modules[name]
         raise _import_error(spec, path, error) from error
     return module
@@ -161,7 +161,7 @@ def _load_file(path: Path, spec: str) -> ModuleType:
 def _import(name: str, spec: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         if absent and (name == absent or name.startswith(f"{absent}.")):
             here = Path(*name.split(".")).with_suffix(".py")

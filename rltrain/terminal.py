@@ -49,9 +49,11 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, whole thousands in full: 0.123, 4.56, 7,890."""
+    """Three significant digits, whole thousands in full: 0.123, 4.56, 7,890; 1e+12 where they are beyond reading."""
     if value is None or not math.isfinite(value):
         return "-"
+    if abs(value) >= 1e12:
+        return f"{value:.3g}"
     if abs(value) >= 1000 or (value == int(value) and abs(value) >= 10):
         return f"{value:,.0f}"
     return f"{value:.3g}"

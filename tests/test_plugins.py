@@ -116,3 +116,8 @@ def test_a_shadowed_package_is_named(monkeypatch, tmp_path):
     told = message(plugins.check_shadowing)
     assert f"package 'rewards' resolves to {other.parent}, expected beside rltrain" in told
     assert "another distribution installs the same name" in told
+
+
+def test_a_file_that_ends_the_program_when_imported_is_an_error_in_words(tmp_path):
+    (tmp_path / "script.py").write_text("import sys\n\nsys.exit(3)\n")
+    assert "SystemExit" in message(plugins.resolve, f"{tmp_path}/script.py:score", REWARDS)

@@ -67,6 +67,14 @@ def test_load_run_is_at_the_top_of_the_package(fresh):
 # --- names ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["report.html", "diagnosis.json", "model"])
+def test_files_that_a_run_would_write_over_make_a_directory_taken(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    assert not taken(tmp_path / "mine")
+    (tmp_path / "mine" / name).write_text("precious")
+    assert taken(tmp_path / "mine")
+
+
 def test_a_taken_directory_is_refused_and_untouched(fresh):
     with pytest.raises(ValueError, match="taken"):
         RunDir.create(fresh.path, "other", {})

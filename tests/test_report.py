@@ -342,3 +342,8 @@ def test_one_evaluation_makes_no_change(tmp_path):
     (change,) = evaluations(load_run(made.path).metrics)
     assert (change.first, change.last_step) == (0.25, 0)
     assert "-" in report(tmp_path, made).text
+
+
+def test_a_run_that_never_made_a_step_is_not_called_healthy(tmp_path):
+    told = verdict(load_run(RunDir.create(tmp_path / "a", "", {}).path))
+    assert told["wrong"] == ["No optimizer step has been finished."] and "why no step was finished" in told["todo"][0]

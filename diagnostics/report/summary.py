@@ -112,6 +112,7 @@ def _gap(frame: pd.DataFrame) -> str:
 def _time(frame: pd.DataFrame) -> str:
     whole = frame["time/step_s"].sum() if "time/step_s" in frame else 0
     parts = {name: frame[name].sum() for name in frame if name.startswith("time/") and name != "time/step_s"}
+    whole = max(whole, sum(parts.values())) if whole else 0  # the parity gate and evaluations lie outside the steps
     largest = sorted(parts, key=parts.__getitem__, reverse=True)[:3]
     words = [f"{name[5:].removesuffix('_s')} {parts[name] / whole:.0%}" for name in largest if whole and parts[name]]
     return f"Where the time went: {', '.join(words)}." if words else ""
@@ -121,7 +122,7 @@ def _events(run: RunFiles) -> str:
     grave = [event for event in run.events if event.severity != "info"]
     if not grave:
         return "No warnings."
-    last = grave[-1]
+    last = max(grave, key=lambda event: event.step)
     errors = sum(event.severity == "error" for event in grave)
     tally = ((errors, "error"), (len(grave) - errors, "warning"))
     counts = " and ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in tally if count)

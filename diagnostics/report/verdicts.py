@@ -67,8 +67,17 @@ def todo(run: RunFiles) -> list[str]:
     found = [f"{finding.advice.rstrip('. ')} (step {finding.step})" for finding in wrong(run) if finding.advice]
     if found:
         return [_sentence(words) for words in list(dict.fromkeys(found))[:MOST]]
-    now = phases(run).segments
-    return [_sentence(ADVICE[now[-1].state] if now else "nothing is wrong; go on")]
+    if not _steps(run):
+        return ["Find out why no step was finished: see the console's last words and `rltrain check` of its config."]
+    states = [segment.state for segment in phases(run).segments]
+    if set(states) == {"undecided"}:  # nothing went before that could be gone
+        return ["Nothing is wrong; go on. Most runs need some tens of steps before a phase can be named."]
+    return [_sentence(ADVICE[states[-1]] if states else "nothing is wrong; go on")]
+
+
+def _steps(run: RunFiles) -> int:
+    """The last step that anything is known of."""
+    return max([int(run.metrics["step"].max()) if len(run.metrics) else 0, *(event.step for event in run.events)])
 
 
 def _finding(events: Sequence[Event]) -> Finding:
@@ -115,8 +124,10 @@ def _sentence(words: str) -> str:
 def verdict(run: RunFiles) -> Mapping[str, Any]:
     """The answers: `phase` (one sentence), `wrong` and `todo` (sentences)."""
     found = wrong(run)
-    last = int(run.metrics["step"].max()) if len(run.metrics) else 0
-    told = [finding.words for finding in found[:MOST]]
+    last = _steps(run)
+    told = [] if last else ["No optimizer step has been finished."]
+    told += [_sentence(note) for note in run.notes]
+    told += [finding.words for finding in found[:MOST]]
     if len(found) > MOST:
         told.append(f"And {len(found) - MOST} more; see the events.")
     return {

@@ -14,6 +14,8 @@ from rltrain.records.read import MARKS, load_run, step_files
 from rltrain.records.writer import Writer, failed, write_table
 from rltrain.types import Event, StepRecord
 
+WRITTEN_OVER = ("report.html", "diagnosis.json", "model")  # a person's own files may have these names
+
 
 class RunDir:
     """Writes a run's files. Metrics and events are on disk when a call returns; tables follow in the background.
@@ -124,9 +126,9 @@ class RunDir:
 
 
 def taken(path: str | Path) -> bool:
-    """Whether the directory holds a run (an empty one does not), or the path is a file."""
+    """Whether the directory holds a run or anything a run would write over, or the path is a file."""
     path = Path(path)
-    return path.is_file() or any((path / mark).exists() for mark in MARKS)
+    return path.is_file() or any((path / mark).exists() for mark in (*MARKS, *WRITTEN_OVER))
 
 
 def next_name(root: str | Path, stem: str) -> str:

@@ -13,6 +13,7 @@ from rltrain.records.follow import Mark, marks
 
 END = 65_536  # bytes of the end of a file that are read: a line of metrics has a few thousand
 WRITTEN = ("config.yaml", "metrics.jsonl", "events.jsonl", "rollouts", "checkpoints")  # by the run itself
+READ = ("step", "planned", "reward", "outcome", "step_s", "warnings", "errors")
 QUIET_S = 120.0  # without a write for so long, a run that is not at its end counts as stopped
 
 
@@ -26,13 +27,18 @@ class Glances:
         """Step, planned steps, state, last write, last reward and outcome, number of warnings and errors."""
         found = marks(path)
         if path not in self._known or self._known[path][0] != found:
-            self._known[path] = (found, _read(path))
+            try:
+                self._known[path] = (found, _read(path))
+            except OSError:  # one run that may not be read must not hide the others
+                self._known[path] = (found, dict.fromkeys(READ))
         read = self._known[path][1]
         written = max((found[name][1] for name in WRITTEN if name in found), default=0) / 1e9
         return read | {"written": written, "state": _state(read, written, time.time() if now is None else now)}
 
 
 def _state(read: dict[str, Any], written: float, now: float) -> str:
+    if read["warnings"] is None:
+        return "unreadable"
     if read["planned"] is not None and read["step"] is not None and read["step"] >= read["planned"]:
         return "finished"
     quiet = max(QUIET_S, 5 * (read["step_s"] or 0.0))
@@ -42,7 +48,7 @@ def _state(read: dict[str, Any], written: float, now: float) -> str:
 def _read(path: Path) -> dict[str, Any]:
     lines = [line for line in last_objects(path / "metrics.jsonl") if isinstance(line.get("step"), int)]
     steps = [line["step"] for line in lines]
-    events = last_objects(path / "events.jsonl")
+    events = list(jsonl.read(path / "events.jsonl"))  # all of them: the last ones may be many and harmless
     return {
         "step": max(steps, default=None),
         "planned": RunFiles(path).planned_steps,
