@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks import two_skills as bed
 from benchmarks.curriculum_gain import summary as times_fewer
-from benchmarks.curriculum_harm import interval
+from benchmarks.curriculum_harm import Setting, interval
 from benchmarks.tell import bar, keep
 from benchmarks.tiny_policy import Policy
 from benchmarks.two_skills import MARKS, Skill, Trainer
@@ -39,16 +39,6 @@ EASY, LEARNABLE, IMPOSSIBLE = Skill(1.0, 0.97, 0.0), Skill(1.0, 0.3, 0.0), Skill
 CONTROL, STEPS, MOST_STEPS = 64, 200, 600
 TARGET, SAMPLES, BATCH, GAIN_STEPS = 0.8, 8, 8, 3000
 CURRICULA: Mapping[str, Callable[..., Any]] = {"uniform": Uniform, "difficulty": Difficulty}
-
-
-class Setting(NamedTuple):
-    """One cell of harm and rescue."""
-
-    name: str
-    hard: float
-    scale: str = "group"
-    guarded: bool = False
-    curriculum: Callable[..., Any] = Uniform
 
 
 SETTINGS = (

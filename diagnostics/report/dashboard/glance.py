@@ -1,4 +1,4 @@
-"""How a run stands, from the ends of its files: what the list of runs shows, also of very long runs."""
+"""How a run stands, from the end of its metrics and from its events: what the list of runs shows, also of long runs."""
 
 from __future__ import annotations
 
