@@ -18,8 +18,9 @@ quickstart: install  ## train a small language model on this machine, start to f
 	@$(BIN)/python -m rltrain.builtin_models
 	@$(BIN)/rltrain train configs/quickstart.yaml
 
-test: install system  ## run every test, two files at a time
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: install  ## run every test, two files at a time
+	@$(PYTHON) requirements/system.py || echo "make test: goes on without; only the tests that need it will fail"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
 
 check: install  ## lint and format check
 	@$(BIN)/ruff check

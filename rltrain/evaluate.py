@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def summarize(groups: Sequence[Group], *, solved: float = 1.0) -> dict[str, float]:
-    """eval/* metrics: mean outcome in all and per source, pass@k for powers of two, length."""
+    """eval/* metrics: mean outcome in all and per source, pass@k for powers of two, length, forms of the answers."""
     by_key = outcomes(groups)
     if not by_key:
         return {}
@@ -59,7 +60,8 @@ def summarize(groups: Sequence[Group], *, solved: float = 1.0) -> dict[str, floa
         metrics[f"eval/pass_at@{k}"] = float(np.mean(rates))
     lengths = [len(c.token_ids) for g in groups for c in g.completions]
     metrics["eval/length"] = float(np.mean(lengths))
-    return metrics
+    forms = Counter(form for g in groups for form in g.formats)
+    return metrics | {f"eval/format_share@{form}": count / forms.total() for form, count in sorted(forms.items())}
 
 
 def paired_difference(

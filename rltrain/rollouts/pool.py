@@ -26,7 +26,8 @@ from rltrain.rollouts.weights import Packed
 from rltrain.types import Completion, Ticket
 
 START_DEADLINE_S = 900.0  # loading a large model and warming it up
-POLL_S = 0.5  # how long an engine may hold back an answer when it has no news
+POLL_S = 0.5  # between two looks of the pool's thread at its clock
+EMPTY_ANSWERS_PER_S = 20  # of all engines together: they wait for news the longer, the more of them there are
 LOST = 3  # replacements of one engine in a row, without a group between them, after which the run stops
 
 
@@ -36,6 +37,7 @@ class RolloutPool:
     def __init__(self, specs: Sequence[EngineSpec], *, deadline_s: float) -> None:
         self._slots = [Slot(spec) for spec in specs]
         self._deadline_s = deadline_s
+        self._patience_s = max(POLL_S, min(len(specs) / EMPTY_ANSWERS_PER_S, deadline_s / 4))
         self._versions: dict[int, Version] = {}
         self._pending: collections.deque[Ticket] = collections.deque()
         self._done: queue.SimpleQueue[tuple[Ticket, tuple[Completion, ...]] | BaseException] = queue.SimpleQueue()
@@ -168,7 +170,7 @@ class RolloutPool:
                 if asked[ref].asked == ref:  # else the engine was replaced meanwhile
                     self._hear(asked[ref], report)
             for slot in self._slots:
-                limit = (self._deadline_s if slot.ready else START_DEADLINE_S) + POLL_S
+                limit = (self._deadline_s if slot.ready else START_DEADLINE_S) + self._patience_s
                 if now - slot.asked_at > limit:
                     self._replace(slot, "hung", f"no answer for {now - slot.asked_at:.1f} s")
             self._assign()
@@ -264,7 +266,7 @@ class RolloutPool:
             self._refit(slot, max(self._versions))
 
     def _ask(self, slot: Slot) -> None:
-        slot.asked, slot.asked_at = slot.actor.collect.remote(POLL_S), time.monotonic()
+        slot.asked, slot.asked_at = slot.actor.collect.remote(self._patience_s), time.monotonic()
 
     def _replace(self, slot: Slot, cause: str, detail: str) -> None:
         """A new engine in this place; it refits before it serves, and the lost groups come first."""

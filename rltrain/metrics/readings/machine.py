@@ -44,6 +44,9 @@ MACHINE = {
     "eval/length": (
         "Beside length/mean: whether lengths in training come from the curriculum.",
         "Completions cut at the limit count with the limit."),
+    "eval/format_share": (
+        "The same prompts each time: against step 0 it shows which forms training took from the base model.",
+        "Few prompts, and another mix of sources than in training."),
     "throughput/tokens_per_s throughput/samples tokens/step tokens/total": (
         "How fast, and how much. A drop is in time/* by its part.",
         "Tokens of refused groups were paid for and are not in it."),
