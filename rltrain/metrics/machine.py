@@ -49,7 +49,7 @@ MACHINE = (
            "mean over prompts of 1 - C(n - c, k) / C(n, k)", "evaluation"),
     Metric("eval/length", "tokens", "Mean length of the held-out completions.",
            "tokens / completions", "evaluation"),
-    Metric("eval/format_share", "share", "Share of the held-out completions in one form (@ form); at step 0 of the base model.",
+    Metric("eval/format_share", "share", "Share of the held-out completions in one form (@ form).",
            "completions of the form / completions", "evaluation"),
 
     Metric("throughput/tokens_per_s", "tokens/s", "Completion tokens that went through a whole step, per second.",
