@@ -20,7 +20,7 @@ quickstart: install  ## train a small language model on this machine, start to f
 
 test: install  ## run every test, two files at a time
 	@$(PYTHON) requirements/system.py || echo "make test: goes on without; only the tests that need it will fail"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 check: install  ## lint and format check
 	@$(BIN)/ruff check

@@ -4,6 +4,20 @@ import shutil
 
 import pytest
 
+# Files that start Ray, vLLM, a browser or whole runs go first, so that two workers end together: a long file that is
+# begun last would keep one of them waiting.
+SLOWEST_FIRST = (
+    "test_run_twin.py", "test_run_curricula.py", "test_misbehaviour.py", "test_kill.py", "test_distributed.py",
+    "test_parity.py", "test_install.py", "test_run_engines.py", "test_transport.py", "test_browser.py", "test_bwt.py",
+    "test_browser_dashboard.py", "test_sandbox.py", "test_phase_callback.py", "test_augment.py", "test_judge.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Slow files first; the order inside a file stays."""
+    place = {name: i for i, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
 
 @pytest.fixture(scope="session")
 def ray_session():
