@@ -6,7 +6,7 @@ In a real browser on this machine. *New step*: from the return of the run's own 
 and to the last point of the reward's picture. *First paint*: from the start of navigation to the browser's first
 contentful paint, to the run's name and step, and to the first picture drawn; then from the click on *worst* to that
 completion. `--long`: the run to open (default: a planted one of 200 steps;
-`benchmarks.report_scale` writes longer ones). Targets: 3 s, 2 s. Writes benchmarks/results/dashboard_live.json.
+`benchmarks.report_scale --keep` leaves one of 10,000). Targets: 3 s, 2 s. Writes benchmarks/results/dashboard_live.json.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ def main(arguments: list[str] | None = None) -> None:
         if asked.long is None:
             planted_run.write(long, 200)
         found = new_steps(browser, Path(folder) / "live", asked.steps) | first_paint(browser, long)
+        opened = sum(1 for _ in (long / "rollouts").glob("*.parquet"))
         browser.close()
     met = {name: found[name] <= target for name, target in TARGETS.items()}
     told = ", ".join(f"{name} {found[name]:.2f} s" for name in (*TARGETS, "named_s", "first_picture_s", "worst_s"))
     Console().print(f"{told} (median of steps {found['step_median_s']:.2f} s)")
-    keep("dashboard_live", found | {"targets": TARGETS, "met": met})
+    keep("dashboard_live", found | {"steps_opened": opened, "targets": TARGETS, "met": met})
 
 
 def new_steps(browser: Any, folder: Path, steps: int) -> dict[str, float]:

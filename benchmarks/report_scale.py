@@ -1,11 +1,11 @@
 """Time, memory and size of `rltrain report` on a long run.
 
-    python -m benchmarks.report_scale [--steps 10000] [--completions 100]
+    python -m benchmarks.report_scale [--steps 10000] [--completions 100] [--keep DIR]
 
 Writes a planted run of so many steps (`planted_run`): all its metrics, events, verdicts and, for each step, a file of
 so many completions with all per-token arrays, of which `VARIANTS` are really made and repeated. Then runs the command
 on it in a process of its own and reads from the system what that took. Targets: 30 s, 2 GB, 15 MB. Writes
-benchmarks/results/report_scale.json.
+benchmarks/results/report_scale.json. `--keep`: where the run is to stay (`dashboard_live --long` opens it).
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.report_scale", description="rltrain report on a long run.")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--completions", type=int, default=COMPLETIONS, help="a step")
+    parser.add_argument("--keep", type=Path, help="write the run there and leave it")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "long"
+        path = asked.keep or Path(folder) / "long"
         write(path, asked.steps, asked.completions)
         found = reported(path)
     met = {name: found[name] <= target for name, target in TARGETS.items()}
