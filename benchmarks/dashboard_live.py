@@ -6,7 +6,8 @@ In a real browser on this machine. *New step*: from the return of the run's own 
 and to the last point of the reward's picture. *First paint*: from the start of navigation to the browser's first
 contentful paint, to the run's name and step, and to the first picture drawn; then from the click on *worst* to that
 completion. `--long`: the run to open (default: a planted one of 200 steps;
-`benchmarks.report_scale --keep` leaves one of 10,000). Targets: 3 s, 2 s. Writes benchmarks/results/dashboard_live.json.
+`benchmarks.report_scale --keep` leaves one of 10,000). Targets: 3 s, 2 s. Writes
+benchmarks/results/dashboard_live.json.
 """
 
 from __future__ import annotations
