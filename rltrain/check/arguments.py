@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -43,7 +44,7 @@ def check_arguments(config: Config) -> tuple[Section, dict[str, Any] | None]:
         return section, None
     # TRL looks for a GPU where use_cpu is off, and for DeepSpeed where it is named: neither need be here.
     here = {k: v for k, v in arguments.items() if k != "deepspeed"} | {"use_cpu": True}
-    made = section.attempt("arguments of TRL", lambda: _made(GRPOConfig, here))
+    made = section.attempt("arguments of TRL", lambda: _made(GRPOConfig, here, config.training.trl))
     if made is None:
         return section, None
     section.ok(f"{len(arguments)} arguments accepted by TRL's GRPOConfig")
@@ -69,22 +70,59 @@ def _typed(name: str, value: Any, owner: type) -> None:
         raise ValueError(f"training.trl.{name}: expected {expected}, got {value!r}") from None
 
 
-def _made(factory: type, arguments: dict[str, Any]) -> Any:
-    """GRPOConfig of these arguments; TypeErrors of comparisons inside it are the person's too."""
+def _made(factory: type, arguments: dict[str, Any], given: Collection[str]) -> Any:
+    """GRPOConfig of these arguments. ValueError names the `given` one that it is refused for, where it is one."""
     try:
         return factory(**arguments)
-    except (TypeError, ImportError) as error:
+    except (TypeError, ValueError, ImportError) as error:  # TypeErrors of comparisons inside it are the person's too
+        for name in given:
+            if _accepted(factory, {k: v for k, v in arguments.items() if k != name}):
+                raise ValueError(
+                    f"training.trl.{name}: got {arguments[name]!r}, and TRL says: {error}; change it, or leave it out "
+                    "for TRL's default"
+                ) from error
         raise ValueError(f"TRL refuses the arguments: {error}") from error
 
 
+def _accepted(factory: type, arguments: dict[str, Any]) -> bool:
+    try:
+        factory(**arguments)
+    except (TypeError, ValueError, ImportError):  # of the arguments as they are it was told already
+        return False
+    return True
+
+
 def _optimizer(arguments: Any) -> None:
-    """ValueError where the optimizer's library is not installed."""
-    from transformers import Trainer
+    """The optimizer and the schedule of the rate, made for one number as the trainer makes them for its weights.
+
+    ValueError where they refuse their arguments, or the optimizer's library is not installed.
+    """
+    import torch
+    from transformers import Trainer, get_scheduler
 
     try:
-        Trainer.get_optimizer_cls_and_kwargs(arguments)
+        kind, constants = Trainer.get_optimizer_cls_and_kwargs(arguments)
     except ImportError as error:
         raise ValueError(f"training.optimizer: {arguments.optim.value} is not installed here: {error}") from error
+    number = [torch.nn.Parameter(torch.zeros(1))]
+    try:
+        # of other libraries some want a GPU, or the names of layers
+        optimizer = kind(number, **constants) if kind.__module__.startswith("torch.") else torch.optim.SGD(number)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{arguments.optim.value} refuses its arguments in training.trl: {error}") from error
+    try:
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=arguments.get_warmup_steps(arguments.max_steps),
+            num_training_steps=arguments.max_steps,
+            scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"training.trl.lr_scheduler_type: {arguments.lr_scheduler_type.value} with lr_scheduler_kwargs "
+            f"{arguments.lr_scheduler_kwargs!r}: {error}"
+        ) from error
 
 
 def _deepspeed(section: Section, config: Config) -> None:
