@@ -84,6 +84,11 @@ def refused(here, capfd, *arguments: str) -> str:
             ["no module of tiny is called 'q_pro'", "did you mean 'q_proj'?", "down_proj"],
         ),
         ("model.lora={targets: [q_proj, nowhere]}", ["is called 'nowhere'", "v_proj"]),
+        (
+            "model.lora={targets: q_proj}",
+            ["'q_proj' is a pattern that fits no whole name", "give a list of ends", "o_proj"],
+        ),
+        ("model.lora={targets: '(('}", ["'((' is no regular expression"]),
         ("sampling.max_prompt_length=4", ["prompts have up to", "max_prompt_length 4", "are too long; raise it"]),
         ("model.path=smollm2-135", ["did you mean 'smollm2-135m'?", "given as owner/name"]),
         ("model.path=tinny", ["no built-in name and no directory here; did you mean 'tiny'?"]),
@@ -195,6 +200,9 @@ def test_a_run_that_made_no_step_is_not_taken_over_by_another_config(here, capfd
     [
         ("sampling.max_prompt_length=4", "are too long; raise it"),
         ("model.lora={targets: [q_pro]}", "did you mean 'q_proj'?"),
+        ("model.path=tinny", "did you mean 'tiny'?"),
+        ("model.path=nobody/nothing", None),
+        ("model.path=./on-the-cluster", None),
         ("rollouts={engine: vllm}", None),
         ("sampling={max_prompt_length: 5000}", None),
     ],

@@ -44,11 +44,12 @@ def check_arguments(config: Config) -> tuple[Section, dict[str, Any] | None]:
         return section, None
     # TRL looks for a GPU where use_cpu is off, and for DeepSpeed where it is named: neither need be here.
     here = {k: v for k, v in arguments.items() if k != "deepspeed"} | {"use_cpu": True}
-    made = section.attempt("arguments of TRL", lambda: _made(GRPOConfig, here, config.training.trl))
+    made = section.attempt("TRL", lambda: _made(GRPOConfig, here, config.training.trl))
     if made is None:
         return section, None
     section.ok(f"{len(arguments)} arguments accepted by TRL's GRPOConfig")
-    section.attempt(f"training.optimizer {config.training.optimizer!r}", lambda: _optimizer(made))
+    section.attempt("training.optimizer", lambda: _optimizer(made))
+    section.attempt("training.trl.lr_scheduler_type", lambda: _schedule(made))
     for name, value in arguments.items():
         default = _default(known[name])
         if value != default:
@@ -93,27 +94,32 @@ def _accepted(factory: type, arguments: dict[str, Any]) -> bool:
 
 
 def _optimizer(arguments: Any) -> None:
-    """The optimizer and the schedule of the rate, made for one number as the trainer makes them for its weights.
+    """Made for one number, as the trainer makes it for its weights.
 
-    ValueError where they refuse their arguments, or the optimizer's library is not installed.
+    ValueError where it refuses its arguments, or its library is not installed.
     """
     import torch
-    from transformers import Trainer, get_scheduler
+    from transformers import Trainer
 
     try:
         kind, constants = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        if kind.__module__.startswith("torch."):  # of other libraries some want a GPU, or the names of layers
+            kind([torch.nn.Parameter(torch.zeros(1))], **constants)
     except ImportError as error:
         raise ValueError(f"training.optimizer: {arguments.optim.value} is not installed here: {error}") from error
-    number = [torch.nn.Parameter(torch.zeros(1))]
-    try:
-        # of other libraries some want a GPU, or the names of layers
-        optimizer = kind(number, **constants) if kind.__module__.startswith("torch.") else torch.optim.SGD(number)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{arguments.optim.value} refuses its arguments in training.trl: {error}") from error
+
+
+def _schedule(arguments: Any) -> None:
+    """The course of the rate, made as the trainer makes it. ValueError where it refuses its arguments."""
+    import torch
+    from transformers import get_scheduler
+
     try:
         get_scheduler(
             arguments.lr_scheduler_type,
-            optimizer,
+            torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]),
             num_warmup_steps=arguments.get_warmup_steps(arguments.max_steps),
             num_training_steps=arguments.max_steps,
             scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},

@@ -82,16 +82,24 @@ def _check_targets(model: Any, targets: str | list[str], path: str) -> None:
     if targets == "all-linear":
         return
     names = [name for name, _ in model.named_modules() if name]
+    linear = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
     if isinstance(targets, str):
-        lacking = [] if any(re.fullmatch(targets, name) for name in names) else [targets]
-    else:
-        lacking = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in names)]
-    if lacking or not targets:
-        linear = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
-        raise ValueError(
-            f"model.lora.targets: no module of {path} is called {(lacking or [targets])[0]!r}"
-            f"{plugins.suggest(lacking[0] if lacking else '', linear, 'linear ones, besides all-linear')}"
-        )
+        try:
+            found = any(re.fullmatch(targets, name) for name in names)
+        except re.error as error:
+            raise ValueError(f"model.lora.targets: {targets!r} is no regular expression ({error})") from error
+        if not found:
+            raise ValueError(
+                f"model.lora.targets: {targets!r} is a pattern that fits no whole name of a module of {path}, such as "
+                f"{names[-1]!r}; give a list of ends of names, for example [{', '.join(sorted(linear))}], or all-linear"
+            )
+        return
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            valid = plugins.suggest(target, linear, "besides all-linear there are")
+            raise ValueError(f"model.lora.targets: no module of {path} is called {target!r}{valid}")
+    if not targets:
+        raise ValueError("model.lora.targets: expected names of modules or all-linear, got []")
 
 
 def _prompts(section: Section, config: Config, tasks: Tasks, tokenizer: Any) -> None:
@@ -127,10 +135,14 @@ def _prompts(section: Section, config: Config, tasks: Tasks, tokenizer: Any) -> 
 
 def check_replaced(config: Config, tasks: Tasks) -> Section:
     """The policy that a twin stands in for, as far as it is here: its twin would not show what is wrong with it."""
+    path = config.model.path
     try:
-        models.memory_facts(config.model.path)
+        models.memory_facts(path)
     except ValueError as error:
         section = Section("model")
-        section.unchecked(config.model.path, f"the twin has a model of its own ({error})")
+        if "/" in path or path in models.SHORT_NAMES:  # it may be on the machine that the run is for
+            section.unchecked(path, f"the twin has a model of its own ({error})")
+        else:
+            section.error(str(error))
         return section
     return check_model(config, tasks)[0]
