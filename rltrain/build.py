@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rltrain import checkpoint, lending, plugins
+from rltrain import checkpoint, contracts, lending, plugins
 from rltrain.config import Config, CurriculumSpec
 from rltrain.console import Console
 from rltrain.order import Order, fingerprint
@@ -40,7 +40,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     config = order.config
     console.start(order.directory.name, config.training.steps, _header(config))
     sets = tasks.build(config.tasks, seed=config.run.seed, twin=order.twin)
-    for note in [*sets.notes, *scoring.check_routing(scoring.bind(config.rewards, LENT), sets.kinds)]:
+    for note in [*order.notes, *sets.notes, *scoring.check_routing(scoring.bind(config.rewards, LENT), sets.kinds)]:
         console.note(note)
     route = transport.choose(config.rollouts.engine, config.rollouts.gpus, config.distributed.gpus)
     room = engine_room(config, closers, route)
@@ -245,10 +245,12 @@ def engine_specs(config: Config, route: str = "store") -> list[Any]:
 def build_curriculum(spec: CurriculumSpec, table: TaskTable, seed: int) -> tuple[Curriculum, list[Curriculum]]:
     """The curriculum, which builds what it nests, and its gates."""
     factory = plugins.resolve(spec.use, "rltrain.curricula")
-    plugins.bind(factory, spec.args, given=("tasks", "seed", "inner"))
+    tasks = contracts.curriculum_factory(spec.use, factory)
+    plugins.bind(factory, spec.args, given=(tasks or "tasks", "seed", "inner"))
     inner = partial(_nested, spec.inner) if spec.inner else None
     gates = [build_curriculum(gate, table, seed)[0] for gate in spec.gates]
-    return factory(table, seed=seed, inner=inner, **spec.args), gates
+    made = contracts.built(spec.use, factory, table, seed=seed, inner=inner, **spec.args)
+    return contracts.fulfilled(made, spec.use, "rltrain.curricula"), gates
 
 
 def _nested(spec: CurriculumSpec, tasks: TaskTable, *, seed: int) -> Curriculum:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator
 
 MARK = "RLTRAIN_SESSION"  # in the environment of every process of a run; its reaper knows them by it
+ANSWER_S = 10.0  # for a cluster's address to answer
 
 
 def address() -> str:
@@ -37,7 +39,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         yield
         return
     if address:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        _join(address)
         end_on_sigterm()
         try:
             yield
@@ -58,6 +60,22 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Join a running cluster. ValueError where none answers there."""
+    import ray
+
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdigit() and "/" not in host:  # Ray itself would try for a minute and then end the process
+            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, OverflowError) as error:  # ConnectionError among them, for `auto`
+        raise ValueError(
+            f"distributed.ray_address: no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one "
+            "with `ray start --head`, give another address, or leave it out to start Ray here"
+        ) from error
 
 
 @contextlib.contextmanager

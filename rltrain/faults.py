@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rltrain.batch import Row
-
 if TYPE_CHECKING:
+    from rltrain.batch import Row
     from rltrain.rollouts.pool import RolloutPool
 
 KINDS = {
@@ -24,19 +23,22 @@ KINDS = {
 class Faults:
     """The faults of this run, by step."""
 
-    def __init__(self, specs: Sequence[str] = ()) -> None:
-        """`specs`: "kind@step"; ValueError otherwise."""
+    def __init__(self, specs: Sequence[str] = (), steps: range | None = None) -> None:
+        """`specs`: "kind@step", and of `steps` where these are given; ValueError otherwise."""
         self._at: dict[int, list[str]] = {}
         for spec in specs:
             kind, at, step = spec.partition("@")
             if kind not in KINDS or not at or not step.isdigit() or int(step) < 1:
                 known = "; ".join(f"{name}: {what}" for name, what in KINDS.items())
                 raise ValueError(f"--fault {spec!r}: expected kind@step with a step from 1 on. Kinds: {known}")
+            if steps is not None and int(step) not in steps:
+                left = f"steps {steps.start} to {steps.stop - 1}" if steps else "no step left to do"
+                raise ValueError(f"--fault {spec!r}: would never happen, this run has {left}; give one of them")
             self._at.setdefault(int(step), []).append(kind)
 
-    def strike(self, step: int, pool: RolloutPool) -> None:
-        """Break an engine while it samples for this step."""
-        for kind in self._at.get(step, []):
+    def strike(self, steps: range, pool: RolloutPool) -> None:
+        """Break an engine while it samples for these steps."""
+        for kind in (kind for step in steps for kind in self._at.get(step, [])):
             if kind != "nan":
                 pool.inject(kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,24 +30,35 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     cluster.end_on_sigterm()
     plugins.check_shadowing()
     Faults(faults)
+    asked = None
     if twin:
         from rltrain.twin import twin as twin_of
 
-        config, stem = twin_of(config), f"{stem}-twin"
-    order = orders.place(config, stem, resume=resume, twin=twin, faults=tuple(faults))
-    console = Console(live=config.run.console)
+        asked, config, stem = config, twin_of(config), f"{stem}-twin"
+    with contextlib.ExitStack() as held:
+        order = orders.place(config, stem, resume=resume, asked=asked, faults=tuple(faults), held=held)
+        _run(order, Console(live=config.run.console))
+    return order.directory
+
+
+def _run(order: Order, console: Console) -> None:
+    """Ray, and the trainer processes in it. What was made for a run that never began is taken back."""
+    from rltrain import cluster
+
+    wanted = order.config.distributed
     try:
-        with cluster.session(config.distributed.ray_address, config.distributed.processes):
-            if config.distributed.processes == 1 and not config.distributed.gpus:
+        with cluster.session(wanted.ray_address, wanted.processes):
+            if wanted.processes == 1 and not wanted.gpus:
                 run_rank(order, console)
             else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'
                 _run_ranks(order, console)
-    except ValueError:  # wrong input that only the machine could tell: more GPUs than there are
+    except RunFailed:  # it had begun, and says how to go on
+        raise
+    except Exception:  # wrong input that only the machine could tell, such as more GPUs than there are; no Ray
         orders.withdraw(order)
         raise
     except KeyboardInterrupt as error:  # Ctrl-C or SIGTERM, at any moment from Ray's start to its end
         raise _failed(error, order) from error
-    return order.directory
 
 
 def _run_ranks(order: Order, console: Console) -> None:

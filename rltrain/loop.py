@@ -25,7 +25,7 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
     for rollout in range(progress.rollouts, config.rollout_batches):
         step = rollout * config.training.updates_per_rollout
         gate.check(run, step)
-        run.faults.strike(step + 1, run.pool)
+        run.faults.strike(range(step + 1, step + 1 + config.training.updates_per_rollout), run.pool)
         while len(progress.requested) <= config.rollouts.max_lag and progress.requests_left(config):
             asked = admission.at_first(config, len(progress.judged))
             progress.requested.append(steps.request(run, asked, version=step))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 import struct
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HUB_TIMEOUT_S = 10.0  # for asking whether a model exists; the hub's own client retries for a minute
+LIKELY, SURE = 0.5, 0.75  # how alike a name is (difflib) to one that may be meant, and to one that is
 
 
 def locate(path: str) -> Path | str:
@@ -46,6 +48,11 @@ def locate(path: str) -> Path | str:
         _expect_model(directory)
         return directory.resolve()
     if re.fullmatch(r"(?!\.|.*(--|\.\.))[\w.-]+(/[\w.-]+)?", path):
+        if "/" not in path and (near := _near(path, SURE)) and _downloaded(path) is None:
+            raise ValueError(
+                f"model {path!r}: no built-in name and no directory here; did you mean {near!r}? Names that need no "
+                f"download: {', '.join(SHORT_NAMES)}; a model of the Hugging Face hub is given as owner/name"
+            )
         return path
     raise ValueError(f"model {path!r}: no such directory, and not a hub id (owner/name). {_names(path)}")
 
@@ -95,7 +102,9 @@ def memory_facts(path: str) -> dict[str, Any]:
         place = _downloaded(place)
     if place is None:
         unknown = dict.fromkeys(("parameters", "hidden", "layers", "vocab", "kv_width", "positions", "tied"))
-        return unknown | {"reason": f"{path} is not downloaded yet"}
+        near = _near(path, LIKELY)
+        hint = f"; a model that is here: {near}" if near else ""
+        return unknown | {"reason": f"{path} is not downloaded yet{hint}"}
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))
     text = config.get("text_config") or config  # models that also see keep the language part's sizes apart
     parameters = _count_parameters(place)
@@ -199,8 +208,19 @@ def _downloaded(hub_id: str) -> Path | None:
 
 
 def _names(path: str) -> str:
-    near = difflib.get_close_matches(Path(path).name.lower(), SHORT_NAMES, n=1, cutoff=0.5)
-    return (f"Did you mean {near[0]!r}? " if near else "") + f"Names that need no download: {', '.join(SHORT_NAMES)}"
+    near = _near(path, LIKELY)
+    return (f"Did you mean {near!r}? " if near else "") + f"Names that need no download: {', '.join(SHORT_NAMES)}"
+
+
+def _near(path: str, alike: float) -> str | None:
+    """The built-in name, or the model in a directory beside, that was probably meant."""
+    asked = Path(path).expanduser()
+    readable = asked.parent.is_dir() and os.access(asked.parent, os.R_OK | os.X_OK)
+    beside = list(asked.parent.iterdir()) if readable else []
+    known = {one.name.lower(): str(one) for one in beside if os.path.isfile(one / "config.json")}
+    known |= {name: name for name in SHORT_NAMES}
+    found = difflib.get_close_matches(asked.name.lower(), known, n=1, cutoff=alike)
+    return known[found[0]] if found else None
 
 
 def _kv_width(config: dict[str, Any]) -> int | None:

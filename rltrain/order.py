@@ -9,7 +9,9 @@ from typing import Any
 
 from rltrain import checkpoint
 from rltrain.config import Config, dump, load
-from rltrain.records import RunDir
+from rltrain.faults import Faults
+from rltrain.records import RunDir, load_run, lock
+from rltrain.records.made import absent, take_back
 from rltrain.types import Event
 
 RUNS = Path("runs")
@@ -30,36 +32,90 @@ class Order:
     twin: bool
     faults: tuple[str, ...]
     resume: checkpoint.Checkpoint | None
+    made: tuple[Path, ...] = ()  # what this start has made, in order
+    notes: tuple[str, ...] = ()  # what the person should know before the run begins
 
 
-def place(config: Config, stem: str, *, resume: str | None, twin: bool, faults: tuple[str, ...]) -> Order:
-    """Make the run's directory, or find the checkpoint to go on from. ValueError before anything is written."""
-    from rltrain.check import preflight
+def place(
+    config: Config,
+    stem: str,
+    *,
+    resume: str | None,
+    asked: Config | None,
+    faults: tuple[str, ...],
+    held: contextlib.ExitStack,
+) -> Order:
+    """Make the run's directory, or find the checkpoint to go on from. ValueError before anything is written.
+
+    `asked`: the config that this one is the twin of. `held` keeps the directory locked until it is closed.
+    """
+    twin, steps = asked is not None, config.training.steps
+    if resume is None:
+        Faults(faults, range(1, steps + 1))
+        named = named_directory(config)
+        _look(config, asked)
+        directory, made, note = _begin(config, named, stem, held)
+        return Order(config, directory, twin, faults, None, made, (note,) if note else ())
+    directory = _resumed_directory(config, stem, resume)
+    note = _hold(directory, held)
+    _look(config, asked)
+    found = next(reversed(checkpoint.whole(directory / "checkpoints")), None)
+    _same_run(config, directory, found)
+    if found and found.step > steps:
+        raise ValueError(f"training.steps: {steps}, but {directory} has done {found.step}; give more to go on")
+    Faults(faults, range(found.step + 1 if found else 1, steps + 1))
+    _cut_back(directory, found.step if found else -1, config)
+    return Order(config, directory, twin, faults, found, notes=(note,) if note else ())
+
+
+def _begin(
+    config: Config, named: Path | None, stem: str, held: contextlib.ExitStack
+) -> tuple[Path, tuple[Path, ...], str | None]:
+    """A new run directory, what was made for it, a note on its lock. ValueError where it cannot be; nothing is left."""
     from rltrain.manifest import manifest
     from rltrain.records import next_name
 
-    directory = named_directory(config) if resume is None else _resumed_directory(config, stem, resume)
-    _check_model(config)
-    preflight(config, twin=twin)
-    if resume is None:
-        directory = directory or RUNS / next_name(RUNS, stem)
-        try:
-            RunDir.create(directory, dump(config), manifest()).close()
-        except OSError as error:
-            raise ValueError(f"run directory {str(directory)!r}: {error}") from error
-        return Order(config, Path(directory), twin, faults, None)
-    assert directory is not None
-    found = next(reversed(checkpoint.whole(directory / "checkpoints")), None)
+    made = absent(named or RUNS)
+    try:
+        directory = named or RUNS / next_name(RUNS, stem)
+        made += [directory] if named is None else []
+        directory.mkdir(parents=True, exist_ok=True)
+        note = _hold(directory, held)
+        made.append(directory / lock.NAME)
+        RunDir.create(directory, dump(config), manifest()).close()
+    except (OSError, ValueError) as error:
+        take_back(made)
+        if isinstance(error, ValueError):
+            raise
+        raise ValueError(f"run directory {str(named or RUNS)!r}: {error}") from error
+    return directory, (*made, directory / "config.yaml", directory / "manifest.json"), note
+
+
+def _hold(directory: Path, held: contextlib.ExitStack) -> str | None:
+    """Lock the directory until `held` is closed. ValueError where another process holds it, or no file can be made."""
+    try:
+        return held.enter_context(lock.held(directory))
+    except OSError as error:
+        raise ValueError(
+            f"run directory {str(directory)!r}: {lock.NAME} cannot be written in it ({error.strerror}); free space "
+            "there or make it writable, or give another run.dir"
+        ) from error
+
+
+def _same_run(config: Config, directory: Path, found: checkpoint.Checkpoint | None) -> None:
+    """ValueError where the directory holds a run of another config, or a twin's where none is asked for."""
+    kept = load_run(directory).config.get("rollouts")
+    engine = kept.get("engine") if isinstance(kept, dict) else None  # its config may be damaged
+    if engine is not None and (engine == "twin") != (config.rollouts.engine == "twin"):
+        raise ValueError(
+            f"{directory} is the run of a twin; go on with it by --twin, or give another run"
+            if engine == "twin"
+            else f"{directory} is no twin's run; leave out --twin to go on with it, or give another run"
+        )
     if found:
         checkpoint.load(found, fingerprint(config))
-        if found.step > config.training.steps:
-            raise ValueError(
-                f"training.steps: {config.training.steps}, but {directory} has done {found.step}; give more to go on"
-            )
-    elif (directory / "metrics.jsonl").exists():  # it begins anew, and its config.yaml is written again
+    else:  # it begins anew, and its config.yaml is written again
         checkpoint.same(fingerprint(load(directory / "config.yaml", [])), fingerprint(config), str(directory))
-    _cut_back(directory, found.step if found else -1, config)
-    return Order(config, directory, twin, faults, found)
 
 
 def _cut_back(directory: Path, step: int, config: Config) -> None:
@@ -73,12 +129,9 @@ def _cut_back(directory: Path, step: int, config: Config) -> None:
 
 
 def withdraw(order: Order) -> None:
-    """Take back the files of a run that never began, so that its name is free for the next try."""
-    if order.resume is None and not (order.directory / "metrics.jsonl").exists():
-        for name in ("config.yaml", "manifest.json"):
-            (order.directory / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the person's own files are in it
-            order.directory.rmdir()
+    """Take back what was made for a run that never began, so that its name is free for the next try."""
+    if not (order.directory / "metrics.jsonl").exists():
+        take_back(order.made)
 
 
 def named_directory(config: Config) -> Path | None:
@@ -108,11 +161,13 @@ def _resumed_directory(config: Config, stem: str, resume: str) -> Path:
     return RunDir.open(directory).path
 
 
-def _check_model(config: Config) -> None:
-    """ValueError before a directory is made when the model cannot be had."""
+def _look(config: Config, asked: Config | None) -> None:
+    """ValueError before a directory is made when the model cannot be had, or `rltrain check` finds an error."""
+    from rltrain.check import preflight
     from rltrain.models import load_tokenizer
 
     load_tokenizer(config.model.path)
+    preflight(config, asked=asked)
 
 
 def fingerprint(config: Config) -> dict[str, Any]:

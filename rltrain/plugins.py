@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from rltrain import contracts
+
 PACKAGES = ("rewards", "curricula", "diagnostics", "configs")
 
 
@@ -65,7 +67,10 @@ def bind(target: Any, args: Mapping[str, Any], *, given: Iterable[str] = ()) -> 
     if not callable(target):
         raise ValueError(f"plugin {name}: expected something that can be called, got {type(target).__name__}")
     given = set(given)
-    parameters = inspect.signature(target).parameters.values()
+    signature = contracts.signature(target)
+    if signature is None:  # it keeps its parameters to itself; the call will tell
+        return frozenset()
+    parameters = signature.parameters.values()
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
     own = [n for n in named if n not in given]
@@ -83,11 +88,19 @@ def bind(target: Any, args: Mapping[str, Any], *, given: Iterable[str] = ()) -> 
 def built(spec: str, group: str, args: dict[str, Any], **lent: Any) -> Any:
     """A plugin's object; of what is `lent` it gets what it asks for by parameter name.
 
-    ValueError where it is not found or takes other arguments.
+    ValueError where it is not found, takes other arguments, raises, or is not what its kind has to be.
     """
     factory = resolve(spec, group)
-    wanted = bind(factory, args, given=lent)
-    return factory(**args, **{name: lent[name] for name in wanted})
+    try:
+        wanted = bind(factory, args, given=lent)
+    except ValueError as error:
+        if inspect.isclass(factory) or group not in contracts.CONTRACTS:
+            raise
+        raise ValueError(
+            f"{error}; expected a class, or a function that makes an object, with {contracts.expected(group)}"
+        ) from error
+    made = contracts.built(spec, factory, **args, **{name: lent[name] for name in wanted})
+    return contracts.fulfilled(made, spec, group)
 
 
 def suggest(wrong: str, valid: Collection[str], lead: str) -> str:

@@ -22,8 +22,8 @@ def main(path: Path, tagger: str | None, formats: str, lexicon: Path | None) -> 
     Without a tagger's name it is `lexicon` where a lexicon is given, else the default of the config.
     """
     tagger = tagger or (TAGGER if lexicon is None else "lexicon")
-    finds = _made(tagger, "rltrain.taggers", {} if lexicon is None else {"path": str(lexicon)})
-    names = _made(formats, "rltrain.formats", {})
+    finds = plugins.built(tagger, "rltrain.taggers", {} if lexicon is None else {"path": str(lexicon)})
+    names = plugins.built(formats, "rltrain.formats", {})
     try:
         for text in texts(path):
             print(json.dumps(judged(text, finds, names)))
@@ -63,9 +63,3 @@ def _text(line: str, where: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{where}: expected a text or a list of chat messages, got {type(value).__name__}")
     return value
-
-
-def _made(spec: str, group: str, args: dict[str, Any]) -> Any:
-    factory = plugins.resolve(spec, group)
-    plugins.bind(factory, args)
-    return factory(**args)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from xxhash import xxh64_hexdigest, xxh64_intdigest
 
-from rltrain import plugins
+from rltrain import contracts, plugins
 from rltrain.config import TaskSource
 from rltrain.tables import Missing, Row, Unreachable, extend
 from rltrain.types import Kind, Message, Task
@@ -124,7 +124,7 @@ def open_source(spec: TaskSource, *, seed: int, offline: bool) -> tuple[str, Any
     factory = plugins.resolve(spec.use, "rltrain.tasks")
     lent = {name: value for name, value in (("seed", seed), ("offline", offline)) if name not in spec.args}
     asked = plugins.bind(factory, spec.args, given=lent)
-    source = factory(**spec.args, **{name: lent[name] for name in asked})
+    source = contracts.built(spec.use, factory, **spec.args, **{name: lent[name] for name in asked})
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__"):
         raise ValueError(f"source {spec.use!r}: expected a sequence of rows, got {type(source).__name__}")
     return spec.name or getattr(source, "name", None) or spec.use.rpartition(":")[2], source

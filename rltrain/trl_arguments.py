@@ -77,7 +77,9 @@ IDLE = {
     "model_init_kwargs": "the model is loaded by rltrain; see the section model",
     "load_best_model_at_end": "the best checkpoint is kept besides; see the section checkpoints",
 }
-NOT_NEGATIVE = ("epsilon", "epsilon_high", "delta", "max_grad_norm", "weight_decay", "adam_epsilon")
+NOT_NEGATIVE = ("epsilon", "epsilon_high", "delta", "max_grad_norm", "weight_decay", "adam_epsilon", "warmup_steps")
+NOT_NEGATIVE += ("dataloader_num_workers", "label_smoothing_factor")
+BELOW_ONE = ("adam_beta1", "adam_beta2")
 
 
 def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> dict[str, Any]:
@@ -138,8 +140,16 @@ def _honoured(key: str, value: Any) -> None:
     for name, why in IDLE.items():
         if key == name or (name.endswith("_") and key.startswith(name)):
             raise ValueError(f"training.trl.{key}: has no effect here: {why}")
-    if isinstance(value, int | float) and (not math.isfinite(value) or (key in NOT_NEGATIVE and value < 0)):
-        expected = "0 or more" if key in NOT_NEGATIVE else "a finite number"
+    if isinstance(value, int | float) and (expected := _out_of_range(key, value)):
         raise ValueError(f"training.trl.{key}: expected {expected}, got {value!r}")
     if key == "use_liger_kernel" and importlib.util.find_spec("liger_kernel") is None:
         raise ValueError("training.trl.use_liger_kernel: liger-kernel is not installed; install it or leave this out")
+
+
+def _out_of_range(key: str, value: float) -> str | None:
+    """What the argument should be, where it is not that."""
+    if key in BELOW_ONE:
+        return None if 0 <= value < 1 else "a number from 0 to below 1"
+    if key in NOT_NEGATIVE:
+        return None if math.isfinite(value) and value >= 0 else "0 or more"
+    return None if math.isfinite(value) else "a finite number"

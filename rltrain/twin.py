@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rltrain.config import Config
+from rltrain.config import Config, Lora
 
 STEPS = 12
 PROMPTS = 4
@@ -25,9 +25,12 @@ def twin(config: Config) -> Config:
     rows = prompts * generations
     size = next(m for m in range(min(8, rows), 0, -1) if rows % (m * processes) == 0)
     steps = min(training.steps, STEPS)
+    steps = max(updates, steps - steps % updates)
     engines = min(2, config.rollouts.engines)
     section = {
-        "model": config.model.model_copy(update={"path": "tiny", "dtype": "float32", "prompt_template": None}),
+        "model": config.model.model_copy(
+            update={"path": "tiny", "dtype": "float32", "prompt_template": None, "lora": _lora(config)}
+        ),
         "sampling": sampling.model_copy(
             update={
                 "num_generations": generations,
@@ -42,7 +45,7 @@ def twin(config: Config) -> Config:
             | {"args": {}, "memory": None}
         ),
         "training": training.model_copy(
-            update={"steps": max(updates, steps - steps % updates), "prompts_per_step": prompts}
+            update={"steps": steps, "prompts_per_step": prompts}
             | {"micro_batch_size": size, "optimizer": "adamw_torch", "learning_rate": max(training.learning_rate, 1e-3)}
         ),
         "distributed": config.distributed.model_copy(
@@ -56,5 +59,12 @@ def twin(config: Config) -> Config:
         "scorer": config.scorer.model_copy(update={"path": None, "dtype": "float32", "gpus": 0, "threads": 1}),
         "judge": config.judge.model_copy(update={"engine": "twin", "url": None, "key": None, "gpus": 0}),
         "run": config.run.model_copy(update={"wandb": False}),
+        "actions": [a.model_copy(update={"at": min(a.at, steps)}) if a.at else a for a in config.actions],
     }
     return Config.model_validate(config.model_copy(update=section).model_dump())
+
+
+def _lora(config: Config) -> Lora | None:
+    """The adapter, on all modules: the names in the config are those of another model."""
+    lora = config.model.lora
+    return lora and lora.model_copy(update={"targets": "all-linear"})

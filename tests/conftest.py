@@ -1,8 +1,27 @@
 """Fixtures that several test files share."""
 
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
+
+SMALL = {
+    "run": {"console": False},
+    "model": {"path": "tiny", "dtype": "float32"},
+    "tasks": [{"use": "reasoning_gym", "args": {"generator": "chain_sum", "size": 60}}],
+    "rewards": [{"use": "numeric"}],
+    "rollouts": {"engine": "transformers"},
+    "training": {"steps": 2, "prompts_per_step": 2, "micro_batch_size": 4},
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty directory with a sound config, `small.yaml`."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(yaml.safe_dump(SMALL))
+    return tmp_path
 
 # Files that start Ray, vLLM, a browser or whole runs go first, so that two workers end together: a long file that is
 # begun last would keep one of them waiting.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -9,14 +10,25 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from rltrain import checkpoint, config, launch, load_run
+from diagnostics.shortcuts.advice import ADVICE
+from rltrain import checkpoint, config, launch, load_run, plugins
 from rltrain.actions import due
+from rltrain.check.actions import check_actions
 from rltrain.config import Action
+from rltrain.events import EVENTS
+from rltrain.twin import twin
 from rltrain.types import Event
+from tests.test_check import settings
+
+ROOT = Path(__file__).parent.parent
 
 PLUGINS = """
 import re
+from rltrain.twin import twin
 from rltrain.types import Event
+from tests.test_check import settings
+
+ROOT = Path(__file__).parent.parent
 
 class Digits:
     '''Takes numbers for planning phrases.'''
@@ -128,7 +140,7 @@ def test_stop_ends_the_run_in_order_and_it_can_go_on(runs):
     shutil.rmtree(run / "model")
     gone_on = runs("stopped", "actions=[{at: 3, do: stop}]", resume=True)
     assert load_run(gone_on).metrics.step.tolist() == list(range(1, 9))
-    assert same_weights(gone_on, runs("never-stopped", "actions=[{at: 99, do: stop}]"))
+    assert same_weights(gone_on, runs("never-stopped", "actions=[{event: nothing_admitted, do: stop}]"))
 
 
 def test_events_choose_actions():
@@ -157,3 +169,58 @@ def test_events_choose_actions():
 def test_a_bad_action_is_refused(text, said):
     with pytest.raises(ValueError, match=said):
         config.load("quickstart", [f"actions=[{text}]"])
+
+
+@pytest.mark.parametrize(
+    "at, said",
+    [(9, "ends at step 8"), (3, "inside a rollout batch of 2 updates .*give step 4")],
+)
+def test_an_action_at_a_step_that_never_ends_a_batch_is_refused(at, said):
+    given = ["training.steps=8", "training.updates_per_rollout=2", f"actions=[{{at: {at}, do: stop}}]"]
+    with pytest.raises(ValueError, match=said):
+        config.load("quickstart", given)
+
+
+def test_a_twin_takes_its_actions_within_its_own_steps():
+    asked = config.load("quickstart", ["training.steps=60", "actions=[{at: 50, do: stop}, {at: 2, do: checkpoint}]"])
+    assert [action.at for action in twin(asked).actions] == [12, 2]
+
+
+def test_the_events_that_actions_may_wait_for_are_those_that_are_written():
+    """Names as they stand in the code: `Event(step, name, ...)`, `journal.tell(name, ...)`."""
+    never = {"action", "stuck", "checkpoint_torn", "order_forecast", "scores_failed"}
+    written = {f"shortcut_{name}" for name in ADVICE}
+    for package in ("rltrain", "curricula", "diagnostics"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                written |= _name_in(node)
+    assert written - never == EVENTS.keys()
+    installed = {found.name for kind in ("curricula", "diagnostics") for found in plugins.installed(f"rltrain.{kind}")}
+    assert {writer for writers in EVENTS.values() for writer in writers} <= installed
+
+
+def _name_in(node: ast.AST) -> set[str]:
+    """The name of the event that a call writes."""
+    if not isinstance(node, ast.Call):
+        return set()
+    place = {"Event": 1, "tell": 0}.get(getattr(node.func, "id", getattr(node.func, "attr", "")))
+    given = node.args[place] if place is not None and len(node.args) > place else None
+    return {given.value} if isinstance(given, ast.Constant) and isinstance(given.value, str) else set()
+
+
+def _said(verdict: str, **sections) -> str:
+    given = check_actions(settings(**sections)).lines
+    return "\n".join(line.text for line in given if line.verdict == verdict)
+
+
+def test_what_an_action_waits_for(tmp_path):
+    typo, known = [{"event": "format_colapse", "do": "stop"}], [{"event": "format_collapse", "do": "stop"}]
+    assert "did you mean 'format_collapse'? there are: base_probed" in _said("error", actions=typo)
+    assert _said("ok", actions=known) == "stop on format_collapse"
+    off = [{"use": "reward"}]
+    assert "which formats writes, and that is not on" in _said("warning", actions=known, diagnostics=off)
+    (tmp_path / "plugins.py").write_text(PLUGINS)
+    strange = [{"use": f"{tmp_path / 'plugins.py'}:Alarm", "args": {"at": 1}}]
+    alarm = [{"event": "alarm", "do": "stop"}]
+    assert "Alarm writes it" in _said("warning", actions=alarm, diagnostics=strange)
+    assert _said("error", actions=alarm, diagnostics=strange) == ""

@@ -164,6 +164,7 @@ def test_a_diagnostic_with_undeclared_metrics_is_told(tmp_path):
         ({"evaluation": {"prompts": 500}}, "prompts are held out and will be used"),
         ({"rewards": [{"use": "format", "role": "shaping"}]}, "no outcome reward applies"),
         ({"training": {"loss": "cispo"}}, "set training.trl.epsilon_high"),
+        ({"advantages": {"hicra": {"start": 9}}}, "the run ends at step 4, so it never begins"),
     ],
 )
 def test_what_is_allowed_and_often_not_meant_is_a_warning(sections, warning):

@@ -6,29 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from rltrain import checkpoint, cli, config
+from rltrain import check, checkpoint, cli, config
+from rltrain.check.verdicts import errors
 from rltrain.order import fingerprint
 from rltrain.twin import twin
 from tests import synthetic
-
-SMALL = {
-    "run": {"console": False},
-    "model": {"path": "tiny", "dtype": "float32"},
-    "tasks": [{"use": "reasoning_gym", "args": {"generator": "chain_sum", "size": 60}}],
-    "rewards": [{"use": "numeric"}],
-    "rollouts": {"engine": "transformers"},
-    "training": {"steps": 2, "prompts_per_step": 2, "micro_batch_size": 4},
-}
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty directory with a sound config."""
-    monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(yaml.safe_dump(SMALL))
-    return tmp_path
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -94,6 +77,33 @@ def refused(here, capfd, *arguments: str) -> str:
         ("run.name=/tmp/x", ["run.name: expected one name under runs/"]),
         ("sampling.stop=['']", ["sampling.stop.0", "at least 1 character"]),
         ("tasks.0={[a]: 1}", ["line 1: expected a plain key, got a sequence"]),
+        ("model.prompt_template='Answer:'", ["model.prompt_template: expected a text with {prompt}", "'Answer:'"]),
+        ("model={path: tiny, system: Be brief., prompt_template: 'Q: {prompt}'}", ["has no {system}", "model.system"]),
+        (
+            "model.lora={targets: [q_pro]}",
+            ["no module of tiny is called 'q_pro'", "did you mean 'q_proj'?", "down_proj"],
+        ),
+        ("model.lora={targets: [q_proj, nowhere]}", ["is called 'nowhere'", "v_proj"]),
+        (
+            "model.lora={targets: q_proj}",
+            ["'q_proj' is a pattern that fits no whole name", "give a list of ends", "o_proj"],
+        ),
+        ("model.lora={targets: '(('}", ["'((' is no regular expression"]),
+        ("sampling.max_prompt_length=4", ["prompts have up to", "max_prompt_length 4", "are too long; raise it"]),
+        ("model.path=smollm2-135", ["did you mean 'smollm2-135m'?", "given as owner/name"]),
+        ("model.path=tinny", ["no built-in name and no directory here; did you mean 'tiny'?"]),
+        (
+            "actions=[{event: phase_changd, do: stop}]",
+            ["'phase_changd'", "did you mean 'phase_changed'?", "format_coll"],
+        ),
+        ("actions=[{at: 9, do: stop}]", ["stop at step 9", "ends at step 2 (training.steps)"]),
+        ("training.trl={warmup_steps: -5}", ["training.trl.warmup_steps: expected 0 or more, got -5"]),
+        ("training.trl={adam_beta2: 1.5}", ["adam_beta2: expected a number from 0 to below 1, got 1.5"]),
+        ("training.trl={torch_empty_cache_steps: 0}", ["training.trl.torch_empty_cache_steps: got 0, and TRL says"]),
+        (
+            "training.trl={lr_scheduler_type: polynomial, lr_scheduler_kwargs: {power: x, pwer: 1}}",
+            ["polynomial", "pwer"],
+        ),
     ],
 )
 def test_a_wrong_key_or_value(here, capfd, override, parts):
@@ -151,6 +161,56 @@ def test_a_fault_of_no_known_kind(here, capfd, fault):
     said = refused(here, capfd, "train", "small.yaml", "--twin", "--fault", fault)
     assert f"--fault {fault!r}: expected kind@step" in said
     assert "hang: an engine stops answering" in said
+
+
+@pytest.mark.parametrize("twin", [["--twin"], []])
+def test_a_fault_that_would_never_happen(here, capfd, twin):
+    said = refused(here, capfd, "train", "small.yaml", *twin, "--fault", "kill@99")
+    assert "--fault 'kill@99': would never happen, this run has steps 1 to 2" in said
+
+
+def test_a_directory_is_no_config(here, capfd):
+    assert "'.': a directory, expected a YAML file; in it: small.yaml" in refused(here, capfd, "train", ".")
+    made = synthetic.run(here / "runs" / "mine", steps=1).path
+    assert f"give {made / 'config.yaml'}, with --resume {made}" in refused(here, capfd, "train", str(made))
+    (here / "empty").mkdir()
+    assert "a directory, expected a YAML file, and there is none in it" in refused(here, capfd, "check", "empty")
+    # not the shipped one of that name
+    assert "elsewhere/quickstart.yaml': no such file" in refused(here, capfd, "check", "elsewhere/quickstart.yaml")
+
+
+@pytest.mark.parametrize("was_twin", [True, False])
+def test_a_twin_and_its_original_do_not_go_on_with_each_other(here, capfd, was_twin):
+    loaded = config.load("small.yaml")
+    synthetic.run(here / "runs" / "mine", steps=1, config=config.dump(twin(loaded) if was_twin else loaded))
+    (here / "runs" / "mine" / "metrics.jsonl").unlink()  # it was killed before its first step
+    said = refused(here, capfd, "train", "small.yaml", "--resume", "mine", *([] if was_twin else ["--twin"]))
+    assert ("is the run of a twin" if was_twin else "is no twin's run; leave out --twin") in said
+
+
+def test_a_run_that_made_no_step_is_not_taken_over_by_another_config(here, capfd):
+    synthetic.run(here / "runs" / "mine", steps=1, config=config.dump(config.load("small.yaml")))
+    (here / "runs" / "mine" / "metrics.jsonl").unlink()
+    said = refused(here, capfd, "train", "small.yaml", "run.seed=3", "--resume", "mine")
+    assert "of another config: run.seed was 0, is 3" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("sampling.max_prompt_length=4", "are too long; raise it"),
+        ("model.lora={targets: [q_pro]}", "did you mean 'q_proj'?"),
+        ("model.path=tinny", "did you mean 'tiny'?"),
+        ("model.path=nobody/nothing", None),
+        ("model.path=./on-the-cluster", None),
+        ("rollouts={engine: vllm}", None),
+        ("sampling={max_prompt_length: 5000}", None),
+    ],
+)
+def test_a_twin_does_not_hide_what_is_wrong_with_the_model_it_replaces(here, override, part):
+    asked = config.load("small.yaml", [override, "diagnostics=[{use: reward}]"])
+    found = "; ".join(errors(check.look(twin(asked), asked=asked, tried=False)))
+    assert part in found if part else not found
 
 
 def test_nothing_to_resume(here, capfd):

@@ -224,17 +224,29 @@ def test_names_that_cannot_be_a_model(path):
         models.locate(path)
 
 
+def test_a_name_that_is_nearly_one_that_is_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert models.locate("gpt2") == "gpt2"  # of the hub's early days, without an owner
+    (tmp_path / "gpt2-mine").mkdir()
+    (tmp_path / "gpt2-mine" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"did you mean 'gpt2-mine'.*smollm2-135m.*owner/name"):
+        models.locate("gpt2-min")
+    with pytest.raises(ValueError, match=f"no such directory.*Did you mean '{tmp_path}/gpt2-mine'"):
+        models.locate(f"{tmp_path}/gpt2_mine")
+    assert "a model that is here: smollm2-135m" in models.memory_facts("somebody/smollm2-135")["reason"]
+
+
 def test_a_hub_id_is_passed_on_and_its_absence_explained(monkeypatch):
     from huggingface_hub import HfApi
 
-    assert models.locate("smolm2-135m") == "smolm2-135m"
+    assert models.locate("nobody/smolm2-135m") == "nobody/smolm2-135m"
 
     def unreachable(*_args, **_kwargs):
         raise ConnectionError("Name or service not known")
 
     monkeypatch.setattr(HfApi, "model_info", unreachable)
     with pytest.raises(ValueError, match=r"could not be fetched .*not known.* mean 'smollm2-135m'\?.*tiny-untied"):
-        models.load_model("smolm2-135m")
+        models.load_model("nobody/smolm2-135m")
 
 
 # --- the cache -----------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What was asked for, placed: nothing of another run is written over."""
 
+import contextlib
+
 import pytest
 
 from rltrain import config, order
@@ -9,7 +11,8 @@ from rltrain.records import RunDir
 
 def placed(directory, *overrides):
     loaded = config.load("quickstart", overrides)
-    return order.place(loaded, "quickstart", resume=str(directory), twin=True, faults=())
+    with contextlib.ExitStack() as held:
+        return order.place(loaded, "quickstart", resume=str(directory), asked=loaded, faults=(), held=held)
 
 
 @pytest.fixture

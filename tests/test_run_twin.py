@@ -244,7 +244,7 @@ def test_prompts_over_the_length_are_an_error_when_so_ordered(runs, monkeypatch)
     from rltrain import twin
 
     monkeypatch.setattr(twin, "PROMPT_TOKENS", 40)
-    with pytest.raises(launch.RunFailed, match="max_prompt_length"):
+    with pytest.raises(ValueError, match=r"max_prompt_length 40.*are too long; raise it"):
         runs("sampling.long_prompts=error", "run.seed=1")
 
 

@@ -12,7 +12,8 @@ import pytest
 from synthetic import completion, group, record, run
 from tiny import config
 
-from rltrain import check, rollout_table, tracking
+from rltrain import rollout_table, tracking
+from rltrain.check.writable import check_trackers
 from rltrain.metrics import METRICS
 from rltrain.records import load_run
 from rltrain.tracking import Guarded, Several, Tracker
@@ -162,7 +163,7 @@ def test_a_tracker_that_does_not_finish_is_left_behind(monkeypatch):
 def test_a_tracker_that_is_not_installed_is_refused_before_a_run(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"run.report_to: trackio is not installed; pip install trackio, or leave"):
-        check.preflight(config(run={"report_to": ["trackio"]}), twin=False)
+        check_trackers(config(run={"report_to": ["trackio"]}))
 
 
 def _rollouts(rewards) -> pd.DataFrame:

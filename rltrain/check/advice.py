@@ -69,6 +69,10 @@ def _phase(section: Section, config: Config) -> None:
             "advantages.hicra.start phase2: no diagnostic called `phase` is on, so it begins only if another one "
             "writes the event phase_changed with to: planning; add {use: phase} to diagnostics, or give a step"
         )
+    if hicra is not None and isinstance(hicra.start, int) and hicra.start > config.training.steps:
+        section.warn(
+            f"advantages.hicra.start {hicra.start}: the run ends at step {config.training.steps}, so it never begins"
+        )
 
 
 def _evaluation(section: Section, config: Config) -> None:

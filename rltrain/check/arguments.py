@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -43,11 +44,12 @@ def check_arguments(config: Config) -> tuple[Section, dict[str, Any] | None]:
         return section, None
     # TRL looks for a GPU where use_cpu is off, and for DeepSpeed where it is named: neither need be here.
     here = {k: v for k, v in arguments.items() if k != "deepspeed"} | {"use_cpu": True}
-    made = section.attempt("arguments of TRL", lambda: _made(GRPOConfig, here))
+    made = section.attempt("TRL", lambda: _made(GRPOConfig, here, config.training.trl))
     if made is None:
         return section, None
     section.ok(f"{len(arguments)} arguments accepted by TRL's GRPOConfig")
-    section.attempt(f"training.optimizer {config.training.optimizer!r}", lambda: _optimizer(made))
+    section.attempt("training.optimizer", lambda: _optimizer(made))
+    section.attempt("training.trl.lr_scheduler_type", lambda: _schedule(made))
     for name, value in arguments.items():
         default = _default(known[name])
         if value != default:
@@ -69,22 +71,64 @@ def _typed(name: str, value: Any, owner: type) -> None:
         raise ValueError(f"training.trl.{name}: expected {expected}, got {value!r}") from None
 
 
-def _made(factory: type, arguments: dict[str, Any]) -> Any:
-    """GRPOConfig of these arguments; TypeErrors of comparisons inside it are the person's too."""
+def _made(factory: type, arguments: dict[str, Any], given: Collection[str]) -> Any:
+    """GRPOConfig of these arguments. ValueError names the `given` one that it is refused for, where it is one."""
     try:
         return factory(**arguments)
-    except (TypeError, ImportError) as error:
+    except (TypeError, ValueError, ImportError) as error:  # TypeErrors of comparisons inside it are the person's too
+        for name in given:
+            if _accepted(factory, {k: v for k, v in arguments.items() if k != name}):
+                raise ValueError(
+                    f"training.trl.{name}: got {arguments[name]!r}, and TRL says: {error}; change it, or leave it out "
+                    "for TRL's default"
+                ) from error
         raise ValueError(f"TRL refuses the arguments: {error}") from error
 
 
+def _accepted(factory: type, arguments: dict[str, Any]) -> bool:
+    try:
+        factory(**arguments)
+    except (TypeError, ValueError, ImportError):  # of the arguments as they are it was told already
+        return False
+    return True
+
+
 def _optimizer(arguments: Any) -> None:
-    """ValueError where the optimizer's library is not installed."""
+    """Made for one number, as the trainer makes it for its weights.
+
+    ValueError where it refuses its arguments, or its library is not installed.
+    """
+    import torch
     from transformers import Trainer
 
     try:
-        Trainer.get_optimizer_cls_and_kwargs(arguments)
+        kind, constants = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        if kind.__module__.startswith("torch."):  # of other libraries some want a GPU, or the names of layers
+            kind([torch.nn.Parameter(torch.zeros(1))], **constants)
     except ImportError as error:
         raise ValueError(f"training.optimizer: {arguments.optim.value} is not installed here: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{arguments.optim.value} refuses its arguments in training.trl: {error}") from error
+
+
+def _schedule(arguments: Any) -> None:
+    """The course of the rate, made as the trainer makes it. ValueError where it refuses its arguments."""
+    import torch
+    from transformers import get_scheduler
+
+    try:
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]),
+            num_warmup_steps=arguments.get_warmup_steps(arguments.max_steps),
+            num_training_steps=arguments.max_steps,
+            scheduler_specific_kwargs=arguments.lr_scheduler_kwargs or {},
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"training.trl.lr_scheduler_type: {arguments.lr_scheduler_type.value} with lr_scheduler_kwargs "
+            f"{arguments.lr_scheduler_kwargs!r}: {error}"
+        ) from error
 
 
 def _deepspeed(section: Section, config: Config) -> None:

@@ -14,6 +14,7 @@ from rltrain.config import Config
 
 GIB = 2**30
 OPTIMIZER_BYTES = {"adafactor": 0, "sgd": 0, "adamw_8bit": 2, "adamw_bnb_8bit": 2, "lion_32bit": 4}  # else Adam's 8
+ADAPTER_SHARE = 0.01  # of the parameters, where the model is not here to count
 ACTIVATIONS = 34
 LOGIT_BYTES = 12  # logits, log-probs and their gradient, in float32
 
@@ -58,7 +59,7 @@ def trainer_bytes(config: Config, facts: dict[str, Any]) -> Trainer:
     """Bytes of one trainer process; None where the model's shape is not known."""
     shards = config.distributed.processes if config.distributed.strategy in ("fsdp2", "deepspeed") else 1
     parameters = facts["parameters"] / shards
-    trained = facts.get("trainable") or (parameters if config.model.lora is None else 0.01 * parameters)
+    trained = facts.get("trainable") or (parameters if config.model.lora is None else ADAPTER_SHARE * parameters)
     autocast = 2 * parameters if config.model.dtype == "bfloat16" else 0.0
     reference = 4 * parameters if config.training.beta and config.model.lora is None else 0.0
     rows, s = config.training.micro_batch_size, config.sampling

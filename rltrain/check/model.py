@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
-from rltrain import models
+from rltrain import models, plugins
 from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import Section
 from rltrain.config import Config
 
-RENDERED = 2000  # prompts written out, at most
+RENDERED = 2000  # prompts written out, at most; of more, evenly chosen ones
 
 
 def check_model(config: Config, tasks: Tasks) -> tuple[Section, dict[str, Any] | None]:
@@ -59,7 +61,7 @@ def _trainable(config: Config, place: Path) -> int:
 
 
 def skeleton(config: Config, place: Path) -> Any:
-    """The model as it is trained, without memory. ValueError where no module matches the adapter's targets."""
+    """The model as it is trained, without memory. ValueError where no module matches one of the adapter's targets."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -71,14 +73,41 @@ def skeleton(config: Config, place: Path) -> Any:
 
         from rltrain.trainer import lora_config
 
+        _check_targets(model, config.model.lora.targets, config.model.path)
         return get_peft_model(model, lora_config(config))
+
+
+def _check_targets(model: Any, targets: str | list[str], path: str) -> None:
+    """As PEFT matches them: a text is a pattern for the whole name, of a list each is the end of one."""
+    if targets == "all-linear":
+        return
+    names = [name for name, _ in model.named_modules() if name]
+    linear = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
+    if isinstance(targets, str):
+        try:
+            found = any(re.fullmatch(targets, name) for name in names)
+        except re.error as error:
+            raise ValueError(f"model.lora.targets: {targets!r} is no regular expression ({error})") from error
+        if not found:
+            raise ValueError(
+                f"model.lora.targets: {targets!r} is a pattern that fits no whole name of a module of {path}, such as "
+                f"{names[-1]!r}; give a list of ends of names, for example [{', '.join(sorted(linear))}], or all-linear"
+            )
+        return
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name in names):
+            valid = plugins.suggest(target, linear, "besides all-linear there are")
+            raise ValueError(f"model.lora.targets: no module of {path} is called {target!r}{valid}")
+    if not targets:
+        raise ValueError("model.lora.targets: expected names of modules or all-linear, got []")
 
 
 def _prompts(section: Section, config: Config, tasks: Tasks, tokenizer: Any) -> None:
     """Prompts written out as the trainer will; those over the length are dropped, or an error."""
     chosen = list(tasks.samples.values())
     if tasks.sets is not None and tasks.whole:
-        chosen = [tasks.sets.train[i] for i in range(min(len(tasks.sets.train), RENDERED))]
+        total = len(tasks.sets.train)
+        chosen = [tasks.sets.train[i] for i in range(0, total, max(1, math.ceil(total / RENDERED)))]
     lengths = section.attempt(
         "prompts",
         lambda: [
@@ -102,3 +131,18 @@ def _prompts(section: Section, config: Config, tasks: Tasks, tokenizer: Any) -> 
     total = len(tasks.sets.train) if tasks.sets is not None else 0
     if tasks.whole and len(chosen) < total:
         section.unchecked(f"the other {total - len(chosen):,} prompts", "writing them out takes too long")
+
+
+def check_replaced(config: Config, tasks: Tasks) -> Section:
+    """The policy that a twin stands in for, as far as it is here: its twin would not show what is wrong with it."""
+    path = config.model.path
+    try:
+        models.memory_facts(path)
+    except ValueError as error:
+        section = Section("model")
+        if "/" in path or path in models.SHORT_NAMES:  # it may be on the machine that the run is for
+            section.unchecked(path, f"the twin has a model of its own ({error})")
+        else:
+            section.error(str(error))
+        return section
+    return check_model(config, tasks)[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,18 @@ from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config, CurriculumSpec
 from rltrain.metrics import METRICS
-from rltrain.types import Completion, Curriculum, Group, Score, StepRecord, Task, TokenArrays
+from rltrain.types import (
+    Accountable,
+    Completion,
+    Curriculum,
+    Event,
+    Group,
+    Panel,
+    Score,
+    StepRecord,
+    Task,
+    TokenArrays,
+)
 
 DRESSES = ("{}", "Answer: {}", "\\boxed{{{}}}", "<think>So.</think><answer>{}</answer>")
 GARBAGE = "\u00e9\u4e2d\U0001f600 }{ \\boxed{ <answer> 1e999 NaN\n```"
@@ -70,10 +82,9 @@ def _nested(spec: CurriculumSpec) -> list[CurriculumSpec]:
 def _try_curriculum(curriculum: Curriculum, config: Config, scores: Mapping[str, tuple[Score, ...]]) -> None:
     """Ask once for everything the loop asks; ValueError where an answer is not what the loop can use."""
     wanted = config.groups_per_rollout
-    chosen = list(curriculum.sample(wanted))
-    if len(chosen) != wanted or not all(isinstance(task, Task) for task in chosen):
-        kinds = {type(task).__name__ for task in chosen}
-        raise ValueError(f"sample({wanted}): expected {wanted} tasks, got {len(chosen)} of {', '.join(kinds)}")
+    chosen = _listed(f"sample({wanted})", curriculum.sample(wanted), Task, "tasks")
+    if len(chosen) != wanted:
+        raise ValueError(f"sample({wanted}): expected {wanted} tasks, got {len(chosen)}")
     texts = [*(dress.format(chosen[0].answer or "") for dress in DRESSES), "", GARBAGE]
     group = trial_group(chosen[0], texts, scores.get(chosen[0].source) or (Score(outcome=0.0),) * len(texts))
     curriculum.observe([group])
@@ -82,6 +93,9 @@ def _try_curriculum(curriculum: Curriculum, config: Config, scores: Mapping[str,
         raise ValueError(f"admit: expected None or a reason as str, got {reason!r}")
     curriculum.load_state_dict(_state(curriculum))
     _numbers("metrics()", curriculum.metrics())
+    if isinstance(curriculum, Accountable):
+        _listed("decisions()", curriculum.decisions(), Mapping, "dicts")
+        _listed("events()", curriculum.events(), Event, "events")
 
 
 def check_readers(config: Config, tasks: Tasks, scores: Mapping[str, tuple[Score, ...]]) -> Section:
@@ -112,9 +126,18 @@ def _made(section: Section, kind: str, use: str, args: dict[str, Any], group: st
 
 
 def _try_tagger(tagger: Any) -> None:
-    spans = tagger.spans(TEXT)
-    if not all(0 <= start < end <= len(TEXT) for start, end in spans):
-        raise ValueError(f"spans: expected (start, end) inside a text of {len(TEXT)} characters, got {spans!r}")
+    given = tagger.spans(TEXT)
+    spans = list(given) if isinstance(given, Iterable) else [None]
+    if not all(map(_inside, spans)):
+        raise ValueError(
+            f"spans: expected a list of (start, end) inside a text of {len(TEXT)} characters, got {_short(given)}"
+        )
+
+
+def _inside(span: Any) -> bool:
+    """Whether it is a pair of places in the text, the first before the second."""
+    pair = isinstance(span, Sequence) and len(span) == 2 and all(isinstance(place, int | np.integer) for place in span)
+    return pair and 0 <= span[0] < span[1] <= len(TEXT)
 
 
 def _try_formats(formats: Any) -> None:
@@ -126,9 +149,24 @@ def _try_diagnostic(diagnostic: Any, record: StepRecord) -> list[str]:
     """Metrics a diagnostic gives that nobody declared."""
     metrics = _numbers("observe()", diagnostic.observe(record))
     diagnostic.load_state_dict(_state(diagnostic))
-    list(diagnostic.events())
-    asked = [*metrics, *(stem for panel in diagnostic.panels for stem in panel.metrics)]
+    _listed("events()", diagnostic.events(), Event, "events")
+    panels = _listed("panels", diagnostic.panels, Panel, "panels (rltrain.types.Panel)")
+    asked = [*metrics, *(stem for panel in panels for stem in panel.metrics)]
     return sorted({name.partition("@")[0] for name in asked} - METRICS.keys())
+
+
+def _listed(what: str, given: Any, kind: type, plural: str) -> list[Any]:
+    """The items of a list; ValueError where it is none, or holds something else."""
+    if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
+        raise ValueError(f"{what}: expected a list of {plural}, got {_short(given)}")
+    items = list(given)
+    if others := {type(item).__name__ for item in items if not isinstance(item, kind)}:
+        raise ValueError(f"{what}: expected a list of {plural}, got {', '.join(sorted(others))} in it")
+    return items
+
+
+def _short(given: Any) -> str:
+    return f"{type(given).__name__} {reprlib.repr(given)}"
 
 
 def _state(plugin: Any) -> dict[str, Any]:

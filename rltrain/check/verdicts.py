@@ -63,7 +63,10 @@ class Section:
             return call()
         except ValueError as error:
             text = str(error)
-            self.error(text if what in text else f"{what}: {text}")
+            name = (
+                what[what.find("'") :] if "'" in what else what
+            )  # of "reward 'mine'" the text may say a plugin 'mine'
+            self.error(text if name in text else f"{what}: {text}")
         except Exception as error:  # somebody else's code: its fault is told, with the line it happened at
             at = traceback.extract_tb(error.__traceback__)[-1]
             self.error(f"{what}: {type(error).__name__}: {error} ({at.filename}, line {at.lineno})")

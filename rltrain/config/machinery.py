@@ -205,11 +205,11 @@ class Action(Section):
     """What the run does when an event is written, or at a step; logged as an event `action` with its cause."""
 
     event: str | None = None
-    """Name of the event, for example `phase_changed` or `format_collapse`."""
+    """Name of the event, for example `phase_changed` or `format_collapse`; a wrong one is told with all there are."""
     when: Arguments = Field(default_factory=dict)
     """Evidence the event must have, for example `to: planning`."""
     at: int | None = Field(None, ge=1)
-    """Step instead of an event; an earlier run's actions are replayed this way."""
+    """Step instead of an event, at most `training.steps`; an earlier run's actions are replayed this way."""
     do: Literal["hicra", "beta", "entropy_coef", "checkpoint", "stop"]
     """`hicra`: begin planning-focused credit; `beta`, `entropy_coef`: set to `value`; save; end the run in order."""
     value: float | None = Field(None, ge=0)

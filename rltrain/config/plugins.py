@@ -113,6 +113,22 @@ class Model(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
+    @field_validator("prompt_template")
+    @classmethod
+    def _filled(cls, template: str | None) -> str | None:
+        if template is not None and "{prompt}" not in template:
+            raise BadValue("expected a text with {prompt} in it, or every prompt would be the same")
+        return template
+
+    @model_validator(mode="after")
+    def _system_has_a_place(self) -> Model:
+        if self.system is not None and self.prompt_template is not None and "{system}" not in self.prompt_template:
+            raise ValueError(
+                f"model.prompt_template: {self.prompt_template!r} has no {{system}}, but model.system is given; put "
+                "{system} where it belongs, or leave model.system out"
+            )
+        return self
+
 
 class TaskSource(Section):
     """One source of tasks."""

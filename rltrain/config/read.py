@@ -52,9 +52,12 @@ def find(path: str | Path) -> Path:
     """The config file: a path, or the name of one shipped with the package."""
     path = Path(path)
     shipped = Path(__file__).resolve().parents[2] / "configs"
-    for candidate in (path, shipped / path.name, shipped / f"{path.name}.yaml"):
+    by_name = path.parent in (Path(), Path(shipped.name))  # a path to elsewhere means the file there and no other
+    for candidate in (path, *((shipped / path.name, shipped / f"{path.name}.yaml") if by_name else ())):
         if candidate.is_file():
             return candidate
+    if path.is_dir():
+        raise ValueError(f"config {str(path)!r}: a directory, expected a YAML file{_inside(path)}")
     names = sorted(p.name for p in shipped.glob("*.yaml"))
     near = difflib.get_close_matches(path.name, names, n=1)
     raise ValueError(
@@ -62,6 +65,14 @@ def find(path: str | Path) -> Path:
         + (f"; did you mean {near[0]!r}?" if near else "")
         + f" Shipped configs: {', '.join(names) or 'none'}"
     )
+
+
+def _inside(directory: Path) -> str:
+    """What in a directory was probably meant."""
+    if (directory / "config.yaml").is_file():
+        return f"; give {directory / 'config.yaml'}, with --resume {directory} to go on with the run that is there"
+    found = sorted(str(path) for pattern in ("*.yaml", "*.yml") for path in directory.glob(pattern))
+    return f"; in it: {', '.join(found[:5])}" if found else ", and there is none in it"
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

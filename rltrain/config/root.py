@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field, model_validator
 
 from rltrain.config.machinery import (
@@ -149,6 +151,7 @@ class Config(Section):
             )
         if any(action.do == "hicra" for action in self.actions) and self.advantages.hicra is None:
             raise ValueError("actions: hicra without advantages.hicra; give it (an empty {} has the defaults)")
+        self._actions_in_time()
         covariance = self.training.covariance
         if covariance is not None and covariance.method == "clip_cov" and self.training.loss == "vespo":
             raise ValueError("training.covariance: clip_cov acts through the token weights, which vespo does not have")
@@ -163,3 +166,18 @@ class Config(Section):
                 "which takes token_truncate or token_mask"
             )
         return self
+
+    def _actions_in_time(self) -> None:
+        """An action at a step is taken when a rollout batch is done, and none is after the last step."""
+        updates, last = self.training.updates_per_rollout, self.training.steps
+        for action in self.actions:
+            if action.at is not None and action.at > last:
+                raise ValueError(
+                    f"actions: {action.do} at step {action.at}, but the run ends at step {last} (training.steps); "
+                    f"give a step from 1 to {last}, or raise training.steps"
+                )
+            if action.at is not None and action.at % updates:
+                raise ValueError(
+                    f"actions: {action.do} at step {action.at} is inside a rollout batch of {updates} updates "
+                    f"(training.updates_per_rollout); give step {math.ceil(action.at / updates) * updates}"
+                )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rltrain.records import jsonl
+from rltrain.records.made import absent, take_back
 from rltrain.records.read import MARKS, load_run, step_files
 from rltrain.records.writer import Writer, failed, write_table
 from rltrain.types import Event, StepRecord
@@ -29,23 +30,29 @@ class RunDir:
 
     @classmethod
     def create(cls, path: str | Path, config_text: str, manifest: Mapping[str, Any]) -> RunDir:
-        """Start a run in a directory that holds none. ValueError if it does, OSError if it cannot be made."""
+        """Start a run in a directory that holds none. ValueError if it does.
+
+        OSError if it cannot be made, and nothing of it is then left behind.
+        """
         path = Path(path)
+        made = absent(path)
         try:
             if taken(path):
                 raise FileExistsError
             path.mkdir(parents=True, exist_ok=True)
             with open(path / "config.yaml", "x", encoding="utf-8") as file:  # of two that race, one gets it
+                made.append(path / "config.yaml")
                 file.write(config_text)
+            run = cls(path)
+            run._manifest(dict(manifest))
         except (FileExistsError, NotADirectoryError):
             raise ValueError(
                 f"run directory {str(path)!r} is taken; give another run.name or run.dir, "
                 "or go on with that run by --resume"
             ) from None
         except OSError as error:
-            raise failed(path, error) from error
-        run = cls(path)
-        run._manifest(dict(manifest))
+            take_back(made)
+            raise failed(path, error, "give another run.dir, or free space there, and start again") from error
         return run
 
     @classmethod

@@ -81,11 +81,12 @@ def write_table(path: Path, make: Callable[[], pa.Table]) -> None:
         raise failed(path, error) from error
 
 
-def failed(path: Path, error: OSError) -> OSError:
+GO_ON = "free space or set run.dir to another disk, then go on with --resume"
+
+
+def failed(path: Path, error: OSError, advice: str = GO_ON) -> OSError:
     """The error of a file that could not be written, in words."""
     cause = os.strerror(error.errno) if error.errno else str(error)
-    told = OSError(
-        f"{path}: cannot be written ({cause}); free space or set run.dir to another disk, then go on with --resume"
-    )
+    told = OSError(f"{path}: cannot be written ({cause}); {advice}")
     told.errno = error.errno
     return told
