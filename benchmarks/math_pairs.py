@@ -1,10 +1,10 @@
 """How often `math` agrees with labels set by hand: `python -m benchmarks.math_pairs` (a minute).
 
 Each line of a file is an expected answer, a given one, and whether they are the same mathematics. The rules were
-built on `math_build`; `math_heldout` was scored before its disagreements were mended, and so was `math_completions`,
-which has whole completions instead of answers, so that what finds the answer is scored too; `math_completions_sealed`
-was scored once, after that (docs/rewards.md has the figures). math-verify alone, as its own page shows it, is scored
-beside. `python -m benchmarks.math_pairs FILE.tsv` scores a file of your own.
+built on `math_build`; the others were scored before their disagreements were mended (docs/rewards.md has the
+figures). `math_completions` and `math_completions_second` hold whole completions instead of answers, so that what finds
+the answer is scored too. math-verify alone, as its own page shows it, is scored beside.
+`python -m benchmarks.math_pairs FILE.tsv` scores a file of your own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rewards.math import math
 from rltrain.types import Completion, Task
 
 LABELS = Path(__file__).parent / "labels"
-TABLES = ("math_build", "math_heldout", "math_completions", "math_completions_sealed")
+TABLES = ("math_build", "math_heldout", "math_completions", "math_completions_second")
 WHOLE = "# expected\tcompletion\t"  # how a file begins whose second column is a completion
 LINE_END = "\u23ce"  # in a completion
 TARGET = 0.99

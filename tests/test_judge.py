@@ -316,6 +316,20 @@ def test_the_kit_lends_a_judge_by_its_address(server, capfd):
     assert "no judge is asked here" in " ".join(capfd.readouterr().out.split())
 
 
+def test_the_kit_runs_a_judge_itself_and_what_it_says_of_no_use_is_no_zero(capfd):
+    row = ["--task", '{"prompt": "Write.", "meta": {"reference": "plain"}}', "--completion", "good"]
+    assert cli.main(["try", PAIRWISE, "max_tokens=8", *row, "--judge-model", "tiny", "--timeout-s", "60"]) == 1
+    out = capfd.readouterr().out
+    assert "JudgeUnreadable" in out and "outcome  none" in out
+    assert cli.main(["try", PAIRWISE, *row, "--judge-model", "no such model"]) == 2
+    assert "no such directory" in capfd.readouterr().err
+
+
+def test_a_judge_that_cannot_read_as_much_as_it_is_given():
+    [wrong] = errors([looked(model="tiny", max_length=5000)])
+    assert "judge.max_length: 5,000, but tiny reads 4,096 tokens at most" in wrong
+
+
 # --- in a run ------------------------------------------------------------------------------------
 
 

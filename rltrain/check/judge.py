@@ -33,6 +33,7 @@ def check_judge(section: Section, config: Config) -> None:
     elif spec.url is None:
         if section.attempt("judge.model", lambda: models.locate(spec.model or "")):
             section.ok(f"judge {spec.model}, {spec.engine}, in a process of its own, for {', '.join(asking)}")
+            _room(section, spec)
     elif spec.key and not os.environ.get(spec.key):
         section.error(
             f"judge.key: the environment variable {spec.key} is not set; export it with the key to {spec.url}"
@@ -40,6 +41,15 @@ def check_judge(section: Section, config: Config) -> None:
     else:
         _deadlines(section, config)
         _ask(section, spec)
+
+
+def _room(section: Section, spec: GeneratorSpec) -> None:
+    """Whether the model reads as many tokens as it is to be given."""
+    longest = models.memory_facts(spec.model or "")["positions"]
+    if longest is not None and spec.max_length > longest:
+        section.error(
+            f"judge.max_length: {spec.max_length:,}, but {spec.model} reads {longest:,} tokens at most; lower it"
+        )
 
 
 def _deadlines(section: Section, config: Config) -> None:
