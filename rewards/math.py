@@ -54,7 +54,7 @@ def _forms(answer: str, rule: str, text: str) -> list[str]:
     if rule == "boxed":
         together = next(filter(None, map(boxed, reversed(text.splitlines()))), [])
         return [*forms, ", ".join(together)] if len(together) > 1 else forms
-    first = _SENTENCE.split(answer, maxsplit=1)[0]
+    first = _SENTENCE.split(answer, maxsplit=1)[0].replace("**", "")
     forms += [form for form in (first, answer.strip("*_ ")) if form != answer]
     formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(answer)]
     if len(formulas) == 1:

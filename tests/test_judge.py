@@ -357,11 +357,12 @@ def test_a_run_with_a_judge_behind_an_address(ray_session, server, tmp_path):
     assert not any(b"hush" in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
 
 
-def test_a_model_of_ours_judges_in_a_process_of_its_own(ray_session):
+@pytest.mark.parametrize(("engine", "model"), [("transformers", "smollm2-135m"), ("vllm", "tiny")])
+def test_a_model_of_ours_judges_in_a_process_of_its_own(ray_session, engine, model):
     """A small model says what it likes: every completion has a value or a typed error, and nothing else."""
     settings = tiny.config(
         rewards=[{"use": PAIRWISE}],
-        judge={"model": "smollm2-135m", "engine": "transformers", "max_length": 1024},
+        judge={"model": model, "engine": engine, "max_length": 4096},
     )
     closers = []
     judge = lending.judge(settings, closers)
@@ -371,8 +372,9 @@ def test_a_model_of_ours_judges_in_a_process_of_its_own(ray_session):
         task(reference="The sea is big."), [completion(t) for t in texts], judge=judge, max_tokens=24
     )
     for score in scores:
+        assert model == "smollm2-135m" or score.error.startswith("JudgeUnreadable")  # a random model says no JSON
         assert score["value"] in (0.0, 0.25, 0.5, 0.75, 1.0) if isinstance(score, dict) else "Judge" in score.error
-    [long] = judge.generate(["word " * 3000], max_tokens=8, temperature=0.0)
+    [long] = judge.generate(["word " * 5000], max_tokens=8, temperature=0.0)
     assert long.kind == "TooLong" and judge.metrics()["judge/answers"] == 5
     [close] = closers
     close()

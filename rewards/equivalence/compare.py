@@ -45,9 +45,6 @@ def same(given: str, expected: str, depth: int = 0) -> bool:
     one, other = quantity.read(given), quantity.read(expected)
     if one is not None and other is not None:
         return quantity.agree(one, other)
-    for angle, text in ((one, expected), (other, given)):
-        if angle is not None and angle.unit == "degree" and "\\pi" in text:
-            return symbolic.equal(f"{angle.value} \\cdot \\frac{{\\pi}}{{180}}", quantity.without_unit(text)[0])
     if (by_form := _forms(given, expected)) is not None:
         return by_form
     vectors = as_tuple(given), as_tuple(expected)
@@ -65,7 +62,7 @@ def same(given: str, expected: str, depth: int = 0) -> bool:
         if compared is not None:
             return compared
     (bare, unit), (right, wanted) = quantity.without_unit(given), quantity.without_unit(expected)
-    if unit and wanted and unit != wanted:
+    if unit and wanted and not quantity.same_unit(unit, wanted):
         return False
     return same(bare, right, depth + 1) if unit or wanted else symbolic.equal(given, expected)
 
