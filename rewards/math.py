@@ -49,7 +49,7 @@ def math(task: Task, completion: Completion, *, extract: Final = "final") -> dic
 def _forms(answer: str, rule: str, text: str) -> list[str]:
     """The answer, and where prose surrounds it what can only be meant: first sentence, only formula, only number."""
     if rule == "last_number":
-        return _around(answer, text)
+        return _around(answer, text[-LONGEST:])
     forms = [answer]
     if rule == "boxed":
         together = next(filter(None, map(boxed, reversed(text.splitlines()))), [])

@@ -330,6 +330,13 @@ def test_a_judge_that_cannot_read_as_much_as_it_is_given():
     assert "judge.max_length: 5,000, but tiny reads 4,096 tokens at most" in wrong
 
 
+def test_a_judge_on_a_cpu_that_is_given_no_time():
+    settings = tiny.config(rewards=[{"use": PAIRWISE}], judge={"model": "tiny", "max_length": 4096})
+    section, _ = check_rewards(settings, Tasks({"s": task(answer="a")}, None, False), tried=False)
+    assert errors([section]) == []
+    assert any("timeout_s 10, in which a judge on a CPU" in line.text for line in section.lines)
+
+
 # --- in a run ------------------------------------------------------------------------------------
 
 
