@@ -1,9 +1,10 @@
-"""How often `math` agrees with labels set by hand: `python -m benchmarks.math_pairs` (half a minute).
+"""How often `math` agrees with labels set by hand: `python -m benchmarks.math_pairs` (a minute).
 
-Each line of the two files is an expected answer, a given one, and whether they are the same mathematics. The rules
-were built on `math_build`; `math_heldout` was scored before its disagreements were mended (docs/rewards.md has that
-figure). math-verify alone, as its own page shows it, is scored beside. `python -m benchmarks.math_pairs FILE.tsv`
-scores a file of your own.
+Each line of a file is an expected answer, a given one, and whether they are the same mathematics. The rules were
+built on `math_build`; the others were scored before their disagreements were mended (docs/rewards.md has the
+figures). `math_completions` and `math_completions_second` hold whole completions instead of answers, so that what finds
+the answer is scored too. math-verify alone, as its own page shows it, is scored beside.
+`python -m benchmarks.math_pairs FILE.tsv` scores a file of your own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from math_verify import parse, verify
 from rich.console import Console
 from rich.table import Table
@@ -20,9 +22,13 @@ from rich.table import Table
 from benchmarks.formats import wilson
 from benchmarks.tell import keep
 from rewards.equivalence import equal
+from rewards.math import math
+from rltrain.types import Completion, Task
 
 LABELS = Path(__file__).parent / "labels"
-HALVES = ("math_build", "math_heldout")
+TABLES = ("math_build", "math_heldout", "math_completions", "math_completions_second")
+WHOLE = "# expected\tcompletion\t"  # how a file begins whose second column is a completion
+LINE_END = "\u23ce"  # in a completion
 TARGET = 0.99
 
 
@@ -39,7 +45,7 @@ def read(path: Path) -> list[Pair]:
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
     if odd := [row for row in rows if len(row) != 3 or row[2] not in ("0", "1")]:
         raise ValueError(f"{path.name}: {odd[0]}; expected an answer, another and 0 or 1, with tabs between")
-    return [Pair(expected, given, same == "1") for expected, given, same in rows]
+    return [Pair(expected, given.replace(LINE_END, "\n"), same == "1") for expected, given, same in rows]
 
 
 def score(pairs: Sequence[Pair], judge: Callable[[str, str], bool]) -> dict[str, Any]:
@@ -55,6 +61,15 @@ def score(pairs: Sequence[Pair], judge: Callable[[str, str], bool]) -> dict[str,
     }
 
 
+def rewarded(completion: str, expected: str) -> bool:
+    """What the reward says of a whole completion."""
+    nothing = np.zeros(0, np.int32)
+    said = Completion(nothing, nothing.astype(np.float32), nothing, completion, "stop", 0, "", "")
+    score = math(Task("t/0", "t", "structured", (), expected), said)
+    assert score is not None, expected
+    return score["value"] == 1.0
+
+
 def alone(given: str, expected: str) -> bool:
     """math-verify without us: both sides parsed as they stand, LaTeX without dollars given dollars."""
     sides = [text if "$" in text or "boxed" in text or "\\" not in text else f"${text}$" for text in (expected, given)]
@@ -64,12 +79,13 @@ def alone(given: str, expected: str) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """Score the files and print what was judged otherwise."""
-    files = [Path(name) for name in arguments] or [LABELS / f"{half}.tsv" for half in HALVES]
+    files = [Path(name) for name in arguments] or [LABELS / f"{name}.tsv" for name in TABLES]
     found: dict[str, Any] = {}
     table = Table("file", "pairs", "math", "95% interval", "math-verify alone", title=f"agreement, target {TARGET:.0%}")
     for file in files:
         pairs = read(file)
-        ours, theirs = score(pairs, equal), score(pairs, alone)
+        judge = rewarded if file.read_text(encoding="utf-8").startswith(WHOLE) else equal
+        ours, theirs = score(pairs, judge), score(pairs, alone)
         found[file.stem] = {"math": ours, "math_verify": theirs}
         low, high = ours["interval"]
         cells = f"{ours['agreement']:.1%}", f"{low:.1%} to {high:.1%}", f"{theirs['agreement']:.1%}"

@@ -18,6 +18,8 @@ _HASHES = re.compile(r"^\s{0,9}####[ \t]{0,9}([^\n]+)", re.MULTILINE)
 _LAST_NUMBER = re.compile(
     r"(?<![\w.])[-+\u2212]?\s?[$\u20ac\u00a3]?(?:\d[\d,]*\d|\d)?(?:\.\d+|(?<=\d))(?:/\d+|e[-+]?\d+)?%?", re.I
 )
+_THOUGHTS = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_SAYS_HOW = re.compile(r"(?:not|found|obtained|given|calculated|computed|determined|derived|clear)\b[^\d\\$=]*$", re.I)
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BRACE = re.compile(r"\\boxed\s{0,3}\{|[{}]")
 
@@ -59,13 +61,32 @@ def extract_answer(text: str, extract: str) -> str | None:
 def final_answer(text: str, extract: Final) -> tuple[Extract, str] | None:
     """The answer and the rule that found it; `final` tries boxed, tags, "Answer:", "the answer is", the last number.
 
+    With `final`, nothing that is thought between <think> and </think> counts.
+
     >>> final_answer("So 40 + 2. The answer is 42.", "final")
     ('answer_is', '42.')
     """
-    for rule in FINAL if extract == "final" else (extract,):
-        if (found := extract_answer(text, rule)) is not None:
+    if extract != "final":
+        found = extract_answer(text, extract)
+        return None if found is None else (extract, found)
+    text = spoken(text)
+    for rule in FINAL:
+        found = extract_answer(text, rule)
+        if found is not None and not (rule == "answer_is" and _SAYS_HOW.match(found)):
             return rule, found
     return None
+
+
+def spoken(text: str) -> str:
+    """What stands behind a completion's thoughts; nothing, where they were never ended.
+
+    >>> spoken("<think>6 or 7?</think>It is 7.")
+    'It is 7.'
+    """
+    marks = list(_THOUGHTS.finditer(text))
+    if not marks:
+        return text
+    return text[marks[-1].end() :] if marks[-1][1] else ""
 
 
 def boxed(text: str) -> list[str]:

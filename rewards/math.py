@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from rewards.equivalence import equal, readable
-from rewards.extraction import Final, final_answer
+from rewards.extraction import Final, boxed, extract_answer, final_answer
 from rltrain.types import Completion, Task
 
 _FORMULA = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _SENTENCE = re.compile(r"(?<=[^\s\d.])\.\s|(?<=\d)\.\s+(?=[A-Z])|,\s+(?:because|since|as|so)\b")
 _NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+_GLOSS = re.compile(r"(.*[^\s=(])\s*\((?:or |i\.e\.,? |about )?([^()]+)\)\W*")  # 66 (sixty-six)
+# 3 clips + 4 clips = 7 clips
+_SUM = re.compile(r"(?!.*(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z]))([^=<>]*\d[^=<>]*)=\s*([^=<>]+)")
+_PARTIAL = re.compile(r"[{^_\u221a\u03c0\u00b2\u00b3]")  # a number beside one of them is part of something
 LONGEST = 2_000  # characters of an extracted answer; longer ones are no answer
 # completions that score 1, for `rltrain plugin check`
 EXAMPLES = (
@@ -35,22 +40,39 @@ def math(task: Task, completion: Completion, *, extract: Final = "final") -> dic
     if found is None:
         return {"value": 0.0}
     rule, answer = found
-    right = len(answer) <= LONGEST and any(equal(form, task.answer) for form in _forms(answer, rule))
+    right = len(answer) <= LONGEST and any(equal(form, task.answer) for form in _forms(answer, rule, completion.text))
     if not right and not readable(task.answer):
         raise ValueError(f"task {task.key!r}: the answer {task.answer!r} cannot be read as mathematics; mend the row")
     return {"value": float(right), f"by_{rule}": 1.0}
 
 
-def _forms(answer: str, rule: str) -> list[str]:
+def _forms(answer: str, rule: str, text: str) -> list[str]:
     """The answer, and where prose surrounds it what can only be meant: first sentence, only formula, only number."""
+    if rule == "last_number":
+        return _around(answer, text[-LONGEST:])
     forms = [answer]
-    if rule in ("boxed", "last_number"):
-        return forms
-    first = _SENTENCE.split(answer, maxsplit=1)[0]
+    if rule == "boxed":
+        together = next(filter(None, map(boxed, reversed(text.splitlines()))), [])
+        return [*forms, ", ".join(together)] if len(together) > 1 else forms
+    first = _SENTENCE.split(answer, maxsplit=1)[0].replace("**", "")
     forms += [form for form in (first, answer.strip("*_ ")) if form != answer]
     formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(answer)]
     if len(formulas) == 1:
         forms.append(formulas[0])
     elif not formulas and re.search(r"[a-z]{2,} ", first) and len(numbers := _NUMBER.findall(first)) == 1:
         forms.append(numbers[0])
+    if (gloss := _GLOSS.fullmatch(first)) and equal(gloss[1], gloss[2]):
+        forms.append(gloss[1])
+    if worked := _SUM.fullmatch(first):
+        forms.append(worked[2])
     return forms
+
+
+def _around(number: str, text: str) -> list[str]:
+    """The last number of a text, or what it is part of: the formula or the word that it stands in."""
+    formula = next(iter(deque(_FORMULA.finditer(text), maxlen=1)), None)
+    inner = next(filter(None, formula.groups())) if formula is not None else ""
+    if number.lstrip("$ ") in inner and extract_answer(text[formula.end() :], "last_number") is None:
+        return [inner, inner.rpartition("=")[2], *([] if _PARTIAL.search(inner) else [number])]
+    word = next((word for word in reversed(text.split()) if number in word), number).strip(".,;:!?*_`\"'")
+    return [word] if _PARTIAL.search(word) else [number]

@@ -164,7 +164,7 @@ def _scan(name: str, spec: TaskSource, source: Sequence[Row], notes: list[str]) 
     first: dict[int, int] = {}  # hash of a prompt -> its row
     keys: dict[str, None] = {}
     levels: list[float] = []
-    total = 0
+    total = bare = 0
     for total, row in enumerate(_located(source, name), start=1):
         task = _task(row, name, spec.kind, f"source {name}, row {total - 1}")
         prompt = xxh64_intdigest(_text(task.prompt))
@@ -175,10 +175,13 @@ def _scan(name: str, spec: TaskSource, source: Sequence[Row], notes: list[str]) 
         first[prompt] = total - 1
         keys[task.key] = None
         levels.append(np.nan if task.level is None else task.level)
+        bare += not (task.answer or "").strip()
     if not total:
         raise ValueError(f"source {name!r} is empty")
     if repeats := total - len(first):
         notes.append(f"source {name!r}: {repeats:,} of {total:,} rows repeat a prompt and are left out")
+    if 0 < bare < len(first):
+        notes.append(f"source {name!r}: {bare:,} of {len(first):,} prompts have no answer to compare with")
     drawn = np.asarray([xxh64_intdigest(key.encode()) for key in keys], np.uint64)
     held_out = drawn < np.uint64(spec.held_out * 2**64)
     if spec.held_out and not held_out.any():

@@ -108,3 +108,14 @@ def test_an_outcome_that_no_task_has_is_a_warning(tmp_path):
     section, _ = rewards.check_rewards(config, sources.check_tasks(config)[1])
     assert errors([section]) == []
     assert "The outcome reward 'reasoning_gym' does not apply to tasks of 'rows'" in lines([section], "warning")
+
+
+def test_answers_that_the_reward_cannot_read_are_a_warning(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"{i} + 1?", "answer": "\\frac{" if i == 5 else str(i + 1)} for i in range(9)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = settings(tasks=[{"use": "file", "args": {"path": str(path)}, "held_out": 0}], rewards=[{"use": "math"}])
+    section, _ = rewards.check_rewards(config, sources.check_tasks(config)[1])
+    assert errors([section]) == []
+    warned = lines([section], "warning")
+    assert "1 of 9 answers tried are errors to their reward. The first: Raised ValueError: reward" in warned

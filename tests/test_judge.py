@@ -316,6 +316,27 @@ def test_the_kit_lends_a_judge_by_its_address(server, capfd):
     assert "no judge is asked here" in " ".join(capfd.readouterr().out.split())
 
 
+def test_the_kit_runs_a_judge_itself_and_what_it_says_of_no_use_is_no_zero(capfd):
+    row = ["--task", '{"prompt": "Write.", "meta": {"reference": "plain"}}', "--completion", "good"]
+    assert cli.main(["try", PAIRWISE, "max_tokens=8", *row, "--judge-model", "tiny", "--timeout-s", "60"]) == 1
+    out = capfd.readouterr().out
+    assert "JudgeUnreadable" in out and "outcome  none" in out
+    assert cli.main(["try", PAIRWISE, *row, "--judge-model", "no such model"]) == 2
+    assert "no such directory" in capfd.readouterr().err
+
+
+def test_a_judge_that_cannot_read_as_much_as_it_is_given():
+    [wrong] = errors([looked(model="tiny", max_length=5000)])
+    assert "judge.max_length: 5,000, but tiny reads 4,096 tokens at most" in wrong
+
+
+def test_a_judge_on_a_cpu_that_is_given_no_time():
+    settings = tiny.config(rewards=[{"use": PAIRWISE}], judge={"model": "tiny", "max_length": 4096})
+    section, _ = check_rewards(settings, Tasks({"s": task(answer="a")}, None, False), tried=False)
+    assert errors([section]) == []
+    assert any("timeout_s 10, in which a judge on a CPU" in line.text for line in section.lines)
+
+
 # --- in a run ------------------------------------------------------------------------------------
 
 
@@ -343,11 +364,12 @@ def test_a_run_with_a_judge_behind_an_address(ray_session, server, tmp_path):
     assert not any(b"hush" in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
 
 
-def test_a_model_of_ours_judges_in_a_process_of_its_own(ray_session):
+@pytest.mark.parametrize(("engine", "model"), [("transformers", "smollm2-135m"), ("vllm", "tiny")])
+def test_a_model_of_ours_judges_in_a_process_of_its_own(ray_session, engine, model):
     """A small model says what it likes: every completion has a value or a typed error, and nothing else."""
     settings = tiny.config(
         rewards=[{"use": PAIRWISE}],
-        judge={"model": "smollm2-135m", "engine": "transformers", "max_length": 1024},
+        judge={"model": model, "engine": engine, "max_length": 4096},
     )
     closers = []
     judge = lending.judge(settings, closers)
@@ -357,8 +379,9 @@ def test_a_model_of_ours_judges_in_a_process_of_its_own(ray_session):
         task(reference="The sea is big."), [completion(t) for t in texts], judge=judge, max_tokens=24
     )
     for score in scores:
+        assert model == "smollm2-135m" or score.error.startswith("JudgeUnreadable")  # a random model says no JSON
         assert score["value"] in (0.0, 0.25, 0.5, 0.75, 1.0) if isinstance(score, dict) else "Judge" in score.error
-    [long] = judge.generate(["word " * 3000], max_tokens=8, temperature=0.0)
+    [long] = judge.generate(["word " * 5000], max_tokens=8, temperature=0.0)
     assert long.kind == "TooLong" and judge.metrics()["judge/answers"] == 5
     [close] = closers
     close()

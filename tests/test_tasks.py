@@ -194,6 +194,13 @@ def test_repeated_prompts_are_kept_once_and_reported(tmp_path):
     assert sets.notes == ["source 'a': 5 of 15 rows repeat a prompt and are left out"]
 
 
+def test_rows_without_an_answer_are_counted(tmp_path):
+    rows = [*rows_of(10), {"prompt": "a?", "answer": None}, {"prompt": "b?", "answer": " "}]
+    sets = build(source("file", path=write(tmp_path / "a.jsonl", rows), held_out=0))
+    assert sets.notes == ["source 'a': 2 of 12 prompts have no answer to compare with"]
+    assert build(source("file", path=write(tmp_path / "b.jsonl", rows[10:]), held_out=0)).notes == []
+
+
 def test_a_prompt_that_another_source_holds_out_is_not_trained_on(tmp_path):
     one = source("file", path=write(tmp_path / "a.jsonl", rows_of(200)), held_out=0.3)
     other = source("file", path=write(tmp_path / "b.jsonl", rows_of(200, start=100)), held_out=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import math_pairs
 from rewards.choice import choice
 from rewards.equivalence import equal, readable
 from rewards.extraction import final_answer
@@ -43,6 +44,14 @@ def test_answers_are_compared_as_the_table_says(name, least):
     assert wrong == []  # a disagreement that stays belongs into docs/rewards.md
 
 
+@pytest.mark.parametrize(("name", "least"), [("math_completions", 390), ("math_completions_second", 130)])
+def test_completions_are_judged_as_the_table_says(name, least):
+    rows = math_pairs.read(LABELS / f"{name}.tsv")
+    assert len(rows) >= least
+    wrong = [row for row in rows if math_pairs.rewarded(row.given, row.expected) != row.same]
+    assert wrong == []  # a disagreement that stays belongs into docs/rewards.md
+
+
 def test_every_expected_answer_of_the_tables_can_be_read():
     expected = {row[0] for name in ("math_build", "math_heldout") for row in pairs(name)}
     assert [answer for answer in expected if not readable(answer)] == []
@@ -63,6 +72,16 @@ def test_every_expected_answer_of_the_tables_can_be_read():
         ("42", "\\boxed{41} \\boxed{42} \\boxed{43}", 0.0, "boxed"),
         ("\\frac{1}{2}", "Answer: **0.5**", 1.0, "answer"),
         ("(1, 2)", "so $(x, y) = (1, 2)$. Answer: $(1,2)$", 1.0, "answer"),
+        ("42", "<think>\\boxed{41}</think>So 42.", 1.0, "last_number"),
+        ("42", "The answer is found by adding: 40 + 2 = 42.", 1.0, "last_number"),
+        ("42", "Answer: 40 clips + 2 clips = 42 clips", 1.0, "answer"),
+        ("42", "Answer: 42 (forty-two)", 1.0, "answer"),
+        ("42", "Answer: 42 (or 43)", 0.0, "answer"),
+        ("4, 7", "$x = \\boxed{4}$ or $x = \\boxed{7}$", 1.0, "boxed"),
+        ("\\frac{3}{4}", "So it is $\\frac{3}{4}$.", 1.0, "last_number"),
+        ("4", "So it is $\\frac{3}{4}$.", 0.0, "last_number"),
+        ("27", "The volume is 27π.", 0.0, "last_number"),
+        ("8", "It is $2^3 = 8$.", 1.0, "last_number"),
     ],
 )
 def test_math_finds_the_answer_and_names_the_rule(answer, text, value, rule):
@@ -110,6 +129,7 @@ def test_extraction_by_name():
     assert final_answer("The answer is 42.", "answer_is") == ("answer_is", "42.")
     assert final_answer("2 of 3, -1,234.5 left", "last_number") == ("last_number", "-1,234.5")
     assert final_answer("no number", "final") is None
+    assert final_answer("<think>I think it is \\boxed{42}", "final") is None
 
 
 # --- choices ---

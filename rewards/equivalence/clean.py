@@ -8,7 +8,7 @@ from collections.abc import Callable
 LONGEST = 600  # characters of an answer that is read as mathematics; a longer one is compared as text
 
 _CHARACTERS = {
-    **dict.fromkeys("\u2212\u2013\u2014\ufe63\uff0d", "-"),
+    **dict.fromkeys("\u2010\u2011\u2212\u2013\u2014\ufe63\uff0d", "-"),
     **dict.fromkeys("\u00a0\u2009\u202f\u2007\u2002\u2003\u3000", " "),
     **dict.fromkeys("\u200b\u2061\u2062\ufeff", ""),
     **dict.fromkeys("\u2018\u2019\u02b9", "'"),
@@ -48,7 +48,10 @@ _SPACE = re.compile(
 )
 _GAP = r"(?:\{,\}|\\,|\\!,|,\\!|\\ | )"
 _THOUSANDS = re.compile(rf"(?<![\d_^.{{])(\d{{1,3}})((?:{_GAP}\d{{3}})+)(?!\d)")
-_DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree(?:s)?(?![a-zA-Z])|\\circ(?![a-zA-Z])")
+_DEGREES = re.compile(
+    r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\s*\^\s*(?:\{\s*o\s*\}|o(?![a-z]))"
+    r"|\\(?:text)?degrees?(?![a-zA-Z])|\\circ(?![a-zA-Z])"
+)
 _REPEATING = re.compile(r"(\d+)\.(\d*)(?:\\overline|\\bar|\\dot)\s*\{?(\d+)\}?")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:(\d)|\{([^{}]*)\})\s*(?:(\d)|([a-zA-Z])(?![a-zA-Z])|\{([^{}]*)\})")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\d+|[a-zA-Z])(?![a-zA-Z])")
@@ -65,6 +68,9 @@ _SYNONYMS = (
     (re.compile(r"\\rbrace(?![a-z])"), r"\\}"),
     (re.compile(r"\\(?:varnothing|O)(?![a-z])"), r"\\emptyset "),
     (re.compile(r"\\div(?![a-z])"), "/"),
+    (re.compile(r"\\(?:pounds|textsterling)(?![a-z])"), "\u00a3"),
+    (re.compile(r"\\(?:text)?euro?(?![a-z])"), "\u20ac"),
+    (re.compile(r"\\textdollar(?![a-z])|(?<![A-Za-z])US\s?\\?\$"), "$"),
     (re.compile(r"\\colon(?![a-z])"), ":"),
     (re.compile(r"\\(?:ast|star)(?![a-z])|(?<!\*)\*(?!\*)"), r"\\cdot "),
     (re.compile(r"\*\*"), "^"),
@@ -90,10 +96,10 @@ def clean(text: str) -> str:
     text = _unicode(text)
     text = _settled(_undressed, text)
     text = _THOUSANDS.sub(lambda found: found[1] + re.sub(_GAP, ",", found[2]), text)
-    text = _SPACE.sub(" ", text)
+    text = _settled(lambda inner: _WORDS.sub(r" \1 ", inner), _SPACE.sub(" ", text))
+    text = re.sub(r"\s+", " ", text).strip()
     for pattern, plain in _SYNONYMS:
         text = pattern.sub(plain, text)
-    text = _settled(lambda inner: _WORDS.sub(r" \1 ", inner), text)
     text = _DEGREES.sub(" degrees ", text).replace("\\$", "$").replace("\\%", "%").replace("\\&", "&")
     text = _PLAIN_FUNCTION.sub(r"\\\1", _roots(text))
     text = _SHORT_ROOT.sub(r"\\sqrt{\1}", _SHORT_FRACTION.sub(_fraction, text))

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from rewards.equivalence import quantity, symbolic
 from rewards.equivalence.structure import Shape, as_tuple, shape
 
 _CHOICE = re.compile(r"[(\[]?([A-Za-z])[)\].:]?(?:\s+.*)?")
+_LETTER = r"[a-zA-Z](?:_\{?\w+\}?)?'*"
 _DEFINES = re.compile(
-    r"(?:\\frac\s*\{d[a-zA-Z]?\}\s*\{d[a-zA-Z]\}|d[a-zA-Z]/d[a-zA-Z]|[a-zA-Z](?:_\{?\w+\}?)?'*|\\[a-z]+"
-    r"|[a-zA-Z]'?\s*\(\s*[a-zA-Z\d]\s*\)|[A-Za-z]{2,}(?: [a-z]+)*)"
+    r"(?:\\frac\s*\{d[a-zA-Z]?\}\s*\{d[a-zA-Z]\}|d[a-zA-Z]/d[a-zA-Z]|\\[a-z]+"  # dy/dx, \theta
+    rf"|{_LETTER}|\(\s*{_LETTER}(?:\s*,\s*{_LETTER})+\s*\)"  # x_1, (x, y)
+    rf"|{_LETTER}(?:\s*\^\s*\{{?\s*-1\s*\}}?)?\s*\(\s*-?[\w\s\\,.]+\)"  # f(x), the inverse, P(A \cap B)
+    r"|m?\s*\\angle\s*[A-Z]{1,3}|\\overline\s*\{[A-Z]{2}\}|\|\s*[a-zA-Z]{1,2}\s*\|"
+    r"|\\(?:sin|cos|tan)\s*(?:[a-zA-Z]|\\[a-z]+|\(\s*(?:[a-zA-Z]|\\[a-z]+)\s*\))"
+    r"|[A-Za-z]{2,}(?: [a-z]+)*)"
     r"\s*(?:=|\\in(?![a-z]))\s*(?=\S)"
 )
+_KNOWN = r"\\(?:frac|binom|sqrt|times|cdot|pi|[%$])"
+_WORKED_OUT = re.compile(rf"(?=[^=]*\d)(?:[^a-zA-Z=<>\\|_]|{_KNOWN})+=\s*(?=\S)")  # 5^3 =
+_BACKWARDS = re.compile(r"([^=<>]*\d[^=<>]*)=\s*([a-zA-Z])")
+_CONSTANT = re.compile(r"\s*\+\s*[Cc]$")  # of an integral
 _ARTICLES = re.compile(r"\b(?:the|an|a)\s+", re.IGNORECASE)
 _WORDY = re.compile(r"[^\W\d_]{2,}(?:[\s'.-]+[^\W\d_]+)*[.]?")
 _CLOCK = re.compile(
-    r"(\d{1,2}):(\d{2})(?::\d{2})?\s*(?:([ap])\.?\s*m\.?|(?<=1[3-9]:\d\d)|(?<=2[0-3]:\d\d))", re.IGNORECASE
+    r"(\d{1,2})\s*:\s*(\d{2})(?::\d{2})?\s*(?:([ap])\.?\s*m\.?|(?<=1[3-9]:\d\d)|(?<=2[0-3]:\d\d))", re.IGNORECASE
 )
+_TIME = re.compile(r"(1[0-2]|[1-9])\s*:\s*([0-5]\d)()")
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|to)\s*(\d+(?:\.\d+)?)")
 _BASE = re.compile(r"([\dA-F]+)_\{?(\d+)\}?")
 
@@ -29,6 +40,8 @@ def same(given: str, expected: str, depth: int = 0) -> bool:
         return bool(given)
     if not given or not expected or depth > 4:
         return False
+    if "\\approx" in given:
+        return any(same(part.strip(), expected, depth + 1) for part in given.split("\\approx"))
     one, other = quantity.read(given), quantity.read(expected)
     if one is not None and other is not None:
         return quantity.agree(one, other)
@@ -37,6 +50,8 @@ def same(given: str, expected: str, depth: int = 0) -> bool:
     vectors = as_tuple(given), as_tuple(expected)
     if (vectors[0] is None) != (vectors[1] is None):
         given, expected = vectors[0] or given, vectors[1] or expected
+    if _CONSTANT.search(given) and _CONSTANT.search(expected):
+        given, expected = (_CONSTANT.sub("", side) for side in (given, expected))
     first, second = shape(given), shape(expected)
     if not any(found and found.kind == "list" for found in (first, second)):
         left, right = _right_sides(given, expected)
@@ -47,7 +62,7 @@ def same(given: str, expected: str, depth: int = 0) -> bool:
         if compared is not None:
             return compared
     (bare, unit), (right, wanted) = quantity.without_unit(given), quantity.without_unit(expected)
-    if unit and wanted and unit != wanted:
+    if unit and wanted and not quantity.same_unit(unit, wanted):
         return False
     return same(bare, right, depth + 1) if unit or wanted else symbolic.equal(given, expected)
 
@@ -64,10 +79,16 @@ def _forms(given: str, expected: str) -> bool | None:
     clocks = _CLOCK.fullmatch(given), _CLOCK.fullmatch(expected)
     if all(clocks) and any(clock[3] for clock in clocks):  # 18:12 and 21:14 are ratios
         return _minutes(clocks[0]) == _minutes(clocks[1])
+    if any(clock and clock[3] for clock in clocks) and any(bare := [_TIME.fullmatch(given), _TIME.fullmatch(expected)]):
+        there, missing = next(filter(None, clocks)), next(filter(None, bare))
+        return _minutes(there) % 720 == _minutes(missing) % 720
     ratios = _RATIO.fullmatch(given), _RATIO.fullmatch(expected)
     if all(ratios):
         (a, b), (c, d) = (map(float, ratio.groups()) for ratio in ratios)
         return a * d == b * c
+    if any(ratios) and (number := quantity.read(expected if ratios[0] else given)) is not None:
+        a, b = (Fraction(part) for part in next(filter(None, ratios)).groups())
+        return bool(b) and number.unit is None and a / b == number.value
     bases = _BASE.fullmatch(given), _BASE.fullmatch(expected)
     if all(bases):
         return bases[0].groups() == bases[1].groups()
@@ -106,7 +127,10 @@ def _words(text: str) -> str:
 
 def _right_sides(given: str, expected: str) -> tuple[str, str]:
     """Without `x =`, `f(x) =` or `x \\in` where only one side has it, or both the same."""
+    given, expected = (_BACKWARDS.sub(r"\2 = \1", s) if _BACKWARDS.fullmatch(s) else s for s in (given, expected))
     leads = [_DEFINES.match(side) for side in (given, expected)]
+    if "=" not in expected and not leads[0] and (worked := _WORKED_OUT.match(given)) and given.count("=") == 1:
+        return given[worked.end() :], expected
     rests = [side[lead.end() :] if lead else side for side, lead in zip((given, expected), leads, strict=True)]
     plain = [
         lead is None or not re.search(r"=|<|>|\\[lg]e(?![a-z])", rest) for lead, rest in zip(leads, rests, strict=True)

@@ -176,6 +176,11 @@ def without_unit(text: str) -> tuple[str, str | None]:
     return (found[1], unit) if known or unit == "m" else (text, None)
 
 
+def same_unit(one: str, other: str) -> bool:
+    """Whether two canonical units are the same, in other words perhaps: in3 and inch3."""
+    return one == other or (_sized(one) is not None and _sized(one) == _sized(other))
+
+
 def _is_decimal(value: Fraction) -> bool:
     """Whether a number has a finite decimal form."""
     bottom = value.denominator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from rewards.equivalence import quantity
@@ -15,8 +16,11 @@ _INFINITE = re.compile(r"[-+]?\s*\\infty")
 _RELATION = re.compile(r"(<|>|\\le(?![a-z])|\\ge(?![a-z]))")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 _NAME = re.compile(r"[a-zA-Z](?:_\{?\w+\}?)?|\\[a-z]+")
-_SIZE = re.compile(r"\|\s*([a-zA-Z])\s*\|")
-_HOLE = re.compile(r"([a-zA-Z])\s*\\ne(?![a-z])\s*([^,]+)")
+_SIZE = re.compile(r"\|\s*([a-zA-Z])\s*(?:([-+])\s*([^|]*\d[^|]*))?\|")
+_HOLE = re.compile(r"([a-zA-Z])\s*\\ne(?![a-z])\s*(.+)")
+_REAL = re.compile(
+    r"[a-zA-Z]\s*\\in\s*(?:\\mathbb\{R\}|R)\s*(?:,|;|:|\\mid(?![a-z])|and|with|where|such that)\s*(?=[a-zA-Z]\s*\\ne)"
+)
 _WITHOUT = re.compile(r"(?:\\mathbb\{R\}|R)\s*(?:\\setminus|-|/)\s*\\?\{([^{}]+)\\?\}")
 _HALF_LINE = re.compile(r"\\mathbb\{R\}\s*(?:\^|_)\s*\{?\s*([-+])\s*\}?")
 _BUILDER = re.compile(
@@ -41,8 +45,8 @@ def shape(text: str) -> Shape | None:
         text = builder[1].strip()
     if (half := _HALF_LINE.fullmatch(text)) is not None:
         return Shape("interval", ("0", "\\infty") if half[1] == "+" else ("-\\infty", "0"), "()")
-    if (without := _WITHOUT.fullmatch(text)) is not None and quantity.read(hole := without[1].rstrip("\\").strip()):
-        return Shape("union", (f"(-\\infty, {hole})", f"({hole}, \\infty)"))
+    if (without := _WITHOUT.fullmatch(text)) is not None and (union := _punctured(without[1].rstrip("\\"))) is not None:
+        return union
     if text in ("\\emptyset", "\\{\\}", "\\{ \\}", "{}"):
         return Shape("set", ())
     if (relation := _interval_of(text)) is not None:
@@ -74,6 +78,8 @@ def _named_alike(items: list[str]) -> Iterator[str]:
     """`x = 1` and `x = 2` as 1 and 2; names that differ stay."""
     leads = [re.match(r"([a-zA-Z])(?:_\{?\d+\}?)?\s*=\s*", item) for item in items]
     names = {lead[1] for lead in leads if lead}
+    if len(names) == len(items):  # y = 3, x = 2
+        items, leads = sorted(items), [None] * len(items)
     for item, lead in zip(items, leads, strict=True):
         yield item[lead.end() :] if lead and len(names) == 1 else item
 
@@ -139,18 +145,21 @@ def _split(
 
 def _interval_of(text: str) -> Shape | None:
     """The interval that an inequality in one name describes; unions of two by `or`."""
-    if (hole := _HOLE.fullmatch(text)) is not None and _is_bound(hole[2], hole[1]):
-        return Shape("union", (f"(-\\infty, {hole[2]})", f"({hole[2]}, \\infty)"))
+    if (hole := _HOLE.fullmatch(_REAL.sub("", text))) is not None:
+        name, first = hole.groups()
+        return _punctured(re.sub(rf"(?:,|and|or)\s*{name}\s*\\ne(?![a-z])|\b(?:and|or)\b", ",", first))
     cut = _RELATION.split(text)
     if len(cut) == 3:
         left, sign, right = (part.strip() for part in cut)
         if _NAME.fullmatch(right) and not _NAME.fullmatch(left):
             left, sign, right = right, _FLIPPED[sign], left
         if (size := _SIZE.fullmatch(left)) and _is_bound(right, size[1]):
+            shift = f"{'+' if size[2] == '-' else '-'}({size[3]})" if size[2] else ""
+            low, high = f"-({right}){shift}", f"{right}{shift}"
             if sign in ("<", "\\le"):
-                return Shape("interval", (f"-({right})", right), "()" if sign == "<" else "[]")
+                return Shape("interval", (low, high), "()" if sign == "<" else "[]")
             begin, end = "()" if sign == ">" else "[]"
-            return Shape("union", (f"(-\\infty, -({right}){end}", f"{begin}{right}, \\infty)"))
+            return Shape("union", (f"(-\\infty, {low}{end}", f"{begin}{high}, \\infty)"))
         if not _NAME.fullmatch(left) or not _is_bound(right, left):
             return None
         if sign in ("<", "\\le"):
@@ -164,6 +173,15 @@ def _interval_of(text: str) -> Shape | None:
             brackets = ("(" if first == "<" else "[") + (")" if second == "<" else "]")
             return Shape("interval", (low, high), brackets) if _is_bound(low, name) and _is_bound(high, name) else None
     return None
+
+
+def _punctured(holes: str) -> Shape | None:
+    """The real numbers without some, which are listed; None where several are and one of them is no number."""
+    found = [(quantity.read(hole), hole) for hole in _items(holes)]
+    if not found or (len(found) > 1 and None in [number for number, _ in found]):
+        return None
+    inner = [hole for _, hole in (sorted(found, key=lambda one: one[0].value) if len(found) > 1 else found)]
+    return Shape("union", tuple(f"({low}, {high})" for low, high in pairwise(["-\\infty", *inner, "\\infty"])))
 
 
 def _is_bound(text: str, name: str) -> bool:

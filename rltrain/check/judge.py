@@ -11,6 +11,7 @@ from rltrain.check.verdicts import Section
 from rltrain.config import Config, GeneratorSpec
 from rltrain.types import Unanswered
 
+PROMPT_S = 60.0  # that a call may take before a judge on a CPU is thought too slow for it
 PATIENCE_S = 10.0  # for the one question that is asked
 QUESTION = 'Reply with this JSON object and nothing else: {"ready": true}'
 TOKENS = 64
@@ -33,6 +34,8 @@ def check_judge(section: Section, config: Config) -> None:
     elif spec.url is None:
         if section.attempt("judge.model", lambda: models.locate(spec.model or "")):
             section.ok(f"judge {spec.model}, {spec.engine}, in a process of its own, for {', '.join(asking)}")
+            _room(section, spec)
+            _hurried(section, config, asking)
     elif spec.key and not os.environ.get(spec.key):
         section.error(
             f"judge.key: the environment variable {spec.key} is not set; export it with the key to {spec.url}"
@@ -40,6 +43,26 @@ def check_judge(section: Section, config: Config) -> None:
     else:
         _deadlines(section, config)
         _ask(section, spec)
+
+
+def _room(section: Section, spec: GeneratorSpec) -> None:
+    """Whether the model reads as many tokens as it is to be given."""
+    longest = models.memory_facts(spec.model or "")["positions"]
+    if longest is not None and spec.max_length > longest:
+        section.error(
+            f"judge.max_length: {spec.max_length:,}, but {spec.model} reads {longest:,} tokens at most; lower it"
+        )
+
+
+def _hurried(section: Section, config: Config, asking: list[str]) -> None:
+    """A reward without the time that a judge on a CPU takes for the texts of a whole group."""
+    for reward in config.rewards:
+        if f"reward {reward.use}" in asking and not config.judge.gpus and reward.timeout_s < PROMPT_S:
+            section.warn(
+                f"{reward.label}: timeout_s {reward.timeout_s:g}, in which a judge on a CPU hardly answers about the "
+                f"{config.sampling.num_generations} completions of a group; what is late is a Timeout. Raise it, for "
+                "example to 300"
+            )
 
 
 def _deadlines(section: Section, config: Config) -> None:

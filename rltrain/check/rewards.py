@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from rltrain import reward_trial, scoring
 from rltrain.check.judge import check_judge
 from rltrain.check.lent import TrialScorer
@@ -12,6 +14,8 @@ from rltrain.config import Config
 from rltrain.generators import Scripted
 from rltrain.judging import BoundReward
 from rltrain.types import Score, Task
+
+ANSWERS = 32  # rows whose own answers are tried, over all sources
 
 
 def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[Section, dict[str, tuple[Score, ...]]]:
@@ -40,6 +44,8 @@ def check_rewards(config: Config, tasks: Tasks, *, tried: bool = True) -> tuple[
     scored = section.attempt("rewards", lambda: reward_trial.scores(bound, groups, borrowed)) or []
     for group, scores in zip(groups, scored, strict=False):
         _tell(section, bound, group.task, scores)
+    if not any(score.error for scores in scored for score in scores):
+        _try_answers(section, bound, tasks)
     return section, {group.task.source: scores for group, scores in zip(groups, scored, strict=False)}
 
 
@@ -64,6 +70,20 @@ def _tell(section: Section, bound: list[BoundReward], task: Task, scores: tuple[
         section.warn(f"{told}. The gold answer, bare or as {', '.join(DRESSES[1:])}, scores no better than nothing")
     else:
         section.ok(told)
+
+
+def _try_answers(section: Section, bound: list[BoundReward], tasks: Tasks) -> None:
+    """Answers on which the outcome reward itself fails (it cannot read them, say), of rows spread over all."""
+    judging = [r for r in bound if r.spec.role == "outcome" and not {"judge", "scorer"} & r.arguments.keys()]
+    table = tasks.sets.train if tasks.sets is not None and tasks.whole else ()
+    if not judging or not len(table):
+        return
+    spread = np.unique(np.linspace(0, len(table) - 1, ANSWERS).astype(int))
+    some = [task for task in (table[int(i)] for i in spread) if task.answer is not None]
+    scored = reward_trial.scores(judging, [trial_group(task, [task.answer]) for task in some])
+    failed = [score.error.splitlines()[0] for (score,) in scored if score.error]
+    if failed:
+        section.warn(f"{len(failed)} of {len(some)} answers tried are errors to their reward. The first: {failed[0]}")
 
 
 def _said(score: Score) -> str:

@@ -142,7 +142,7 @@ def _reward_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--role", choices=["outcome", "shaping"], default="outcome", help="its role in a run")
     sub.add_argument("--timeout-s", type=float, default=10.0, help="seconds one call may take (default 10)")
     sub.add_argument("--judge", metavar="URL", help="address of a judge, for rewards that ask for one")
-    sub.add_argument("--judge-model", metavar="NAME", help="its model's name there")
+    sub.add_argument("--judge-model", metavar="NAME", help="its model's name there; alone, a model to judge here")
     sub.add_argument("--judge-key", metavar="VARIABLE", help="environment variable that holds the key to it")
     sub.add_argument("--scorer", metavar="MODEL", help="frozen model, for rewards that ask for one (fluency)")
 

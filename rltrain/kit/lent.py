@@ -9,23 +9,27 @@ from functools import cached_property
 
 import numpy as np
 
-from rltrain import generators
+from rltrain import generators, lending
 from rltrain.check.lent import TrialScorer
 from rltrain.config import parse_generator
 from rltrain.judging import BoundReward
-from rltrain.types import Prompt, Scorer
+from rltrain.rollouts.spec import EngineSpec
+from rltrain.types import Generator, Prompt, Scorer, Unanswered
 
 TRIAL: Mapping[str, object] = {"judge": generators.Scripted(), "scorer": TrialScorer()}
 """Of the right form, without a model: what they say is no judgement."""
 
 
 def lent(url: str | None, model: str | None, key: str | None, scorer: str | None) -> dict[str, object]:
-    """What the command line names. ValueError where half of it is missing."""
+    """What the command line names: a judge at an address, or a model that judges here. ValueError without its name."""
     found: dict[str, object] = {} if scorer is None else {"scorer": LazyScorer(scorer)}
     if url is None and model is None:
         return found
-    if url is None or model is None:
-        raise ValueError("--judge URL and --judge-model NAME: give both")
+    if model is None:
+        raise ValueError("--judge URL: give --judge-model NAME too, the model's name there")
+    if url is None:
+        spec = parse_generator({"model": model, "engine": "transformers"})
+        return found | {"judge": LazyJudge(lending.engine_spec(spec), spec.cache)}
     spec = parse_generator({"url": url, "model": model, "key": key})
     if spec.key and not os.environ.get(spec.key):
         raise ValueError(f"--judge-key {spec.key}: this environment variable is not set")
@@ -57,3 +61,19 @@ class LazyScorer:
         from rltrain.forced import FrozenScorer
 
         return FrozenScorer(self.path)
+
+
+@dataclass(frozen=True)
+class LazyJudge:
+    """A model that judges in the process that first asks it. Implements types.Generator."""
+
+    engine: EngineSpec
+    remembered: int
+
+    def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float) -> list[str | Unanswered]:
+        """See generators.Served."""
+        return self._judge.generate(prompts, max_tokens=max_tokens, temperature=temperature)
+
+    @cached_property
+    def _judge(self) -> Generator:
+        return generators.Served(generators.LocalEngine(self.engine), self.remembered)

@@ -18,6 +18,7 @@ from rltrain.types import Completion, Group, Task
 
 KEYS = ("prompt", "completion", "answer", "meta", "level", "kind")
 SOURCE = "rows"
+LENDERS = {"judge": "--judge URL --judge-model NAME, or --judge-model MODEL alone", "scorer": "--scorer MODEL"}
 Kind = Literal["reward", "curriculum", "diagnostic"]
 GROUPS: dict[Kind, str] = {
     "reward": "rltrain.rewards",
@@ -67,7 +68,7 @@ def _expect_lent(spec: RewardSpec, lent: Mapping[str, object]) -> None:
     """ValueError where a reward asks for a judge or a scorer and none is lent."""
     call = plugins.resolve(spec.use, "rltrain.rewards")
     asked = inspect.signature(call).parameters.keys() - lent.keys() - spec.args.keys() if callable(call) else set()
-    for name, option in {"judge": "--judge URL --judge-model NAME", "scorer": "--scorer MODEL"}.items():
+    for name, option in LENDERS.items():
         if name in asked:
             raise ValueError(f"reward {spec.use!r} asks for a {name}: give {option}")
 

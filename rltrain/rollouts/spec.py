@@ -45,7 +45,7 @@ class EngineSpec:
     def environment(self) -> dict[str, str]:
         """Environment variables that vLLM reads and that have no argument; set nowhere else."""
         cores = os.cpu_count() or 1
-        first = self.first_core % cores
+        first = min(self.first_core % cores, max(0, cores - self.threads))  # shared cores rather than fewer threads
         last = min(first + self.threads, cores) - 1
         variables = {
             "OMP_NUM_THREADS": str(self.threads),
