@@ -11,7 +11,7 @@ from rltrain import plugins
 from rltrain.config import Config
 from rltrain.console import Console
 from rltrain.order import Order
-from rltrain.records import RunDir
+from rltrain.records import RunDir, pulse
 
 
 class RunFailed(RuntimeError):
@@ -36,7 +36,8 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     order = orders.place(config, stem, resume=resume, twin=twin, faults=tuple(faults))
     console = Console(live=config.run.console)
     try:
-        with cluster.session(config.distributed.ray_address, config.distributed.processes):
+        address, processes = config.distributed.ray_address, config.distributed.processes
+        with pulse.beating(order.directory), cluster.session(address, processes):
             if config.distributed.processes == 1 and not config.distributed.gpus:
                 run_rank(order, console)
             else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'

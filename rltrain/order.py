@@ -9,7 +9,7 @@ from typing import Any
 
 from rltrain import checkpoint
 from rltrain.config import Config, dump, load
-from rltrain.records import RunDir
+from rltrain.records import RunDir, pulse
 from rltrain.types import Event
 
 RUNS = Path("runs")
@@ -75,7 +75,7 @@ def _cut_back(directory: Path, step: int, config: Config) -> None:
 def withdraw(order: Order) -> None:
     """Take back the files of a run that never began, so that its name is free for the next try."""
     if order.resume is None and not (order.directory / "metrics.jsonl").exists():
-        for name in ("config.yaml", "manifest.json"):
+        for name in ("config.yaml", "manifest.json", pulse.FILE):
             (order.directory / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the person's own files are in it
             order.directory.rmdir()

@@ -12,7 +12,7 @@ from diagnostics.mechanism import fit
 from diagnostics.report import compare
 from diagnostics.report.cards import cards
 from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, style
-from diagnostics.report.phases import phases
+from rltrain.records.phases import phases
 from diagnostics.report.rollouts import groups, interval, sampled, windows
 from diagnostics.report.series import curves, extremes
 from rltrain.records import RunDir, load_run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from diagnostics.report import rollouts
+from diagnostics.report.text import shown
 from rltrain.metrics import METRICS
 from rltrain.records import RunFiles
 
@@ -132,9 +133,10 @@ def unlike(runs: Sequence[RunFiles]) -> list[str]:
     sources = [_sources(run) for run in runs]
     for run, own in zip(runs[1:], sources[1:], strict=True):
         if sources[0] != own and sources[0] and own:
-            only = [f"only in {name}: {', '.join(sorted(names))}" for name, names in (
-                (runs[0].name, sources[0] - own), (run.name, own - sources[0])) if names]  # fmt: skip
-            told.append(f"The tasks of {runs[0].name} and {run.name} differ ({'; '.join(only)}): compare them by task.")
+            one, other = shown(runs[0].name), shown(run.name)
+            apart = ((one, sources[0] - own), (other, own - sources[0]))
+            only = [f"only in {name}: {', '.join(map(shown, sorted(found)))}" for name, found in apart if found]
+            told.append(f"The tasks of {one} and {other} differ ({'; '.join(only)}): compare them by task.")
     return told
 
 

@@ -50,7 +50,7 @@ class Run:
         return [step for step, _ in step_files(self.path / "rollouts")]
 
     def about(self) -> dict[str, Any]:
-        """What the run did in sentences, its notes and events, and what its advantages are made with."""
+        """What the run did in sentences, its events, and what its advantages are made with."""
         with self.lock:
             self.files.refresh()
             files = self.files
@@ -62,7 +62,6 @@ class Run:
                 "version": files.version,
                 "verdict": verdict(files),
                 "sentences": sentences(files),
-                "notes": list(files.notes),
                 "events": events,
                 "more_events": max(0, len(files.events) - len(events)),
                 "settings": settings(files.config),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostics.report.figures import style
 from diagnostics.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, VIOLET, Row
 from diagnostics.report.figures.view import View, X
-from diagnostics.report.phases import Phases, phases
+from rltrain.records.phases import Phases, phases
 from rltrain.records import RunFiles
 
 if TYPE_CHECKING:
