@@ -101,7 +101,8 @@ def evaluation(run: RunFiles, several: bool) -> str:
         )
         for c in changes
     )
-    return _heading(run, several) + table(f"Evaluation of {shown(run.name)}", ("held-out", "first", "last", "change"), rows)
+    heads = ("held-out", "first", "last", "change")
+    return _heading(run, several) + table(f"Evaluation of {shown(run.name)}", heads, rows)
 
 
 def _heading(run: RunFiles, several: bool) -> str:

@@ -213,7 +213,6 @@
       frame.head.textContent = title;
       frame.read.textContent = read;
       frame.plot.setAttribute("aria-label", `${title}. ${read}`);
-      frame.plot.style.height = `${(figure.layout.height ?? 330) - (figure.layout.meta?.head ?? 0)}px`;
       figure.layout.uirevision = "kept"; // a zoom outlives the next step
       frame.plot.figure = figure;
       const first = !frame.plot.data;
