@@ -169,16 +169,16 @@ def test_a_form_has_one_colour_in_every_figure(planted):
     assert palette.colours(["mine", "prose"])["mine"] != palette.FORMS["prose"]
 
 
+def captions(files) -> dict[str, str]:
+    drawings = (figure for view in VIEWS for figure in view.draw([files], "step"))
+    return {figure.layout.title.text: figure.layout.meta["read"] for figure in drawings}
+
+
 def test_a_caption_speaks_of_what_is_drawn(planted, tmp_path):
     _, files = planted
-    read = {
-        figure.layout.title.text: figure.layout.meta["read"] for view in VIEWS for figure in view.draw([files], "step")
-    }
+    read = captions(files)
     assert "diamond" in read["Reward bought with entropy"] and "as predicted" in read["Ceiling and entropy spent"]
-    plain = load_run(run(tmp_path / "a", 5).path)
-    read = {
-        figure.layout.title.text: figure.layout.meta["read"] for view in VIEWS for figure in view.draw([plain], "step")
-    }
+    read = captions(load_run(run(tmp_path / "a", 5).path))
     assert "diamond" not in read["Reward bought with entropy"] and "ceiling" not in read["Entropy"]
     assert "interval" not in read["Outcome and reward"] and "strip" not in read["Planning against execution"]
 

@@ -124,9 +124,13 @@ def test_a_run_that_says_nothing_any_more_is_told_from_one_that_is_done():
 
 @pytest.mark.parametrize(
     ("felt", "said"),
-    [("beating", "nothing written for 10 min 00 s, its process is at work"), ("lost", "its process is gone, written 10"),
-     ("ended", "it has ended, written 10 min"), (None, "it has ended, or it hangs")],
-)  # fmt: skip
+    [
+        ("beating", "nothing written for 10 min 00 s, its process is at work"),
+        ("lost", "its process is gone, written 10 min"),
+        ("ended", "it has ended, written 10 min"),
+        (None, "it has ended, or it hangs"),
+    ],
+)
 def test_a_long_first_step_is_told_from_an_end_by_the_pulse(felt, said):
     assert said in "\n".join(drawn(View("a", "", 400, silent_s=600.0, pulse=felt)))
 
