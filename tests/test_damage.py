@@ -56,7 +56,7 @@ def test_what_is_missing_is_named_and_counted():
     assert no_lines([], [1, 2]) == ["metrics.jsonl holds no step, but there are completions up to step 2: it was lost"]
     assert no_lines([1, 2, 3], [1, 2, 9]) == ["metrics.jsonl ends at step 3, the completions at step 9"]
     assert no_lines([1, 2, 3], [1, 2, 3, 4]) == [] == no_completions([1, 2, 3])
-    assert no_completions([1, 2, 5]) == ["there are no completions of steps 3 to 4"]
+    assert no_completions([1, 2, 5]) == ["There are no completions of steps 3 to 4"]
     assert unread({f"f{i}": "torn" for i in range(6)})[0].endswith("f3 (torn) and 2 more")
 
 
@@ -90,15 +90,15 @@ def test_lost_and_torn_lines_are_told(tmp_path):
     (made.path / "manifest.json").unlink()
     files = load_run(made.path)
     assert files.notes == [
-        "there is no manifest.json: the versions, the commit and the machine are not known",
-        "damaged lines of metrics.jsonl, which are left out: 1",
-        "the last line of metrics.jsonl is cut off: it is being written, or the run ended while it wrote",
+        "No manifest.json: the versions, the commit and the machine are not known",
+        "Damaged lines of metrics.jsonl, which are left out: 1",
+        "The last line of metrics.jsonl is cut off: it is being written, or the run ended while it wrote",
         "metrics.jsonl has no line of steps 4 to 6: curves and sums are without them",
     ]
     told = verdict(files)
-    assert told["missing"][-1] == "Metrics.jsonl has no line of steps 4 to 6: curves and sums are without them."
+    assert told["missing"][-1] == "metrics.jsonl has no line of steps 4 to 6: curves and sums are without them."
     text = write_report([made.path], tmp_path / "r.html").read_text()
-    assert "What is missing" in text and all(note[1:] in text for note in files.notes)
+    assert "What is missing" in text and all(note in text for note in files.notes)
     assert "no line of steps 4 to 6" in screen(files)
 
 
@@ -108,7 +108,7 @@ def test_a_torn_table_is_told_where_it_was_left_out(tmp_path):
     (made.path / "rollouts" / "step_00003.parquet").unlink()
     with pytest.warns(UserWarning, match="left out"):
         text = write_report([made.path], tmp_path / "r.html").read_text()
-    assert "rollouts/step_00002.parquet" in text and "there are no completions of step 3" in text.lower()
+    assert "rollouts/step_00002.parquet" in text and "There are no completions of step 3" in text
 
 
 def test_numbers_no_run_writes_are_left_out(tmp_path):
@@ -120,7 +120,7 @@ def test_numbers_no_run_writes_are_left_out(tmp_path):
     made.log_event(Event(3, "engine_restarted", "warning", {"engine": ["a"], "cause": {"b": 1}}, ""))
     made.log_event(Event(3, "order_forecast", "info", {"forecast": {"a": "x"}, "came": {"a": "y"}}, ""))
     files = load_run(made.path)
-    assert files.metrics["step"].tolist() == [0, 1, 2, 3] and "damaged lines" in files.notes[0]
+    assert files.metrics["step"].tolist() == [0, 1, 2, 3] and "Damaged lines" in files.notes[0]
     assert "step 3" in screen(files) and write_report([made.path], tmp_path / "r.html").is_file()
 
 

@@ -142,7 +142,11 @@ def _sentence(words: str) -> str:
 
 def verdict(run: RunFiles) -> Mapping[str, Any]:
     """The answers: `phase` (one sentence), `wrong`, `todo` and `missing` (sentences; none where all is there)."""
-    found, missing, last = wrong(run), [_sentence(shown(note)) for note in run.notes], _steps(run)
+    found, missing, last = (
+        wrong(run),
+        [f"{shown(note)}." for note in run.notes],
+        _steps(run),
+    )  # names of files as they are
     said = [] if last else ["No optimizer step has been finished."]
     said += [finding.words for finding in found[:MOST]]
     if len(found) > MOST:

@@ -8,8 +8,8 @@ from statistics import multimode
 
 MOST = 4  # stretches or files that are named
 ABSENT = {
-    "config.yaml": "there is no config.yaml: the planned steps, the tasks and the settings are not known",
-    "manifest.json": "there is no manifest.json: the versions, the commit and the machine are not known",
+    "config.yaml": "No config.yaml: the planned steps, the tasks and the settings are not known",
+    "manifest.json": "No manifest.json: the versions, the commit and the machine are not known",
 }
 """What is not known without a file that every run has from its start."""
 
@@ -44,14 +44,14 @@ def no_lines(lines: Sequence[int], completions: Sequence[int]) -> list[str]:
 def no_completions(completions: Sequence[int]) -> list[str]:
     """Of which steps there are no completions, though there are of those before and after."""
     found = gaps(completions)
-    return [f"there are no completions of {_stretches(found)}"] if found else []
+    return [f"There are no completions of {_stretches(found)}"] if found else []
 
 
 def unread(files: Mapping[str, str]) -> list[str]:
     """Tables that are left out: name -> why."""
     named = [f"{name} ({why})" for name, why in list(files.items())[:MOST]]
     more = f" and {len(files) - MOST:,} more" if len(files) > MOST else ""
-    return [f"left out, since they cannot be read: {', '.join(named)}{more}"] if files else []
+    return [f"Left out, since they cannot be read: {', '.join(named)}{more}"] if files else []
 
 
 def _stretches(found: Sequence[tuple[int, int]]) -> str:

@@ -57,9 +57,9 @@ class Tail:
             return [f"{name} cannot be read ({self.error}); this is what the other files say"]
         told = []
         if self.torn:
-            told.append(f"damaged lines of {name}, which are left out: {self.torn:,}")
+            told.append(f"Damaged lines of {name}, which are left out: {self.torn:,}")
         if self.cut:
-            told.append(f"the last line of {name} is cut off: it is being written, or the run ended while it wrote")
+            told.append(f"The last line of {name} is cut off: it is being written, or the run ended while it wrote")
         return told
 
     def _objects(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
@@ -120,9 +120,10 @@ def is_step(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     try:
-        return float(value) if isinstance(value, int | float) else math.nan
+        number = float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:  # a whole number of more than 308 digits
         return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def events_of(rows: Iterable[dict[str, Any]]) -> list[Event]:

@@ -148,7 +148,7 @@ class Store:
 
 
 def _is_run(path: Path) -> bool:
-    return path.is_dir() and any((path / mark).is_file() for mark in MARKS)
+    return path.is_dir() and any((path / mark).exists() for mark in MARKS)
 
 
 def _name(path: Path) -> str:
@@ -157,4 +157,4 @@ def _name(path: Path) -> str:
 
 
 def _written(path: Path) -> float:
-    return max(((path / mark).stat().st_mtime for mark in MARKS if (path / mark).is_file()), default=0.0)
+    return max(((path / mark).stat().st_mtime for mark in MARKS if (path / mark).exists()), default=0.0)
