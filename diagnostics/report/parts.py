@@ -37,20 +37,20 @@ def summary(run: RunFiles, several: bool) -> str:
     return f"<section class=summary>{lead}<div class=answers>{''.join(answers)}</div></section>"
 
 
-def card(shown: Card, first: int) -> str:
+def card(given: Card, first: int) -> str:
     """A card; its figures are numbered from `first` on, as the page finds them."""
-    plots = "".join(_plot(figure, number) for number, figure in enumerate(shown.figures, first))
-    lies = f"<p class=lies><strong>When it lies.</strong> {escape(shown.lies)}</p>" if shown.lies else ""
-    missing = "".join(f"<li>{escape(words)}</li>" for words in shown.missing)
+    plots = "".join(_plot(figure, number) for number, figure in enumerate(given.figures, first))
+    lies = f"<p class=lies><strong>When it lies.</strong> {escape(given.lies)}</p>" if given.lies else ""
+    missing = "".join(f"<li>{escape(words)}</li>" for words in given.missing)
     missing = (
         f"<details class=missing><summary>Not in the files</summary><ul>{missing}</ul></details>" if missing else ""
     )
-    terms = "".join(_term(metric) for metric in shown.terms)
+    terms = "".join(_term(metric) for metric in given.terms)
     terms = f"<details class=terms><summary>What the curves are</summary><dl>{terms}</dl></details>" if terms else ""
-    kind = "card detail" if shown.detail else "card"
+    kind = "card detail" if given.detail else "card"
     return (
-        f'<section class="{kind}" id="{shown.anchor}" aria-labelledby="{shown.anchor}-title">'
-        f'<h2 id="{shown.anchor}-title">{escape(shown.title)}</h2><p>{escape(shown.how_to_read)}</p>{lies}'
+        f'<section class="{kind}" id="{given.anchor}" aria-labelledby="{given.anchor}-title">'
+        f'<h2 id="{given.anchor}-title">{escape(given.title)}</h2><p>{escape(given.how_to_read)}</p>{lies}'
         f"<div class=plots>{plots}</div>{missing}{terms}</section>"
     )
 
@@ -114,10 +114,10 @@ def events(run: RunFiles, several: bool) -> str:
     if not run.events:
         return f"{_heading(run, several)}<p>None.</p>"
     order = ("error", "warning", "info")
-    shown = sorted(run.events, key=lambda event: order.index(event.severity))[:MOST_EVENTS]
-    left = len(run.events) - len(shown)
+    gravest = sorted(run.events, key=lambda event: order.index(event.severity))[:MOST_EVENTS]
+    left = len(run.events) - len(gravest)
     note = f"<p class=note>{left:,} more of lesser weight are in events.jsonl.</p>" if left else ""
-    rows = map(_event, sorted(shown, key=lambda event: event.step))
+    rows = map(_event, sorted(gravest, key=lambda event: event.step))
     heads = ("step", "severity", "event", "evidence", "advice")
     return _heading(run, several) + note + table(f"Events of {shown(run.name)}", heads, rows)
 
