@@ -142,7 +142,7 @@ def test_the_answers_stand_at_the_top_in_sentences(tmp_path):
 def test_a_run_without_a_verdict_says_so(tmp_path):
     told = verdict(load_run(run(tmp_path / "a", 3).path))
     assert told["phase"].startswith("The phase of learning is not known") and told["wrong"] == [
-        "Engine restarted, at step 5."
+        "An engine was replaced, at step 5."
     ]
     made = RunDir.create(tmp_path / "b", "", {})
     made.log_metrics(1, {"phase/state": 1.0, "phase/confidence": 0.8})
@@ -158,7 +158,7 @@ def test_events_of_one_name_are_one_finding(tmp_path):
         made.log_event(Event(step, "mine_own", "warning", {}, "do this"))
     made.log_event(Event(4, "format_collapse", "error", {}, "nothing to do"))
     told = verdict(load_run(made.path))
-    assert told["wrong"] == ["Format collapse, at step 4.", "Mine own, 3 times, from step 3 to 9."]
+    assert told["wrong"] == ["One form of answers took over, at step 4.", "Mine own, 3 times, from step 3 to 9."]
     assert told["todo"] == ["Do this (step 9)."]
 
 
