@@ -188,7 +188,7 @@ def test_on_a_phone_the_names_of_the_axes_stand_apart(planted, chromium, tmp_pat
             "plot => plot._fullLayout.annotations.filter(each => !each.hovertext).map(each => each.text)"
         )
         assert names[0] == "entropy, nats" and len(names) == 4 and len(boxes) > 5
-        over = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if _overlap(a, b) > 3 and a[1] != b[1]]
+        over = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if _overlap(a, b) > 5 and a[1] != b[1]]
         assert not over, over
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= 391
 

@@ -54,7 +54,8 @@ const Plots = (() => {
   // Arrow keys walk along the curve that has most points and show all values there.
   const walk = (plot, event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
-    const curves = (plot.calcdata || []).map((points, i) => [points.length, i]).sort((a, b) => b[0] - a[0]);
+    const pointed = (plot.calcdata || []).map((points, i) => [points[0]?.trace.hoverinfo === "skip" ? 0 : points.length, i]);
+    const curves = pointed.filter(([count]) => count).sort((a, b) => b[0] - a[0]); // a band has nothing to say
     if (event.key === "Escape") Plotly.Fx.unhover(plot);
     if (!by || !curves.length) return;
     event.preventDefault();
