@@ -53,7 +53,8 @@
         make("div", { class: "progress", "aria-hidden": "true" }, bar),
         make("div", { class: "soft" }, make("span", { class: `state ${run.state}` }, run.state), ` \u00b7 ${facts.filter(Boolean).join(" \u00b7 ")}`));
     }));
-    if (runs.some((run) => run.name === here.run)) drawHead(runs.find((run) => run.name === here.run));
+    const mine = runs.find((run) => run.name === here.run); // a run that ends without a word sends no news
+    if (mine && news && mine.written >= news.written) drawHead(mine);
     if (!runs.length) side.replaceChildren(make("p", { class: "soft" }, "No run here yet: this page looks again by itself."));
     if (focused) [...side.querySelectorAll("[data-key]")].find((each) => each.dataset.key === focused)?.focus();
   };
