@@ -12,7 +12,7 @@ from rltrain import plugins
 from rltrain.config import Config
 from rltrain.console import Console
 from rltrain.order import Order
-from rltrain.records import RunDir
+from rltrain.records import RunDir, pulse
 
 
 class RunFailed(RuntimeError):
@@ -47,7 +47,7 @@ def _run(order: Order, console: Console) -> None:
 
     wanted = order.config.distributed
     try:
-        with cluster.session(wanted.ray_address, wanted.processes):
+        with pulse.beating(order.directory), cluster.session(wanted.ray_address, wanted.processes):
             if wanted.processes == 1 and not wanted.gpus:
                 run_rank(order, console)
             else:  # also for one process on a GPU: Ray then gives it another GPU than the engines'

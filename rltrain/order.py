@@ -10,7 +10,7 @@ from typing import Any
 from rltrain import checkpoint
 from rltrain.config import Config, dump, load
 from rltrain.faults import Faults
-from rltrain.records import RunDir, load_run, lock
+from rltrain.records import RunDir, load_run, lock, pulse
 from rltrain.records.made import absent, take_back
 from rltrain.types import Event
 
@@ -131,7 +131,7 @@ def _cut_back(directory: Path, step: int, config: Config) -> None:
 def withdraw(order: Order) -> None:
     """Take back what was made for a run that never began, so that its name is free for the next try."""
     if not (order.directory / "metrics.jsonl").exists():
-        take_back(order.made)
+        take_back([*order.made, order.directory / pulse.FILE])
 
 
 def named_directory(config: Config) -> Path | None:

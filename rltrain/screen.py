@@ -7,12 +7,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from rltrain.metrics import METRICS
+from rltrain.records import phases
+from rltrain.records.pulse import Pulse
 from rltrain.terminal import (
     BLOCKS,
     duration,
@@ -31,8 +34,7 @@ SHOWN = (
     *("length/mean", "loss/grad_norm", "drift/kl_sampler_trainer", "throughput/tokens_per_s"),
 )
 """The curves, most important first: a low terminal leaves out the last ones."""
-PHASE = ("phase/state", "phase/confidence", "phase/onset", "phase/onset_low", "phase/onset_high")
-STATES = ("undecided", "consolidating", "planning", "stalled")  # what `phase/state` counts
+PHASE = phases.CURVES
 RECENT = 20  # steps that the time left, the bar and the engines look back on
 STALE_S, STALE_STEPS = 60.0, 10  # a run without a word for both of these is thought to have ended
 SEVERITY = {"info": "dim", "warning": "yellow", "error": "bold red"}
@@ -55,10 +57,12 @@ class View:
     steps: Sequence[int] = ()
     curves: Mapping[str, Sequence[float | None]] = field(default_factory=dict)  # of SHOWN and PHASE, one value a step
     recent: Sequence[Mapping[str, float]] = ()  # all metrics of the last steps
+    verdict: Mapping[str, Any] = field(default_factory=dict)  # `phase` of diagnosis.json, which looks back
     events: Sequence[Event] = ()
     notes: Sequence[str] = ()
     stages: Sequence[tuple[str, int, int, float]] = ()  # name, done, total, seconds: what goes on outside the steps
     silent_s: float | None = None  # since something was written; None: it is being watched from inside
+    pulse: Pulse | None = None  # of its process; None: it says nothing of itself
 
     @property
     def step(self) -> int:
@@ -153,35 +157,35 @@ def _progress(view: View, pen: _Pen) -> Text:
     at = f"step {view.step}" + (f"/{view.total}" if view.total else "")
     done = bool(view.total) and view.step >= view.total
     said = "done" if done else f"{duration(view.left_s)} left" if view.left_s is not None else ""
-    style, silent = "", view.silent_s
-    if silent is not None:
-        said = ", ".join(filter(None, [said, f"written {duration(silent)} ago"]))
-        usual = [row["time/step_s"] for row in view.recent if _known(row.get("time/step_s"))]
-        if not done and silent > max(STALE_S, STALE_STEPS * max(usual, default=0.0)):
-            said, style = f"nothing written for {duration(silent)}: it has ended, or it hangs", "yellow"
+    style = ""
+    if view.silent_s is not None:
+        quiet, style = ("", "") if done else _quiet(view)
+        said = quiet or ", ".join(filter(None, [said, f"written {duration(view.silent_s)} ago"]))
     width = max(0, min(40, pen.width - len(at) - len(said) - 3)) if view.total else 0
     filled = min(width, round(width * view.step / max(1, view.total)))
     full, rest = ("#", "-") if pen.plain else ("\u2501", "\u2501" if pen.coloured else "\u2500")
     return line(f"{at} ", (full * filled, "green"), (rest * (width - filled), "grey30"), "  ", (said, style))
 
 
+def _quiet(view: View) -> tuple[str, str]:
+    """What there is to say of a run that writes nothing, and its style; nothing where it is as usual."""
+    assert view.silent_s is not None
+    silent = duration(view.silent_s)
+    if view.pulse in ("ended", "lost"):
+        return f"{'it has ended' if view.pulse == 'ended' else 'its process is gone'}, written {silent} ago", "yellow"
+    usual = [row["time/step_s"] for row in view.recent if _known(row.get("time/step_s"))]
+    if view.silent_s <= max(STALE_S, STALE_STEPS * max(usual, default=0.0)):
+        return "", ""
+    if view.pulse is None:
+        return f"nothing written for {silent}: it has ended, or it hangs", "yellow"
+    return f"nothing written for {silent}, its process is at work", "yellow" if usual else ""
+
+
 def phase_lines(view: View) -> list[Text]:
-    """The phase and since when, in one line; nothing where it was not judged."""
-    states = view.curves.get("phase/state") or [None] * len(view.steps)
-    known = [(step, int(state)) for step, state in zip(view.steps, states, strict=True) if _known(state)]
-    known = [(step, state) for step, state in known if 0 <= state < len(STATES)]
-    if not known:
-        return []
-    now = known[-1][1]
-    since = list(itertools.takewhile(lambda pair: pair[1] == now, reversed(known)))[-1][0]
-    last = {name: values[-1] for name in PHASE if (values := view.curves.get(name, ()))}
-    told = f", {last['phase/confidence']:.0%} sure" if _known(last.get("phase/confidence")) else ""
-    if STATES[now] == "undecided":
-        told = ": not enough evidence for any other"
-    if all(_known(last.get(name)) for name in PHASE[2:]):
-        onset, low, high = (last[name] for name in PHASE[2:])
-        told += f"; onset at step {onset:.0f}, 90% interval {low:.0f} to {high:.0f}"
-    return [line("phase ", (STATES[now], "bold"), f" since step {since}{told}")]
+    """The phase and since when, as the report says it; nothing where it was not judged."""
+    words = phases.told(phases.judged(view.steps, view.curves, view.verdict))
+    state, _, rest = words.partition(" ")
+    return [Text.assemble("phase ", (state, "bold"), f" {rest}")] if words else []
 
 
 def _curves(view: View, names: Sequence[str], pen: _Pen) -> Table:
@@ -225,7 +229,7 @@ def _engines(view: View, engines: Mapping[str, Mapping[str, float]], lines: int,
     """What each engine did in the recent steps, as many as there is room for; the last line counts the others."""
     if not lines:
         return []
-    restarts = Counter(event.evidence.get("engine") for event in view.events if event.name == "engine_restarted")
+    restarts = Counter(str(event.evidence.get("engine")) for event in view.events if event.name == "engine_restarted")
     names = list(engines) if len(engines) <= lines else list(engines)[: lines - 1]
     told = [_engine(name, engines[name], restarts[name], pen) for name in names]
     if rest := list(engines)[len(names) :]:

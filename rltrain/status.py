@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rltrain.records import FollowedRun, load_run
+from rltrain.records import FollowedRun, load_run, pulse
 from rltrain.screen import MOST_EVENTS, PHASE, RECENT, SHOWN, Screen, View
 from rltrain.terminal import printable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rltrain.records import RunFiles
 
 EVERY_S = 2.0  # between two looks at the files
+WRITTEN = ("config.yaml", "metrics.jsonl", "events.jsonl")  # by the run, at its start and as it goes on
 
 
 def render(run: RunFiles) -> Screen:
@@ -27,7 +28,8 @@ def render(run: RunFiles) -> Screen:
 
 def view(run: RunFiles) -> View:
     """What the run's files have to show."""
-    frame, path = run.metrics, run.path / "metrics.jsonl"
+    frame, verdict = run.metrics, run.diagnosis.get("phase")
+    written = [(run.path / name).stat().st_mtime for name in WRITTEN if (run.path / name).exists()]
     return View(
         run.name,
         str(run.path),
@@ -35,14 +37,16 @@ def view(run: RunFiles) -> View:
         steps=frame["step"].tolist(),
         curves={name: frame[name].tolist() for name in (*SHOWN, *PHASE) if name in frame},
         recent=_rows(frame.tail(RECENT)),
+        verdict=verdict if isinstance(verdict, dict) else {},
         events=run.events,
         notes=run.notes,
-        silent_s=max(0.0, time.time() - path.stat().st_mtime) if path.exists() else None,
+        silent_s=max(0.0, time.time() - max(written)) if written else None,
+        pulse=pulse.look(run.path),
     )
 
 
 def watch(path: Path, console: Console, every_s: float = EVERY_S) -> None:
-    """Show a run on the console as it goes on, until its last step. ValueError if there is no run."""
+    """Show a run on the console as it goes on, until its last step or its end. ValueError if there is no run."""
     run = FollowedRun(load_run(path).path)
     run.refresh()
     console.start(run.name, run.planned_steps or 0, printable(path))
@@ -58,8 +62,11 @@ def watch(path: Path, console: Console, every_s: float = EVERY_S) -> None:
         console.note(note)
     told, step = len(run.events), _last(frame)
     while not run.planned_steps or step < run.planned_steps:
+        over = pulse.look(path) in ("ended", "lost")  # before the last look, so that nothing is missed
         time.sleep(every_s)
         if not run.refresh():
+            if over:
+                return console.note(f"{run.name} has ended at step {max(0, step)}; `rltrain train --resume` goes on")
             continue
         step = min(step, _last(run.metrics))  # a resumed run was cut back
         for row in _rows(run.metrics[run.metrics["step"] > step]):

@@ -170,6 +170,40 @@ def test_a_phone_needs_no_sideways_scrolling(planted, chromium):
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= 391
 
 
+def test_on_a_phone_the_names_of_the_axes_stand_apart(planted, chromium, tmp_path):
+    """Two runs: the longest legend. The rows keep their height, and no name lies on another or on a mark."""
+    report = write_report([planted[1].parent / name for name in ("run", "quiet")], tmp_path / "two.html")
+    with opened(chromium, report.as_uri(), width=390, height=800) as shown:
+        plot = plot_of(shown, "phase_timeline")
+        shown.page.wait_for_function(
+            "css => { const p = document.querySelector(css), l = p?._fullLayout;"
+            " return l && Math.abs(l._size.h - l.meta.inside) < 5; }",
+            arg=plot,
+        )
+        boxes = shown.page.locator(plot).evaluate(
+            "plot => [...plot.querySelectorAll('.annotation, .legend')].map(each => each.getBoundingClientRect())"
+            ".map(b => [b.x, b.y, b.right, b.bottom])"
+        )
+        names = shown.page.locator(plot).evaluate(
+            "plot => plot._fullLayout.annotations.filter(each => !each.hovertext).map(each => each.text)"
+        )
+        assert names[0] == "entropy, nats" and len(names) == 4 and len(boxes) > 5
+        over = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if _overlap(a, b) > 5 and a[1] != b[1]]
+        assert not over, over
+        assert shown.page.evaluate("document.documentElement.scrollWidth") <= 391
+
+
+def _overlap(a: list[float], b: list[float]) -> float:
+    """Pixels by which two boxes reach into each other, the lesser way."""
+    return min(min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def test_names_from_right_to_left_are_kept_apart_in_the_viewer(hostile):
+    line = hostile.page.evaluate("text => Rollouts.text.line(text)", "\u05d0\u05d1 \u202e x")
+    assert line == "\u2068\u05d0\u05d1 U+202E x\u2069"
+    assert hostile.page.evaluate("text => Rollouts.text.line(text)", "caf\u00e9 1") == "caf\u00e9 1"
+
+
 # --- completions -----------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from diagnostics.report.dashboard.glance import Glances
 from diagnostics.report.dashboard.guard import Guard, is_known
 from diagnostics.report.dashboard.serve import address, bind, is_loopback, serve
 from rltrain import cli
-from rltrain.records import RunDir
+from rltrain.records import RunDir, pulse
 
 ROOT = Path(__file__).parent.parent
 
@@ -263,5 +263,8 @@ def test_a_glance_reads_the_end_of_a_long_file(tmp_path):
     found = glances.of(run.path)
     assert found["step"] == 2999 and found["reward"] == 2999 / 4000 and found["state"] == "running"
     assert glances.of(run.path, now=found["written"] + 10_000)["state"] == "stopped"
+    with pulse.beating(run.path):
+        assert glances.of(run.path, now=found["written"] + 10_000)["state"] == "running", "a long step"
+    assert glances.of(run.path)["state"] == "stopped", "it said so itself"
     log(run, 4000)
     assert glances.of(run.path)["state"] == "finished"

@@ -1,5 +1,6 @@
 """The pictures of a run in which it is known what happened: what was planted is in their data, at the right step."""
 
+import json
 import shutil
 
 import numpy as np
@@ -11,11 +12,11 @@ from benchmarks.planted_run import write
 from diagnostics.mechanism import fit
 from diagnostics.report import compare
 from diagnostics.report.cards import cards
-from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, style
-from diagnostics.report.phases import phases
+from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, palette, panel, style
 from diagnostics.report.rollouts import groups, interval, sampled, windows
 from diagnostics.report.series import curves, extremes
 from rltrain.records import RunDir, load_run
+from rltrain.records.phases import phases
 from rltrain.types import Event, Panel
 
 STEPS = 60
@@ -63,18 +64,18 @@ def test_the_phase_changes_where_it_was_planted(planted):
     bars = {one.name: one for one in figure.data if one.type == "bar"}
     assert bars["planning"].base[0] == truth.phase and bars["planning"].meta["confidence"] == 0.97
     assert bars["consolidating"].base[0] + bars["consolidating"].x[0] == truth.phase
-    lines = [shape for shape in figure.layout.shapes if shape.type == "line" and shape.line.color == style.GREEN]
+    lines = [shape for shape in figure.layout.shapes if shape.type == "line" and shape.line.color == palette.GREEN]
     assert [shape.x0 for shape in lines] == [truth.phase]
     spans = [
         shape
         for shape in figure.layout.shapes
-        if shape.type == "rect" and shape.fillcolor == style.faint(style.GREEN, 0.22)
+        if shape.type == "rect" and shape.fillcolor == palette.faint(palette.GREEN, 0.22)
     ]
     assert spans[0].x0 < truth.phase < spans[0].x1
     plans = trace(figure, "variety of plans")
     before = np.array(plans.x) < truth.phase
     assert plans.y[before].max() < plans.y[np.array(plans.x) > truth.phase + 12].min()
-    assert any(one.type == "scatter" and one.fill == "tonexty" for one in figure.data)  # the gap has its interval
+    assert any(one.type == "scatter" and one.fill == "toself" for one in figure.data)  # the gap has its interval
 
 
 def test_the_collapse_is_where_it_was_planted(planted):
@@ -121,8 +122,10 @@ def test_reward_has_its_interval_and_its_tasks(planted):
     assert trace(outcome, "outcome, all samples").y == pytest.approx(
         files.metrics["reward/outcome_all"].dropna(), abs=1e-5
     )
-    low, high = [one for one in outcome.data if one.showlegend is False][:2]
-    assert np.all(low.y < high.y) and len(low.x) == STEPS / 4  # 4 steps of 6 groups together
+    bands = [one for one in outcome.data if one.fill == "toself"]
+    curves = [one for one in outcome.data if one.name]
+    assert {palette.faint(one.line.color) for one in curves} == {one.fillcolor for one in bands}, "a band a curve"
+    assert len(bands[0].x) == 2 * STEPS / 4  # there and back over 4 steps of 6 groups together
     assert {one.name for one in titled(figures, "Outcome by task").data if one.name} == {"chain_sum", "letters"}
     assert titled(figures, "Pass/fail and nearness")
 
@@ -146,12 +149,55 @@ def test_the_mass_of_a_group_counts_where_its_successes_put_it(tmp_path):
 
 def test_the_fitted_law_is_the_one_drawn(planted):
     _, files = planted
-    law, _ = drawn(files, "entropy_budget")
+    law, course = drawn(files, "entropy_budget")
     known = files.metrics[["entropy/mean", "reward/outcome"]].dropna()
     expected = fit(known["entropy/mean"], known["reward/outcome"], 12)
     (diamond,) = [one for one in law.data if one.marker.symbol == "diamond"]
     assert diamond.y[0] == pytest.approx(expected.ceiling) and diamond.x[0] == 0
     assert law.data[0].customdata.tolist() == sorted(law.data[0].customdata)
+    ceiling = trace(course, "predicted ceiling")
+    assert ceiling.y[-1] == pytest.approx(diamond.y[0], abs=0.06), "one ceiling, however it is drawn"
+    assert [axis.title.text for axis in course.select_yaxes()][1:] == ["entropy<br>spent, share", "entropy, nats"]
+
+
+def test_a_form_has_one_colour_in_every_figure(planted):
+    _, files = planted
+    river, _, accuracy = drawn(files, "format_river")
+    (shares,) = panel.figures(Panel("Forms", ("format/share",), "area", ""), [files])
+    own = [{one.name: one.line.color for one in figure.data if one.name} for figure in (river, accuracy, shares)]
+    assert own[0] == own[1] == own[2] and len(set(own[0].values())) == len(FORMS)
+    assert palette.colours(["mine", "prose"])["mine"] != palette.FORMS["prose"]
+
+
+def captions(files) -> dict[str, str]:
+    drawings = (figure for view in VIEWS for figure in view.draw([files], "step"))
+    return {figure.layout.title.text: figure.layout.meta["read"] for figure in drawings}
+
+
+def test_a_caption_speaks_of_what_is_drawn(planted, tmp_path):
+    _, files = planted
+    read = captions(files)
+    assert "diamond" in read["Reward bought with entropy"] and "as predicted" in read["Ceiling and entropy spent"]
+    read = captions(load_run(run(tmp_path / "a", 5).path))
+    assert "diamond" not in read["Reward bought with entropy"] and "ceiling" not in read["Entropy"]
+    assert "interval" not in read["Outcome and reward"] and "strip" not in read["Planning against execution"]
+
+
+# --- gaps ----------------------------------------------------------------------------------------
+
+
+def test_a_curve_has_the_gaps_that_its_steps_have(tmp_path):
+    lines = [{"step": s, "loss/total": 1.0} for s in (1, 2, 3, 4, 30, 31, 32)]
+    lines += [{"step": s, "eval/outcome": 0.5} for s in (0, 10, 20, 50, 60, 64)]
+    lines += [{"step": s, "entropy/gap": 0.1, "entropy/gap_low": 0.0, "entropy/gap_high": 0.2} for s in (3, 4, 9, 17)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    frame = load_run(tmp_path).metrics
+    found = {name: curves(frame, name)[0] for name in ("loss/total", "eval/outcome", "entropy/gap")}
+    holes = {name: [s for s, v in zip(c.steps, c.values, strict=True) if v is None] for name, c in found.items()}
+    assert holes == {"loss/total": [5], "eval/outcome": [30], "entropy/gap": [5, 10]}, "lost, missed, seldom there"
+    band, line = panel.figures(Panel("Gap", tuple(frame.columns[-3:]), "line", ""), [load_run(tmp_path)])[0].data
+    assert np.isnan(band.x).sum() == 2 and np.nanmax(np.diff(band.x)) == 1, "no area over a gap"
+    assert line.mode == "lines+markers"
 
 
 # --- thinning ------------------------------------------------------------------------------------
@@ -208,9 +254,15 @@ def test_several_runs_have_their_colours_and_a_difference(planted, tmp_path):
     for view in VIEWS:
         assert view.draw(runs, "tokens"), view.name
     figure = drawn(runs, "phase_timeline")[0]
-    assert len({one.line.color for one in figure.data if one.name and "planning tokens" in one.name}) == 2
-    (difference,) = drawn(runs, "difference")
-    assert max(trace(difference, "planted-002 - planted-001").x) == 40
+    assert len({one.line.color for one in figure.data if one.name and "· planning tokens" in one.name}) == 2
+    named = [one.name for one in figure.data if one.type == "scatter" and one.showlegend is not False]
+    assert sorted(named) == sorted(set(named)) and {"planted-001", "planted-002", "planning tokens"} <= set(named)
+    whole, by_task = drawn(runs, "difference")
+    assert max(trace(whole, "planted-002 - planted-001").x) == 40
+    assert [axis.title.text for axis in by_task.select_yaxes()] == ["chain_sum", "letters"]
+    marks = {note.name: note for note in figure.layout.annotations if note.hovertext}
+    one, other = (marks[run.name] for run in runs)
+    assert one.font.color != other.font.color and one.yshift != other.yshift  # whose event it is can be seen
 
 
 def outcomes_run(path, share, seed):
@@ -224,10 +276,10 @@ def outcomes_run(path, share, seed):
 
 def test_a_difference_in_outcomes_has_an_interval_that_holds_it(tmp_path):
     low, high = outcomes_run(tmp_path / "low", 0.3, 0), outcomes_run(tmp_path / "high", 0.7, 1)
-    found = compare.outcomes(low, high)
+    found = compare.outcomes(*compare.tables(low, high))
     assert np.all(found.low < found.value) and np.all(found.value < found.high) and np.all(found.low > 0)
     assert abs(found.value.mean() - 0.4) < 0.08
-    same = compare.outcomes(low, low)
+    same = compare.outcomes(*compare.tables(low, low))
     assert np.all(same.value == 0) and np.all(same.low < 0) and np.all(same.high > 0)
 
 

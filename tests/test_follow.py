@@ -4,7 +4,7 @@ import json
 import os
 
 from rltrain.records import FollowedRun, RunDir, load_run
-from rltrain.records.follow import Tail
+from rltrain.records.lines import Tail
 from rltrain.types import Event
 
 

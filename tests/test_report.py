@@ -130,10 +130,9 @@ def test_a_damaged_config_is_a_note_in_the_report(tmp_path):
 def test_the_answers_stand_at_the_top_in_sentences(tmp_path):
     truth = write(tmp_path / "planted", 60, groups=3, samples=4)
     page = report(tmp_path, load_run(tmp_path / "planted"))
-    low, high = truth.phase - 1, truth.phase + 1
-    assert f"Planning since step {truth.phase} (90% interval: step {low} to {high})" in page.text
-    assert "probability 97%" in page.text
-    assert "One form of answers took over: boxed_latex, from 20% to 90% of completions, at step 40." in page.text
+    since = f"90% interval {truth.phase - 1} to {truth.phase + 1}, detected at step {truth.phase + 8}"
+    assert f"Planning since step {truth.phase} ({since}), 97% sure: the variety of plans has risen" in page.text
+    assert "One form of answers took over (boxed_latex, from 20% to 90% of answers), at step 40." in page.text
     assert f"120 of 400 prompts were set aside as too hard at step {truth.quarantine}." in page.text
     assert f"An engine was replaced (engine-1: EngineDied), at step {truth.restart}." in page.text
     assert "One form has taken over. Raise beta, or go back (step 40)." in page.text
@@ -143,12 +142,12 @@ def test_the_answers_stand_at_the_top_in_sentences(tmp_path):
 def test_a_run_without_a_verdict_says_so(tmp_path):
     told = verdict(load_run(run(tmp_path / "a", 3).path))
     assert told["phase"].startswith("The phase of learning is not known") and told["wrong"] == [
-        "Engine restarted, at step 5."
+        "An engine was replaced, at step 5."
     ]
     made = RunDir.create(tmp_path / "b", "", {})
     made.log_metrics(1, {"phase/state": 1.0, "phase/confidence": 0.8})
     told = verdict(load_run(made.path))
-    assert told["phase"].startswith("Consolidating since step 1:") and told["phase"].endswith("probability 80%.")
+    assert told["phase"].startswith("Consolidating since step 1, 80% sure: execution")
     assert told["wrong"] == ["Nothing: no warning and no error in 1 steps."]
     assert told["todo"][0].startswith("Nothing to do: procedures are becoming routine")
 
@@ -159,7 +158,7 @@ def test_events_of_one_name_are_one_finding(tmp_path):
         made.log_event(Event(step, "mine_own", "warning", {}, "do this"))
     made.log_event(Event(4, "format_collapse", "error", {}, "nothing to do"))
     told = verdict(load_run(made.path))
-    assert told["wrong"] == ["Format collapse, at step 4.", "Mine own, 3 times, from step 3 to 9."]
+    assert told["wrong"] == ["One form of answers took over, at step 4.", "Mine own, 3 times, from step 3 to 9."]
     assert told["todo"] == ["Do this (step 9)."]
 
 
@@ -290,9 +289,10 @@ def test_classes_are_traces_of_one_figure(tmp_path, kind):
 def test_an_interval_is_a_band(tmp_path):
     files = load_run(run(tmp_path / "a").path)
     (figure,) = figures(Panel("Gap", ("entropy/gap", "entropy/gap_low", "entropy/gap_high"), "line", ""), [files])
-    low, high, gap = figure.data
-    assert high.fill == "tonexty" and not low.showlegend and gap.name == "entropy/gap"
-    assert all(a <= b <= c for a, b, c in zip(low.y, gap.y, high.y, strict=True))
+    band, gap = figure.data
+    assert band.fill == "toself" and not band.showlegend and gap.name == "entropy/gap"
+    high, low = band.y[: len(gap.y)], band.y[len(gap.y) :][::-1]
+    assert all(a <= b <= c for a, b, c in zip(low, gap.y, high, strict=True))
 
 
 def test_events_are_marks(tmp_path):

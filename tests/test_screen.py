@@ -19,11 +19,13 @@ import pytest
 from rich.console import Console as Terminal
 from synthetic import run
 
+from benchmarks import planted_run
 from diagnostics.phase.verdict import STATES
+from diagnostics.report.verdicts import verdict
 from rltrain import cli, screen
 from rltrain.console import Console
 from rltrain.metrics import METRICS
-from rltrain.records import load_run
+from rltrain.records import load_run, phases, pulse
 from rltrain.screen import SHOWN, Screen, View, phase_lines
 from rltrain.status import view, watch
 from rltrain.terminal import engine_seconds
@@ -80,7 +82,7 @@ def test_it_fits_the_terminal(width, height, engines):
     assert len(told) < height, "the prompt has a line of its own"
     assert max(map(len, told)) <= width
     text = "\n".join(told)
-    assert "step 60/400" in text and "phase planning since step 30" in text and "reward/mean" in text
+    assert "step 60/400" in text and "phase planning since step 26" in text and "reward/mean" in text
     assert "event_11" in text or "engine_restarted" in text
     assert not engines or "engine-0" in text or f"{engines} more" in text
 
@@ -94,7 +96,7 @@ def test_eighty_columns_show_everything_that_matters():
     for part in (
         "36 min 50 s left",
         "written 3 s ago",
-        "93% sure; onset at step 26, 90%",
+        "since step 26 (90% interval 20 to 31, detected at step 30), 93%",
         "rollout 1 s",
         "generating 46%",
         "idle 46%",
@@ -118,6 +120,27 @@ def test_a_run_that_says_nothing_any_more_is_told_from_one_that_is_done():
     assert "done, written 2 h 00 min ago" in done
     slow = View("a", "", 400, steps=[3], recent=[{"time/step_s": 900.0}], silent_s=3600.0)
     assert "hangs" not in "\n".join(drawn(slow))
+
+
+@pytest.mark.parametrize(
+    ("felt", "said"),
+    [
+        ("beating", "nothing written for 10 min 00 s, its process is at work"),
+        ("lost", "its process is gone, written 10 min"),
+        ("ended", "it has ended, written 10 min"),
+        (None, "it has ended, or it hangs"),
+    ],
+)
+def test_a_long_first_step_is_told_from_an_end_by_the_pulse(felt, said):
+    assert said in "\n".join(drawn(View("a", "", 400, silent_s=600.0, pulse=felt)))
+
+
+def test_the_report_and_the_screen_name_the_phase_alike(tmp_path):
+    truth = planted_run.write(tmp_path / "planted", 60, groups=3, samples=4)
+    files = load_run(tmp_path / "planted")
+    (line,) = phase_lines(view(files))
+    assert str(line).startswith(f"phase planning since step {truth.phase} (90% interval")
+    assert verdict(files)["phase"].lower().startswith(str(line).removeprefix("phase "))
 
 
 # --- terminals -----------------------------------------------------------------------------------
@@ -195,14 +218,14 @@ def test_a_pipe_is_not_cut_to_a_height(tmp_path):
 
 
 def test_the_states_are_the_detector_s():
-    assert screen.STATES == STATES
+    assert phases.STATES == STATES
 
 
 @pytest.mark.parametrize(
     ("states", "said"),
     [
         ([0, 0, 1, 1], "phase consolidating since step 3, 50% sure"),
-        ([1, 2, 0, 0, math.nan], "phase undecided since step 3: not enough evidence"),
+        ([1, 2, 0, 0, math.nan], "phase undecided since step 3: no move is certain, the likeliest state is 50% sure"),
         ([2, 2, 3, 2], "phase planning since step 4"),
         ([math.nan], None),
         ([9.0], None),
@@ -275,6 +298,15 @@ def test_watching_goes_on_with_a_run_that_was_resumed(tmp_path):
         begun.log_metrics(step, {"reward/mean": 0.5})
     watcher.join(10)
     assert re.findall(r"step (\d)/6", out.getvalue()) == ["5", "4", "5", "6"]
+
+
+def test_watching_ends_with_the_process(tmp_path):
+    begun = run(tmp_path / "r", 3, config="training: {steps: 6}\n")
+    with pulse.beating(begun.path):
+        pass
+    out = io.StringIO()
+    watch(begun.path, Console(out=out), 0.01)
+    assert "r has ended at step 3; `rltrain train --resume` goes on" in out.getvalue()
 
 
 def test_a_run_that_is_over_is_shown_once(tmp_path, capsys):

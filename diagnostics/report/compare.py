@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from diagnostics.report import rollouts
+from diagnostics.report.text import shown
 from rltrain.metrics import METRICS
 from rltrain.records import RunFiles
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 MOST_STEPS = 150  # of each run, of which completions are compared
+WINDOW = 12  # groups of a task that a difference rests on
 FEWEST_STEPS = 8  # in common, below which nothing is said of a metric
 COMPARED = (
     "reward/outcome_all", "reward/mean_all", "eval/outcome", "entropy/mean", "entropy/gap", "plan/semantic_entropy",
@@ -47,27 +49,59 @@ class Change(NamedTuple):
     steps: int
 
 
-def outcomes(first: RunFiles, other: RunFiles, seed: int = 0) -> Difference:
-    """Mean outcome of all samples at the steps both runs have, difference and interval by a bootstrap over groups."""
+Tables = tuple["pd.DataFrame", "pd.DataFrame"]
+"""Rows a group (`rollouts.groups`) of the first run and of another one."""
+
+
+def tables(first: RunFiles, other: RunFiles) -> Tables:
+    """The groups of two runs at the steps both have, of at most `MOST_STEPS`."""
     common = sorted(set(first.rollout_steps()) & set(other.rollout_steps()))
     chosen = rollouts.sampled(common, MOST_STEPS)
+    return rollouts.groups(first, steps=chosen), rollouts.groups(other, steps=chosen)
+
+
+def common_sources(pairs: Sequence[Tables]) -> list[str]:
+    """The tasks that the first run shares with any other, by name."""
+    shared = (set(first["source"]) & set(other["source"]) for first, other in pairs)
+    return sorted(set().union(*shared))
+
+
+def outcomes(first: pd.DataFrame, other: pd.DataFrame, seed: int = 0, *, least: int = 0) -> Difference:
+    """Mean outcome of the other run's groups minus the first's, by step, difference and interval by a bootstrap.
+
+    The bootstrap is over groups. `least`: so many groups of either run stand together, of several steps if need be.
+    """
+    known = [table[table["judged"] > 0] for table in (first, other)]
+    pair = [_by_step(table) for table in _pooled(*known, least)]
     rng = np.random.default_rng(seed)
-    tables = [_by_step(rollouts.groups(run, steps=chosen)) for run in (first, other)]
     rows = []
-    for step in chosen:
-        pair = [table[step] for table in tables if step in table]
-        if len(pair) == 2 and min(len(of) for of in pair) >= rollouts.FEWEST_GROUPS:
-            means = [_resampled(of, rng) for of in pair]
+    for step in sorted(pair[0].keys() & pair[1].keys()):
+        both = [of[step] for of in pair]
+        if min(map(len, both)) >= rollouts.FEWEST_GROUPS:
+            means = [_resampled(of, rng) for of in both]
             low, high = np.percentile(means[1] - means[0], (2.5, 97.5))
-            value = pair[1][:, 0].sum() / pair[1][:, 1].sum() - pair[0][:, 0].sum() / pair[0][:, 1].sum()
+            value = both[1][:, 0].sum() / both[1][:, 1].sum() - both[0][:, 0].sum() / both[0][:, 1].sum()
             rows.append((step, value, low, high))
     return Difference(*np.array(rows, float).reshape(-1, 4).T)
 
 
-def _by_step(table: pd.DataFrame) -> dict[int, np.ndarray]:
+def _pooled(first: pd.DataFrame, other: pd.DataFrame, least: int) -> Tables:
+    """Both with the middle of a stretch in place of each step, stretches of equally many steps in both."""
+    steps = np.intersect1d(first["step"], other["step"])
+    if not len(steps) or not least:
+        return first, other
+    fewest = min(np.median(np.unique(table["step"], return_counts=True)[1]) for table in (first, other))
+    size = math.ceil(least / fewest)
+    starts = steps[::size]
+    middles = np.array([steps[i : i + size].mean() for i in range(0, len(steps), size)])
+    within = (table[table["step"].isin(steps)] for table in (first, other))
+    one, two = (of.assign(step=middles[np.searchsorted(starts, of["step"], side="right") - 1]) for of in within)
+    return one, two
+
+
+def _by_step(table: pd.DataFrame) -> dict[float, np.ndarray]:
     """Step -> sum and number of the outcomes of each group, (G, 2)."""
-    known = table[table["judged"] > 0]
-    return {int(step): of[["outcome", "judged"]].to_numpy(float) for step, of in known.groupby("step")}
+    return {float(step): of[["outcome", "judged"]].to_numpy(float) for step, of in table.groupby("step")}
 
 
 def _resampled(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -132,9 +166,10 @@ def unlike(runs: Sequence[RunFiles]) -> list[str]:
     sources = [_sources(run) for run in runs]
     for run, own in zip(runs[1:], sources[1:], strict=True):
         if sources[0] != own and sources[0] and own:
-            only = [f"only in {name}: {', '.join(sorted(names))}" for name, names in (
-                (runs[0].name, sources[0] - own), (run.name, own - sources[0])) if names]  # fmt: skip
-            told.append(f"The tasks of {runs[0].name} and {run.name} differ ({'; '.join(only)}): compare them by task.")
+            one, other = shown(runs[0].name), shown(run.name)
+            apart = ((one, sources[0] - own), (other, own - sources[0]))
+            only = [f"only in {name}: {', '.join(map(shown, sorted(found)))}" for name, found in apart if found]
+            told.append(f"The tasks of {one} and {other} differ ({'; '.join(only)}): compare them by task.")
     return told
 
 

@@ -13,6 +13,7 @@ from diagnostics.report import compare, parts, viewer
 from diagnostics.report.cards import Card, cards, run_panels
 from diagnostics.report.figures import style
 from diagnostics.report.panels import Resolve, installed
+from diagnostics.report.text import as_html
 from rltrain.records import RunFiles, jsonl, load_run
 from rltrain.types import Panel
 
@@ -42,7 +43,7 @@ def write_report(
         raise ValueError(f"report {str(out)!r}: a directory; expected a file, for example {out / 'report.html'}")
     if not out.parent.is_dir():
         raise ValueError(f"report {str(out)!r}: no directory {str(out.parent)!r}; make it, or give another file")
-    notes = [f"{run.name}: {note}" for run in files for note in run.notes] + compare.unlike(files)
+    notes = compare.unlike(files)
     if panels is None:
         panels, missing = run_panels(files, resolve)
         notes += missing
@@ -87,9 +88,8 @@ def _page(runs: Sequence[RunFiles], panels: Sequence[Panel], notes: Sequence[str
     moved = [figure for card in cards(runs, "tokens", panels=panels) for figure in card.figures] if switch else []
     if several and not switch:
         notes = [*notes, "Not every run has counted its tokens: they are aligned by steps alone."]
-    title = " and ".join(run.name for run in runs)
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(title),
+        title=" and ".join(as_html(run.name, 80) for run in runs),
         style=(HERE / "page.css").read_text(encoding="utf-8") + viewer.style(),
         summary="".join(parts.summary(run, several) for run in runs),
         notes="".join(f"<p class=note>{html.escape(note)}</p>" for note in notes),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from diagnostics.report.text import shown
 from rltrain.metrics import AREAS, METRICS, area
 from rltrain.types import Panel
 
@@ -38,7 +39,7 @@ def panels_of(specs: Iterable[str], resolve: Resolve = installed, group: str = G
             own = plugin.panels if group == GROUP else getattr(plugin, "panels", ())
             panels += [panel for panel in own if panel not in panels]
         except (ImportError, AttributeError, ValueError) as error:
-            notes.append(f"No panels of the {kind} {spec} ({error}); its metrics are drawn by area.")
+            notes.append(f"No panels of the {kind} {shown(spec)} ({shown(error, 300)}); its metrics are drawn by area.")
     return panels, notes
 
 

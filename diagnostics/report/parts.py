@@ -1,4 +1,4 @@
-"""The parts of the page that are words and tables. Whatever a run holds goes through `escape`."""
+"""The parts of the page that are words and tables. Whatever a run holds goes through `as_html`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from html import escape
 from diagnostics.report import compare
 from diagnostics.report.cards import Card
 from diagnostics.report.summary import evaluations, sentences
+from diagnostics.report.text import as_html, shown, visible
 from diagnostics.report.verdicts import verdict
-from rltrain.records import RunFiles
+from rltrain.records import RunFiles, jsonl
 from rltrain.types import Event
 
 MOST_EVENTS = 400  # rows of the table of events, the gravest first
 
 
 def summary(run: RunFiles, several: bool) -> str:
-    """What phase, what is wrong, what to do next, and what happened."""
+    """What phase, what is wrong, what to do next, what is missing from the files, and what happened."""
     told = verdict(run)
-    lead = f"<h3>{escape(run.name)}</h3>" if several else ""
+    lead = f"<h3>{as_html(run.name)}</h3>" if several else ""
     level = "h4" if several else "h3"
 
     def part(kind: str, heading: str, words: Iterable[str]) -> str:
@@ -30,25 +31,26 @@ def summary(run: RunFiles, several: bool) -> str:
         part("phase", "What phase", [told["phase"]]),
         part("wrong", "What is wrong", told["wrong"]),
         part("todo", "What to do next", told["todo"]),
+        part("absent", "What is missing", told["missing"]) if told["missing"] else "",
         part("course", "What happened", sentences(run)),
     )
     return f"<section class=summary>{lead}<div class=answers>{''.join(answers)}</div></section>"
 
 
-def card(shown: Card, first: int) -> str:
+def card(given: Card, first: int) -> str:
     """A card; its figures are numbered from `first` on, as the page finds them."""
-    plots = "".join(_plot(figure, number) for number, figure in enumerate(shown.figures, first))
-    lies = f"<p class=lies><strong>When it lies.</strong> {escape(shown.lies)}</p>" if shown.lies else ""
-    missing = "".join(f"<li>{escape(words)}</li>" for words in shown.missing)
+    plots = "".join(_plot(figure, number) for number, figure in enumerate(given.figures, first))
+    lies = f"<p class=lies><strong>When it lies.</strong> {escape(given.lies)}</p>" if given.lies else ""
+    missing = "".join(f"<li>{escape(words)}</li>" for words in given.missing)
     missing = (
         f"<details class=missing><summary>Not in the files</summary><ul>{missing}</ul></details>" if missing else ""
     )
-    terms = "".join(_term(metric) for metric in shown.terms)
+    terms = "".join(_term(metric) for metric in given.terms)
     terms = f"<details class=terms><summary>What the curves are</summary><dl>{terms}</dl></details>" if terms else ""
-    kind = "card detail" if shown.detail else "card"
+    kind = "card detail" if given.detail else "card"
     return (
-        f'<section class="{kind}" id="{shown.anchor}" aria-labelledby="{shown.anchor}-title">'
-        f'<h2 id="{shown.anchor}-title">{escape(shown.title)}</h2><p>{escape(shown.how_to_read)}</p>{lies}'
+        f'<section class="{kind}" id="{given.anchor}" aria-labelledby="{given.anchor}-title">'
+        f'<h2 id="{given.anchor}-title">{escape(given.title)}</h2><p>{escape(given.how_to_read)}</p>{lies}'
         f"<div class=plots>{plots}</div>{missing}{terms}</section>"
     )
 
@@ -90,7 +92,7 @@ def evaluation(run: RunFiles, several: bool) -> str:
     if not changes:
         return ""
     rows = (
-        f"<tr><td><code>{escape(c.name)}</code> <small>{escape(c.unit)}</small></td>"
+        f"<tr><td><code>{as_html(c.name, 100)}</code> <small>{escape(c.unit)}</small></td>"
         f"<td>{c.first:.3g} <small>step {c.first_step}</small></td>"
         + (
             f"<td>{c.last:.3g} <small>step {c.last_step}</small></td><td>{c.last - c.first:+.3g}</td></tr>"
@@ -99,11 +101,12 @@ def evaluation(run: RunFiles, several: bool) -> str:
         )
         for c in changes
     )
-    return _heading(run, several) + table(f"Evaluation of {run.name}", ("held-out", "first", "last", "change"), rows)
+    heads = ("held-out", "first", "last", "change")
+    return _heading(run, several) + table(f"Evaluation of {shown(run.name)}", heads, rows)
 
 
 def _heading(run: RunFiles, several: bool) -> str:
-    return f"<h3>{escape(run.name)}</h3>" if several else ""
+    return f"<h3>{as_html(run.name)}</h3>" if several else ""
 
 
 def events(run: RunFiles, several: bool) -> str:
@@ -111,21 +114,19 @@ def events(run: RunFiles, several: bool) -> str:
     if not run.events:
         return f"{_heading(run, several)}<p>None.</p>"
     order = ("error", "warning", "info")
-    shown = sorted(run.events, key=lambda event: order.index(event.severity))[:MOST_EVENTS]
-    left = len(run.events) - len(shown)
+    gravest = sorted(run.events, key=lambda event: order.index(event.severity))[:MOST_EVENTS]
+    left = len(run.events) - len(gravest)
     note = f"<p class=note>{left:,} more of lesser weight are in events.jsonl.</p>" if left else ""
-    rows = map(_event, sorted(shown, key=lambda event: event.step))
+    rows = map(_event, sorted(gravest, key=lambda event: event.step))
     heads = ("step", "severity", "event", "evidence", "advice")
-    return _heading(run, several) + note + table(f"Events of {run.name}", heads, rows)
+    return _heading(run, several) + note + table(f"Events of {shown(run.name)}", heads, rows)
 
 
 def _event(event: Event) -> str:
     evidence = json.dumps(event.evidence, ensure_ascii=False)
-    evidence = evidence if len(evidence) <= 600 else evidence[:597] + "..."
-    return (
-        f"<tr class={event.severity}><td>{event.step}</td><td>{event.severity}</td><td>{escape(event.name)}</td>"
-        f"<td><code>{escape(evidence)}</code></td><td>{escape(event.advice)}</td></tr>"
-    )
+    cells = (as_html(event.name, 200), f"<code>{as_html(evidence, 600)}</code>", as_html(event.advice, 600))
+    told = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f"<tr class={event.severity}><td>{event.step}</td><td>{event.severity}</td>{told}</tr>"
 
 
 def comparison(runs: Sequence[RunFiles]) -> str:
@@ -133,13 +134,13 @@ def comparison(runs: Sequence[RunFiles]) -> str:
     if len(runs) < 2:
         return ""
     rows = [
-        f"<tr><td>{escape(run.name)}</td><td><code>{c.name}</code> <small>{escape(c.unit)}</small></td>"
+        f"<tr><td>{as_html(run.name)}</td><td><code>{c.name}</code> <small>{escape(c.unit)}</small></td>"
         f"<td>{c.first:.4g}</td><td>{c.other:.4g}</td><td>{c.difference:+.3g} <small>[{c.low:+.3g}, {c.high:+.3g}]"
         f"</small></td><td>{'told from 0' if c.low > 0 or c.high < 0 else 'not told from 0'}</td></tr>"
         for run in runs[1:]
         for c in compare.changes(runs[0], run)
     ]
-    heads = ("run", "metric", escape(runs[0].name), "this run", "difference [95%]", "")
+    heads = ("run", "metric", as_html(runs[0].name), "this run", "difference [95%]", "")
     means = (
         "<p>Means over the second half of the steps both have; the interval is a moving-block bootstrap over steps, "
         f"which does not know how much two seeds of one config would differ.</p>{table('Differences', heads, rows)}"
@@ -148,10 +149,10 @@ def comparison(runs: Sequence[RunFiles]) -> str:
     )
     changed = compare.config_changes(runs)
     lines = (
-        f"<tr><td><code>{escape(key)}</code></td>{''.join(f'<td><code>{escape(v)}</code></td>' for v in values)}</tr>"
+        f"<tr><td><code>{as_html(key)}</code></td>{''.join(f'<td><code>{as_html(v)}</code></td>' for v in values)}</tr>"
         for key, values in changed
     )
-    names = ("key", *(escape(run.name) for run in runs))
+    names = ("key", *(as_html(run.name) for run in runs))
     configs = table("Configs", names, lines) if changed else "<p>The configs do not differ.</p>"
     return (
         "<section class=card id=comparison><h2>What differs</h2>"
@@ -161,10 +162,19 @@ def comparison(runs: Sequence[RunFiles]) -> str:
 
 def config(run: RunFiles) -> str:
     """Config and manifest, folded."""
-    path = run.path / "config.yaml"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "missing"
-    manifest = json.dumps(run.manifest, indent=2, ensure_ascii=False)
-    return (
-        f"<details><summary>Config of {escape(run.name)}</summary><pre tabindex=0>{escape(text)}</pre></details>"
-        f"<details><summary>Manifest of {escape(run.name)}</summary><pre tabindex=0>{escape(manifest)}</pre></details>"
+    folded = (("Config", _text(run, "config.yaml")), ("Manifest", _text(run, "manifest.json")))
+    return "".join(
+        f"<details><summary>{what} of {as_html(run.name)}</summary>"
+        f"<pre tabindex=0>{escape(visible(text, lines=True))}</pre></details>"
+        for what, text in folded
     )
+
+
+def _text(run: RunFiles, name: str) -> str:
+    """A file as it is, also a damaged one; in its place why there is nothing to show."""
+    try:
+        return (run.path / name).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read ({jsonl.cause(error)})"

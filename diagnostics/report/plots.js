@@ -5,8 +5,30 @@ const Plots = (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const config = { responsive: true, displaylogo: false, showSendToCloud: false, displayModeBar: false };
 
+  const NARROW = 560; // pixels: on a phone
+
+  // There the names of the axes stand level above their rows: turned, they would be longer than a row is high.
+  const level = (layout) => {
+    const made = { ...layout, annotations: [...(layout.annotations ?? [])], margin: { ...layout.margin }, legend: { ...layout.legend } };
+    for (const key of Object.keys(layout).filter((name) => /^yaxis\d*$/.test(name))) {
+      const { title, domain = [0, 1] } = layout[key];
+      if (!title?.text) continue;
+      const above = domain[1] > 0.999 ? layout.meta.above + 12 : 0; // the marks of events stand over the top row
+      if (above) {
+        made.legend.y += 16 / layout.meta.inside;
+        made.margin.t += 16;
+        made.height += 16;
+      }
+      made[key] = { ...layout[key], title: { text: "" } };
+      const place = { xref: "paper", x: 0, xanchor: "left", yref: "paper", y: domain[1], yanchor: "bottom", yshift: above - 1 };
+      made.annotations.push({ ...place, text: title.text.replaceAll("<br>", " "), showarrow: false, borderpad: 0, font: { size: 11 } });
+    }
+    return made;
+  };
+
   // The figure's own colours are those of its data; ink and lines are the page's.
-  const coloured = (layout) => {
+  const coloured = (given, narrow) => {
+    const layout = narrow ? level(given) : given;
     const ink = style("--text"), rule = style("--line"), made = { ...layout, font: { ...layout.font, color: ink } };
     const head = layout.meta?.head || 0; // the page shows the title as a heading
     delete made.title;
@@ -18,15 +40,22 @@ const Plots = (() => {
     return made;
   };
 
-  const show = (plot, figure) => {
+  const show = async (plot, figure) => {
     plot.dataset.drawn = "yes";
-    return Plotly.react(plot, figure.data, coloured(figure.layout), config);
+    const layout = coloured(figure.layout, plot.clientWidth < NARROW);
+    plot.style.height = `${layout.height}px`;
+    await Plotly.react(plot, figure.data, layout, config);
+    const lacking = Math.round((figure.layout.meta?.inside ?? 0) - plot._fullLayout._size.h);
+    if (lacking < 4) return;
+    plot.style.height = `${layout.height + lacking}px`; // a legend of several lines takes no room from the rows
+    await Plotly.relayout(plot, { height: layout.height + lacking });
   };
 
   // Arrow keys walk along the curve that has most points and show all values there.
   const walk = (plot, event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
-    const curves = (plot.calcdata || []).map((points, i) => [points.length, i]).sort((a, b) => b[0] - a[0]);
+    const pointed = (plot.calcdata || []).map((points, i) => [points[0]?.trace.hoverinfo === "skip" ? 0 : points.length, i]);
+    const curves = pointed.filter(([count]) => count).sort((a, b) => b[0] - a[0]); // a band has nothing to say
     if (event.key === "Escape") Plotly.Fx.unhover(plot);
     if (!by || !curves.length) return;
     event.preventDefault();

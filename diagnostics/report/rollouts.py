@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 300  # whose completions are read
 FEWEST_GROUPS = 3  # below which no interval is given
-COLUMNS = ("step", "group", "source", "admitted", "outcome", "advantage")
+COLUMNS = ("step", "group", "source", "admitted", "outcome", "reward", "advantage")
+
+
+NUMBERS = ("step", "outcome", "reward", "advantage")
 
 
 class Means(NamedTuple):
@@ -49,22 +52,27 @@ def coverage(run: RunFiles, most: int = MOST_STEPS) -> list[str]:
 
 def groups(run: RunFiles, most: int = MOST_STEPS, steps: Sequence[int] | None = None) -> pd.DataFrame:
     """A row a group of the sampled steps, or of those given: `step`, `source`, `admitted`, `completions`, `judged`,
-    `outcome` (the sum), `successes` (outcomes of a half or more) and `mass` (the sum of |advantage|). Empty without
-    rollouts.
+    `outcome` (the sum), `successes` (outcomes of a half or more), `rewarded`, `reward` (the sum) and `mass` (the sum
+    of |advantage|). Empty without rollouts.
     """
+    import pandas as pd
+
     chosen = sampled(run.rollout_steps(), most) if steps is None else steps
     rows = run.rollouts(chosen, COLUMNS)
-    rows = rows.dropna(subset=["step", "group"])
+    numbers = {name: pd.to_numeric(rows[name], errors="coerce").astype(float) for name in NUMBERS}  # as a file may be
+    rows = rows.assign(**numbers).dropna(subset=["step", "group"])
     made = rows.assign(
         admitted=rows["admitted"].ne(False),
         source=rows["source"].astype("string").fillna(""),
         judged=rows["outcome"].notna(),
-        outcome=rows["outcome"].astype(float).fillna(0.0),
-        successes=rows["outcome"].astype(float) >= 0.5,
-        mass=rows["advantage"].astype(float).abs().fillna(0.0),
+        outcome=rows["outcome"].fillna(0.0),
+        successes=rows["outcome"] >= 0.5,
+        rewarded=rows["reward"].notna(),
+        reward=rows["reward"].fillna(0.0),
+        mass=rows["advantage"].abs().fillna(0.0),
         completions=1,
     )
-    sums = ["completions", "judged", "outcome", "successes", "mass"]
+    sums = ["completions", "judged", "outcome", "successes", "rewarded", "reward", "mass"]
     kinds = {"source": "first", "admitted": "all"} | dict.fromkeys(sums, "sum")
     return made.groupby(["step", "group"], sort=True).agg(kinds).reset_index()
 
@@ -83,14 +91,15 @@ def windows(of_groups: pd.DataFrame, least: int, most: int = 60) -> tuple[pd.Dat
     return of_groups.assign(step=np.array(middles)[place]), size
 
 
-def interval(of_groups: pd.DataFrame) -> Means:
-    """Mean outcome of each step and its interval, from the groups' means: completions of a prompt are not independent.
+def interval(of_groups: pd.DataFrame, of: Literal["outcome", "reward"] = "outcome") -> Means:
+    """Mean of each step and its interval, from the groups' means: completions of a prompt are not independent.
 
-    A ratio of sums with Student's t over the groups; within [0, 1].
+    A ratio of sums with Student's t over the groups; that of the outcome within [0, 1].
     """
-    known = of_groups[of_groups["judged"] > 0]
+    counted = {"outcome": "judged", "reward": "rewarded"}[of]
+    known = of_groups[of_groups[counted] > 0]
     steps, place = np.unique(known["step"].to_numpy(), return_inverse=True)
-    size, total = known["judged"].to_numpy(float), known["outcome"].to_numpy(float)
+    size, total = known[counted].to_numpy(float), known[of].to_numpy(float)
     count = np.bincount(place, minlength=len(steps)).astype(float)
     sizes, totals = (np.bincount(place, weights, len(steps)) for weights in (size, total))
     mean = totals / np.maximum(sizes, 1)
@@ -98,5 +107,5 @@ def interval(of_groups: pd.DataFrame) -> Means:
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(squares * count / (count - 1)) / sizes
     times = np.array([student_t(n - 1) if n >= FEWEST_GROUPS else np.nan for n in count])
-    half = times * error
-    return Means(steps, mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1))
+    low, high = mean - times * error, mean + times * error
+    return Means(steps, mean, *((low, high) if of == "reward" else (np.clip(low, 0, 1), np.clip(high, 0, 1))))

@@ -2,6 +2,7 @@
 
 A long curve keeps the lowest and the highest value of each stretch of steps, at the steps where they were: a spike of
 one step in ten thousand is in the picture. Nothing is averaged, and no point is drawn that the run did not have.
+Where a curve lacks steps that it has elsewhere, it has a gap.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ def stems_of(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(stem(name) for name in frame.columns if name != "step" and frame[name].notna().any()))
 
 
-def curves(frame: pd.DataFrame, metric: str, limit: int = LIMIT) -> list[Curve]:
-    """The curves of a stem: the total first, then one a source or class; each of about `limit` points at most."""
+def curves(frame: pd.DataFrame, metric: str, limit: int = LIMIT, *, gaps: bool = True) -> list[Curve]:
+    """The curves of a stem: the total first, then one a source or class; each of about `limit` points at most.
+
+    `gaps`: whether a missing step is one; not in a frame of which steps were left out already.
+    """
     names = [name for name in frame.columns if stem(name) == metric and frame[name].notna().any()]
-    return [_curve(frame, name, limit) for name in sorted(names)]
+    return [_curve(frame, name, limit, gaps) for name in sorted(names)]
 
 
 def curve(frame: pd.DataFrame, name: str, limit: int = LIMIT) -> Curve | None:
@@ -45,16 +49,28 @@ def curve(frame: pd.DataFrame, name: str, limit: int = LIMIT) -> Curve | None:
     return _curve(frame, name, limit) if name in frame and frame[name].notna().any() else None
 
 
-def _curve(frame: pd.DataFrame, name: str, limit: int) -> Curve:
-    values = frame[name].to_numpy(np.float64)
-    steps = frame["step"].to_numpy()
-    known = ~np.isnan(values)
-    first, last = np.flatnonzero(known)[[0, -1]]
-    # Seldom measured (an evaluation): joined points. Mostly measured: a missing step is a gap to be seen.
-    kept = np.arange(first, last + 1) if known.sum() * 2 >= last - first + 1 else np.flatnonzero(known)
-    places, pool = extremes(values[kept], limit)
-    kept = kept[places]
-    return Curve(name, name.partition("@")[2], steps[kept].tolist(), [_short(v) for v in values[kept].tolist()], pool)
+def _curve(frame: pd.DataFrame, name: str, limit: int, gaps: bool = True) -> Curve:
+    known = frame[["step", name]].dropna()
+    steps, values = known["step"].to_numpy(), known[name].to_numpy(np.float64)
+    if gaps:
+        steps, values = with_gaps(steps, values)
+    places, pool = extremes(values, limit)
+    kept = [_short(value) for value in values[places].tolist()]
+    return Curve(name, name.partition("@")[2], steps[places].tolist(), kept, pool)
+
+
+def with_gaps(steps_N: np.ndarray, values_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values with a NaN wherever neighbours are further apart than is usual for this curve.
+
+    Usual is the most frequent distance, of several the least: an evaluation of every tenth step is joined, a metric
+    that a step has or has not is not.
+    """
+    lengths, counts = np.unique(np.diff(steps_N), return_counts=True)
+    if not len(lengths):
+        return steps_N, values_N
+    usual = lengths[counts.argmax()]
+    before = np.flatnonzero(np.diff(steps_N) > usual)
+    return np.insert(steps_N, before + 1, steps_N[before] + usual), np.insert(values_N, before + 1, np.nan)
 
 
 def extremes(values_N: np.ndarray, limit: int) -> tuple[np.ndarray, int]:

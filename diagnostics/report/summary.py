@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from diagnostics.report.text import shown
 from rltrain.metrics import METRICS, stem
 from rltrain.records import RunFiles
 
@@ -80,8 +81,10 @@ def _forecast(run: RunFiles) -> str:
     forecast, came = (events[-1].evidence.get(key) for key in ("forecast", "came")) if events else (None, None)
     if not isinstance(forecast, dict) or not isinstance(came, dict):
         return ""
-    told = ", ".join(f"{name} {came[name]:.3g} ({forecast[name]:.3g})" for name in came if name in forecast)
-    return f"What the order of the sources ended with, against its forecast: {told}."
+    pairs = [(name, came[name], forecast[name]) for name in came if name in forecast]
+    known = [(name, *two) for name, *two in pairs if all(isinstance(value, int | float) for value in two)]
+    told = ", ".join(f"{shown(name, 60)} {value:.3g} ({expected:.3g})" for name, value, expected in known)
+    return f"What the order of the sources ended with, against its forecast: {told}." if told else ""
 
 
 def _course(frame: pd.DataFrame, name: str, label: str, unit: str = "") -> str:
@@ -126,7 +129,7 @@ def _events(run: RunFiles) -> str:
     errors = sum(event.severity == "error" for event in grave)
     tally = ((errors, "error"), (len(grave) - errors, "warning"))
     counts = " and ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in tally if count)
-    return f"{counts}; the last one at step {last.step}: {last.name}."
+    return f"{counts}; the last one at step {last.step}: {shown(last.name, 60)}."
 
 
 def _duration(seconds: float) -> str:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from diagnostics.phase.diagnostic import ADVICE
-from diagnostics.report.phases import phases
+from diagnostics.report.text import shown
 from rltrain.records import RunFiles
+from rltrain.records.phases import phases, told
 from rltrain.types import Event
 
 WAVE = 0.1  # share of all prompts set aside in one step that is told as a wave
 MOST = 5  # findings and pieces of advice told, the gravest and latest first
-STATES = {
-    "consolidating": "Consolidating since step {start}: execution is getting surer, planning has not begun",
-    "planning": "Planning since step {onset}{interval}: the variety of plans has risen, execution stayed sure",
-    "stalled": "Stalled since step {start}: neither execution nor the variety of plans moves",
-    "undecided": "No phase can be named at step {end}: no move is certain",
+MEANING = {
+    "consolidating": "execution is getting surer, planning has not begun",
+    "planning": "the variety of plans has risen, execution stayed sure",
+    "stalled": "neither execution nor the variety of plans moves",
 }
 NAMED = {
-    "format_collapse": "one form of answers took over: {winner}, from {base_share:.0%} to {share:.0%} of completions",
-    "format_wrong_winner": "the form that took over, {winner}, is less often right than {better}",
-    "engine_restarted": "an engine was replaced ({engine}: {cause})",
-    "entropy_spent": "{spent:.0%} of the first steps' entropy is spent",
-    "metric_jump": "pass/fail moved by {pass_change:+.0%} and nothing continuous moved with it",
-    "nothing_learnable": "no prompt was left to learn from",
-    "task_starved": "a task was hardly ever trained",
+    "format_collapse": ("one form of answers took over", "{winner}, from {base_share:.0%} to {share:.0%} of answers"),
+    "format_wrong_winner": ("the form that took over is less often right than another", "{winner} than {better}"),
+    "engine_restarted": ("an engine was replaced", "{engine}: {cause}"),
+    "entropy_spent": ("most of the entropy is spent", "{spent:.0%} of that of the first steps"),
+    "metric_jump": ("pass/fail jumped and nothing continuous moved with it", "{pass_change:+.0%}"),
+    "nothing_learnable": ("no prompt was left to learn from", ""),
+    "stuck": ("a part of a step took very long", "{stage}, over {seconds:,.0f} s"),
+    "task_starved": ("a task was hardly ever trained", ""),
 }
+"""Event -> what happened, and its particulars out of the evidence."""
+MOST_CAUSES = 3  # told of events of one name
 
 
 class Finding(NamedTuple):
@@ -43,13 +47,9 @@ def phase(run: RunFiles) -> str:
     found = phases(run)
     if not found.segments:
         return "The phase of learning is not known: the files hold no verdict (the phase diagnostic makes it)."
-    last = found.segments[-1]
-    onset = found.onset if found.onset is not None else last.start
-    low, high = found.interval or (onset, onset)
-    interval = f" (90% interval: step {low} to {high})" if found.interval else ""
-    words = STATES[last.state].format(start=last.start, end=last.end, onset=onset, interval=interval)
-    chance = "the likeliest state has a probability of" if last.state == "undecided" else "probability"
-    return f"{words}; {chance} {last.confidence:.0%}."
+    last = found.segments[-1].state
+    words = told(found)
+    return _sentence(f"{words}: {MEANING[last]}" if last in MEANING else words)
 
 
 def wrong(run: RunFiles) -> list[Finding]:
@@ -81,21 +81,40 @@ def _steps(run: RunFiles) -> int:
 
 
 def _finding(events: Sequence[Event]) -> Finding:
-    first, last = events[0], events[-1]
-    often = f"{len(events)} times, from step {first.step} to {last.step}" if len(events) > 1 else f"at step {last.step}"
+    last = events[-1]
     # "nothing is lost; look into it if it recurs" is advice once it has recurred
     idle = last.advice.startswith("nothing" if len(events) == 1 else "nothing to do")
-    advice = "" if idle else last.advice
-    return Finding(last.severity, _sentence(f"{_words(last)}, {often}"), advice, last.step)
+    severity = "error" if any(event.severity == "error" for event in events) else "warning"
+    return Finding(severity, _sentence(_told(events)), "" if idle else shown(last.advice, 300), last.step)
 
 
-def _words(event: Event) -> str:
-    """The event in words; its name where it is none of ours, or lacks its numbers."""
-    plain = event.name.replace("_", " ")
+def _told(events: Sequence[Event]) -> str:
+    """What happened how often, and by which causes."""
+    name = events[-1].name
+    what = NAMED[name][0] if name in NAMED else shown(name.replace("_", " "), 60)
+    causes = Counter(filter(None, map(_particulars, events)))
+    alike = len(causes) == 1 and causes.total() == len(events)
+    listed = [cause if alike or times == 1 else f"{cause}, {times} times" for cause, times in causes.most_common()]
+    more = f"; {len(listed) - MOST_CAUSES} other causes" if len(listed) > MOST_CAUSES else ""
+    aside = f" ({'; '.join(listed[:MOST_CAUSES])}{more})" if listed else ""
+    return f"{what}{aside}, {_when([event.step for event in events])}"
+
+
+def _when(steps: Sequence[int]) -> str:
+    """At step 7; twice, at step 7; 3 times, from step 3 to 9."""
+    first, last = min(steps), max(steps)
+    often = "" if len(steps) == 1 else "twice, " if len(steps) == 2 else f"{len(steps):,} times, "
+    at = "before the first step" if last == 0 else f"at step {last}"
+    return often + (at if first == last else f"from step {first} to {last}")
+
+
+def _particulars(event: Event) -> str:
+    """The numbers and names it rests on; nothing where it is none of ours, or lacks them."""
+    known = {key: shown(value, 80) if isinstance(value, str) else value for key, value in event.evidence.items()}
     try:
-        return NAMED[event.name].format(**event.evidence) if event.name in NAMED else plain
+        return NAMED[event.name][1].format(**known) if event.name in NAMED else ""
     except (KeyError, ValueError, TypeError):  # evidence of another version
-        return plain
+        return ""
 
 
 def _waves(run: RunFiles) -> list[Finding]:
@@ -122,16 +141,20 @@ def _sentence(words: str) -> str:
 
 
 def verdict(run: RunFiles) -> Mapping[str, Any]:
-    """The answers: `phase` (one sentence), `wrong` and `todo` (sentences)."""
-    found = wrong(run)
-    last = _steps(run)
-    told = [] if last else ["No optimizer step has been finished."]
-    told += [_sentence(note) for note in run.notes]
-    told += [finding.words for finding in found[:MOST]]
+    """The answers: `phase` (one sentence), `wrong`, `todo` and `missing` (sentences; none where all is there)."""
+    found, missing, last = (
+        wrong(run),
+        [f"{shown(note)}." for note in run.notes],
+        _steps(run),
+    )  # names of files as they are
+    said = [] if last else ["No optimizer step has been finished."]
+    said += [finding.words for finding in found[:MOST]]
     if len(found) > MOST:
-        told.append(f"And {len(found) - MOST} more; see the events.")
+        said.append(f"And {len(found) - MOST} more; see the events.")
+    well = f"no warning and no error in {'what can be read' if missing else f'{last:,} steps'}."
     return {
         "phase": phase(run),
-        "wrong": told or [f"Nothing: no warning and no error in {last:,} steps."],
+        "wrong": said or [_sentence(well) if missing else f"Nothing: {well}"],
         "todo": todo(run),
+        "missing": missing,
     }

@@ -53,7 +53,7 @@ def facts(run: RunFiles) -> dict[str, str]:
     if run.events:
         found["last events"] = "; ".join(f"step {event.step} {event.name}" for event in run.events[-EVENTS:])
     if run.notes:
-        found["not readable"] = "; ".join(run.notes)
+        found["missing or not readable"] = "; ".join(run.notes)
     return found
 
 

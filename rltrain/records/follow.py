@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from rltrain.records.read import Columns, RunFiles, events_of
+from rltrain.records.lines import Columns, events_of
+from rltrain.records.read import RunFiles
 from rltrain.types import Event
 
 if TYPE_CHECKING:
@@ -20,52 +20,14 @@ Mark = tuple[int, int, int]
 """Inode, time of change and size of a file: while they stay, so does what was read of it."""
 
 
-class Tail:
-    """The objects that a file of lines gains. A line that is still being written is left for the next look."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._inode: int | None = None
-        self._place = 0
-
-    def read(self) -> tuple[Iterator[dict[str, Any]], bool]:
-        """(objects since the last look, one at a time; whether the file was begun anew, as a resumed run's are)."""
-        try:
-            file = open(self._path, "rb")  # noqa: SIM115 (one line is in memory at a time)
-        except FileNotFoundError:
-            anew = self._place > 0
-            self._inode, self._place = None, 0
-            return iter(()), anew
-        stat = os.fstat(file.fileno())
-        anew = self._inode is not None and (stat.st_ino != self._inode or stat.st_size < self._place)
-        if anew:
-            self._place = 0
-        self._inode = stat.st_ino
-        return self._objects(file), anew
-
-    def _objects(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
-        with file:
-            file.seek(self._place)
-            for line in file:
-                try:
-                    value = json.loads(line)
-                except ValueError:  # torn, or bad UTF-8; without a line end it is not finished yet
-                    if not line.endswith(b"\n"):
-                        return
-                    value = None
-                self._place += len(line)
-                if isinstance(value, dict):
-                    yield value
-
-
 class FollowedRun(RunFiles):
     """A run's files, as `RunFiles`, that can be looked at again. Not for several threads at once."""
 
     def __init__(self, path: Path):
         super().__init__(path)
         self._marks: dict[str, Mark] = {}
-        self._lines, self._told = Tail(path / "metrics.jsonl"), Tail(path / "events.jsonl")
-        self._columns, self._rows = Columns(), []
+        self._columns: Columns = Columns()
+        self._rows: list[dict[str, Any]] = []
 
     @property
     def version(self) -> str:
@@ -110,8 +72,9 @@ def marks(path: Path) -> dict[str, Mark]:
         with os.scandir(path) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
-                    stat = entry.stat()
-                    found[entry.name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-    except FileNotFoundError:  # the run, or one of its files, went away in this moment: the next look will tell
+                    with contextlib.suppress(OSError):  # it went away in this moment, or is a link to nothing
+                        stat = entry.stat()
+                        found[entry.name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError:  # the run went away: the next look will tell
         return found
     return found

@@ -80,13 +80,21 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 def objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The objects among lines."""
-    for line in lines:
-        try:
-            value = json.loads(line)
-        except ValueError:  # a torn line; bad UTF-8 is a ValueError too
-            continue
-        if isinstance(value, dict):
-            yield value
+    return (value for line in lines if (value := parsed(line)) is not None)
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The object that a line holds; None for one that is torn or holds something else."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError too; brackets may be nested without end
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def cause(error: OSError) -> str:
+    """Why a file cannot be read or written, in the system's words, without its path."""
+    return error.strerror or str(error)
 
 
 def replace(path: Path, text: str | Iterable[str]) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
-from rltrain.records import about, jsonl, tidy
+from rltrain.records import about, damage, jsonl, tidy
+from rltrain.records.lines import Columns, Tail, events_of
 from rltrain.types import Event
 
 if TYPE_CHECKING:
@@ -32,18 +30,20 @@ class RunFiles:
     def __init__(self, path: Path):
         self.path = path
         self.name = path.resolve().name
+        self._lines, self._told = Tail(path / "metrics.jsonl"), Tail(path / "events.jsonl")
+        self._unread: dict[Path, str] = {}  # tables that were looked at in vain, and why
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row a step: `step` and a column for each metric, NaN where a step has none."""
         columns = Columns()
-        columns.add(jsonl.read(self.path / "metrics.jsonl"))
+        columns.add(self._lines.read()[0])
         return columns.frame()
 
     @cached_property
     def events(self) -> list[Event]:
         """The run's events, in the order they were written."""
-        return events_of(jsonl.read(self.path / "events.jsonl"))
+        return events_of(self._told.read()[0])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -57,8 +57,18 @@ class RunFiles:
 
     @property
     def notes(self) -> list[str]:
-        """What of the run cannot be read, in words for a person."""
-        return self._config[1] + self._manifest[1]
+        """What of the run is missing or cannot be read, in words for a person; of its tables, what was asked for."""
+        steps, _ = self.metrics["step"].tolist(), self.events  # reading tells what of their files is damaged
+        completions = self.rollout_steps()
+        unread = {f"{p.parent.name}/{p.name}": why for p, why in self._unread.items() if p.exists()}
+        return [
+            *(words for name, words in damage.ABSENT.items() if not (self.path / name).exists()),
+            *(words for _, found in (self._config, self._manifest, self._diagnosis) for words in found),
+            *(words for tail in (self._lines, self._told) for words in tail.notes()),
+            *([] if self._lines.error else damage.no_lines(steps, completions)),
+            *damage.no_completions(completions),
+            *damage.unread(unread),
+        ]
 
     @property
     def planned_steps(self) -> int | None:
@@ -95,14 +105,15 @@ class RunFiles:
     def _manifest(self) -> tuple[dict[str, Any], list[str]]:
         return _mapping(self.path / "manifest.json", json.loads, "JSON")
 
-    @cached_property
+    @property
     def diagnosis(self) -> dict[str, Any]:
         """The verdicts of `diagnosis.json` without their series; empty where there are none or the file is torn."""
-        try:
-            found = json.loads((self.path / "diagnosis.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # bad UTF-8 is a ValueError too
-            return {}
-        return {key: value for key, value in found.items() if key != "series"} if isinstance(found, dict) else {}
+        return self._diagnosis[0]
+
+    @cached_property
+    def _diagnosis(self) -> tuple[dict[str, Any], list[str]]:
+        found, notes = _mapping(self.path / "diagnosis.json", json.loads, "JSON")
+        return {key: value for key, value in found.items() if key != "series"}, notes
 
     def rollout_steps(self) -> list[int]:
         """The steps whose completions are there."""
@@ -171,9 +182,11 @@ class RunFiles:
                     with parquet.ParquetFile(path) as file:
                         there = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
                         table = file.read(columns=there)
-                except (pa.ArrowInvalid, OSError) as error:
+                except (pa.ArrowException, OSError) as error:
+                    self._unread[path] = " ".join(str(error).split())[:120]
                     warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=3)
                 else:
+                    self._unread.pop(path, None)
                     replaced += int((table.schema.metadata or {}).get(REPLACED.encode(), 0))
                     tables.append(table.replace_schema_metadata())
         frame = _joined(tables)
@@ -202,59 +215,12 @@ def _mapping(path: Path, parse: Callable[[str], Any], language: str) -> tuple[di
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
         why = f"not valid {language}: " + " ".join(str(error).split())
     except OSError as error:
-        why = str(error.strerror)
+        why = jsonl.cause(error)
     else:
         if isinstance(found, dict):
             return found, []
         why = f"expected keys and values, it holds {type(found).__name__}"
-    return {}, [f"{path} cannot be read ({why}); this is what the other files say"]
-
-
-class Columns:
-    """Lines with a whole number as `step` as columns, one number each; what is none is NaN.
-
-    Lines of the same step complete each other. Eight bytes a number, since a long run has millions.
-    """
-
-    def __init__(self) -> None:
-        self._places: dict[int, int] = {}  # step -> row
-        self._columns: dict[str, array] = {}
-
-    def add(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Further lines."""
-        for line in lines:
-            if not isinstance(line.get("step"), int):
-                continue
-            place = self._places.setdefault(line["step"], len(self._places))
-            for name, value in line.items():
-                column = self._columns.setdefault(name, array("d"))
-                column.extend([math.nan] * (place + 1 - len(column)))
-                column[place] = value if isinstance(value, int | float) else math.nan
-
-    def frame(self) -> pd.DataFrame:
-        """One row a step, by step."""
-        import pandas as pd
-
-        for column in self._columns.values():
-            column.extend([math.nan] * (len(self._places) - len(column)))
-        values = {name: np.array(column) for name, column in self._columns.items() if name != "step"}
-        frame = pd.DataFrame({"step": np.array(list(self._places), np.int64), **values})
-        return frame.sort_values("step", ignore_index=True)
-
-
-def events_of(rows: Iterable[dict[str, Any]]) -> list[Event]:
-    """The events that rows of `events.jsonl` hold; a row without step and name is none."""
-    return [
-        Event(
-            step=int(row["step"]),
-            name=str(row["name"]),
-            severity=row["severity"] if row.get("severity") in ("info", "warning", "error") else "info",
-            evidence=row["evidence"] if isinstance(row.get("evidence"), dict) else {},
-            advice=str(row.get("advice", "")),
-        )
-        for row in rows
-        if isinstance(row.get("step"), int) and "name" in row
-    ]
+    return {}, [f"{path.name} cannot be read ({why}); this is what the other files say"]
 
 
 def step_files(folder: Path) -> list[tuple[int, Path]]:
@@ -264,12 +230,16 @@ def step_files(folder: Path) -> list[tuple[int, Path]]:
 
 
 def load_run(path: str | Path) -> RunFiles:
-    """The files of the run at `path`. ValueError if there is no run."""
+    """The files of the run at `path`. ValueError if there is no run, or one that may not be looked into."""
     path = Path(path)
-    if not path.is_dir():
-        raise ValueError(f"run {str(path)!r}: no such directory; give the directory of a run, for example runs/NAME")
-    if not any((path / mark).is_file() for mark in MARKS):
-        runs = [child.name for child in sorted(path.iterdir()) if any((child / mark).is_file() for mark in MARKS)]
-        hint = f"; runs in it: {', '.join(runs[:5])}" if runs else ""
-        raise ValueError(f"run {str(path)!r}: not a run, it has none of {', '.join(MARKS)}{hint}")
+    try:
+        if not path.is_dir():
+            raise ValueError(f"run {str(path)!r}: no such directory; give that of a run, for example runs/NAME")
+        if not any((path / mark).exists() for mark in MARKS):
+            runs = [child.name for child in sorted(path.iterdir()) if any((child / mark).exists() for mark in MARKS)]
+            hint = f"; runs in it: {', '.join(runs[:5])}" if runs else ""
+            raise ValueError(f"run {str(path)!r}: not a run, it has none of {', '.join(MARKS)}{hint}")
+    except OSError as error:
+        why = jsonl.cause(error)
+        raise ValueError(f"run {str(path)!r}: cannot be looked into ({why}); ask its owner for the right") from None
     return RunFiles(path)

@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rltrain.records import RunFiles, jsonl
+from rltrain.records import RunFiles, jsonl, pulse
 from rltrain.records.follow import Mark, marks
+from rltrain.records.lines import is_step
 
 END = 65_536  # bytes of the end of a file that are read: a line of metrics has a few thousand
 WRITTEN = ("config.yaml", "metrics.jsonl", "events.jsonl", "rollouts", "checkpoints")  # by the run itself
 READ = ("step", "planned", "reward", "outcome", "step_s", "warnings", "errors")
-QUIET_S = 120.0  # without a write for so long, a run that is not at its end counts as stopped
+QUIET_S = 120.0  # without a write for so long, a run without a pulse that is not at its end counts as stopped
 
 
 class Glances:
@@ -33,20 +34,23 @@ class Glances:
                 self._known[path] = (found, dict.fromkeys(READ))
         read = self._known[path][1]
         written = max((found[name][1] for name in WRITTEN if name in found), default=0) / 1e9
-        return read | {"written": written, "state": _state(read, written, time.time() if now is None else now)}
+        now = time.time() if now is None else now
+        return read | {"written": written, "state": _state(read, pulse.look(path, now), now - written)}
 
 
-def _state(read: dict[str, Any], written: float, now: float) -> str:
+def _state(read: dict[str, Any], felt: pulse.Pulse | None, quiet_s: float) -> str:
+    """How the run stands: by its steps, by its process, and where that left no word by how long it has been quiet."""
     if read["warnings"] is None:
         return "unreadable"
     if read["planned"] is not None and read["step"] is not None and read["step"] >= read["planned"]:
         return "finished"
-    quiet = max(QUIET_S, 5 * (read["step_s"] or 0.0))
-    return "running" if now - written < quiet else "stopped"
+    if felt is not None:
+        return "running" if felt == "beating" else "stopped"
+    return "running" if quiet_s < max(QUIET_S, 5 * (read["step_s"] or 0.0)) else "stopped"
 
 
 def _read(path: Path) -> dict[str, Any]:
-    lines = [line for line in last_objects(path / "metrics.jsonl") if isinstance(line.get("step"), int)]
+    lines = [line for line in last_objects(path / "metrics.jsonl") if is_step(line.get("step"))]
     steps = [line["step"] for line in lines]
     events = list(jsonl.read(path / "events.jsonl"))  # all of them: the last ones may be many and harmless
     return {

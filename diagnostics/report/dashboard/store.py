@@ -50,7 +50,7 @@ class Run:
         return [step for step, _ in step_files(self.path / "rollouts")]
 
     def about(self) -> dict[str, Any]:
-        """What the run did in sentences, its notes and events, and what its advantages are made with."""
+        """What the run did in sentences, its events, and what its advantages are made with."""
         with self.lock:
             self.files.refresh()
             files = self.files
@@ -62,7 +62,6 @@ class Run:
                 "version": files.version,
                 "verdict": verdict(files),
                 "sentences": sentences(files),
-                "notes": list(files.notes),
                 "events": events,
                 "more_events": max(0, len(files.events) - len(events)),
                 "settings": settings(files.config),
@@ -149,7 +148,7 @@ class Store:
 
 
 def _is_run(path: Path) -> bool:
-    return path.is_dir() and any((path / mark).is_file() for mark in MARKS)
+    return path.is_dir() and any((path / mark).exists() for mark in MARKS)
 
 
 def _name(path: Path) -> str:
@@ -158,4 +157,4 @@ def _name(path: Path) -> str:
 
 
 def _written(path: Path) -> float:
-    return max(((path / mark).stat().st_mtime for mark in MARKS if (path / mark).is_file()), default=0.0)
+    return max(((path / mark).stat().st_mtime for mark in MARKS if (path / mark).exists()), default=0.0)

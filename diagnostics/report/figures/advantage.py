@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnostics.report import rollouts
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, Row
+from diagnostics.report.figures.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, faint
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from rltrain.records import RunFiles
 
@@ -42,7 +43,7 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     drawn = [_source(run, runs, x) for run in runs]
     luck = (
         "Shares of the step's signal. Above a half, the run learns from accidents: whatever the lucky completion did "
-        "is praised. A vertical line is the onset of what a detector found."
+        "is praised."
     )
     work = (
         "Shares of the completions. All should stay where they began; one that rises together with the reward, while "
@@ -70,7 +71,7 @@ def _source(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
             mode="lines",
             stackgroup="mass",
             line={"width": 0.8, "color": colour},
-            fillcolor=style.faint(colour, 0.65),
+            fillcolor=faint(colour, 0.65),
             hovertemplate="%{y:.0%}",
         )
         for (name, colour), share in zip(KINDS.items(), shares, strict=True)
@@ -81,7 +82,7 @@ def _source(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
         "success or none is luck and shaping; the green part is where the policy knows the difference."
     )
     read += f" Each point is {size} steps together." if size > 1 else ""
-    title = f"Where the learning signal comes from{', ' + run.name if len(runs) > 1 else ''}"
+    title = f"Where the learning signal comes from{style.of(runs, run)}"
     rows = [Row("share of the signal", traces, 190, {"range": [0, 1], "tickformat": ".0%"})]
     return style.figure(title, read, rows, [run], x)
 
@@ -107,6 +108,7 @@ def _shares(title: str, read: str, listed: Sequence[style.Listed], runs: Sequenc
         return None
     names = {metric.partition("/")[2] for metric, *_ in listed}
     shapes, notes = _onsets(runs, names)
+    read += " A named vertical line is the onset of what a detector found." if shapes else ""
     rows = [Row("share", made, 200, {"rangemode": "tozero"})]
     return style.figure(title, read, rows, runs, x, shapes=shapes, notes=notes)
 

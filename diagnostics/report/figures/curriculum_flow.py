@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from diagnostics.report import rollouts
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, COLOURS, DASHES, GREEN, GREY, ORANGE, PINK, RED, SKY, Row
+from diagnostics.report.figures.palette import BLUE, COLOURS, DASHES, GREEN, GREY, ORANGE, PINK, RED, SCALE, SKY, faint
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.series import curve, curves, extremes
+from diagnostics.report.text import shown
 from rltrain.records import RunFiles
 
 if TYPE_CHECKING:
@@ -48,15 +51,13 @@ def _pools(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     ]
     if not any(row.traces for row in rows):
         return None
-    read = (
-        "Prompts by what they have to teach. The red band is set aside as too hard: one that grows in a step is a wave "
-        "of quarantine, from prompts that are too hard or a reward that broke. Learnable should not run empty."
-    )
-    return style.figure(f"Where the prompts stand{_of(runs, run)}", read, rows, [run], x)
-
-
-def _of(runs: Sequence[RunFiles], run: RunFiles) -> str:
-    return f", {run.name}" if len(runs) > 1 else ""
+    read = "Prompts by what they have to teach; learnable should not run empty."
+    if any(trace.name == "quarantined" for trace in rows[0].traces):
+        read += (
+            " The red band is set aside as too hard: one that grows in a step is a wave of quarantine, from prompts "
+            "that are too hard or a reward that broke."
+        )
+    return style.figure(f"Where the prompts stand{style.of(runs, run)}", read, rows, [run], x)
 
 
 def _stack(run: RunFiles, runs: Sequence[RunFiles]) -> list[Any]:
@@ -79,7 +80,7 @@ def _stack(run: RunFiles, runs: Sequence[RunFiles]) -> list[Any]:
             mode="lines",
             stackgroup="pools",
             line={"width": 0.8, "color": POOLS[name]},
-            fillcolor=style.faint(POOLS[name], 0.6),
+            fillcolor=faint(POOLS[name], 0.6),
             hovertemplate="%{y:,.0f}",
         )
         for name, column in zip(names, columns, strict=True)
@@ -112,7 +113,7 @@ def _difficulty(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | No
         y=list(RATES),
         z=shares.astype(np.float32),
         meta={"run": run.name},
-        colorscale=style.SCALE,
+        colorscale=SCALE,
         zmin=0,
         zmax=1,
         colorbar={
@@ -127,7 +128,7 @@ def _difficulty(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | No
         "How many of a group's completions are right, over time. Mass in the lowest row is prompts too hard, in the "
         "highest too easy; only what lies between teaches."
     )
-    title = f"Difficulty of what was sampled{_of(runs, run)}"
+    title = f"Difficulty of what was sampled{style.of(runs, run)}"
     rows = [Row("completions right", [heat], 170, {"showgrid": False})]
     return style.figure(title, read, rows, [run], x).update_layout(hovermode="closest")
 
@@ -153,9 +154,10 @@ def _refused(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
         made += style.measured(runs, run, "curriculum/kept", f"{who}trained", GREEN, dash)
         reasons = [found for found in curves(run.metrics, "curriculum/rejected", style.limit(runs)) if found.label]
         totals = style.measured(runs, run, "curriculum/rejected", f"{who}refused", RED, dash)
+        inks = itertools.cycle((RED, ORANGE, PINK, SKY, GREY))
         split = [
-            style.line(run, found, f"{who}refused: {found.label}", (RED, ORANGE, PINK, SKY, GREY)[i % 5], dash, 1.5)
-            for i, found in enumerate(reasons)
+            style.line(run, found, f"{who}refused: {shown(found.label)}", ink, dash, 1.5)
+            for found, ink in zip(reasons, inks, strict=False)
         ]
         made += split if split and len(runs) == 1 else totals
     read = "Groups that entered the batch, and those refused with the reason: what was sampled in vain."

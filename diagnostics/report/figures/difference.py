@@ -1,4 +1,4 @@
-"""Difference: runs against the first one, at the same step, with intervals."""
+"""Difference: runs against the first one, at the same step, with intervals; of all samples and of each task."""
 
 from __future__ import annotations
 
@@ -7,38 +7,73 @@ from typing import TYPE_CHECKING, Any
 
 from diagnostics.report import compare
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import GREY, Row
+from diagnostics.report.figures.palette import GREY
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.series import Curve
+from diagnostics.report.text import shown
 from rltrain.records import RunFiles
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+MOST_SOURCES = 8
+
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
-    """Mean outcome of each run minus that of the first; nothing for one run."""
-    made: list[Any] = []
-    shapes: list[dict] = []
-    for run in runs[1:]:
-        found = compare.outcomes(runs[0], run)
-        if len(found.steps):
-            colour = style.colour_of(runs, run)
-            value, low, high = (
-                Curve("", "", found.steps.tolist(), values.tolist(), 1)
-                for values in (found.value, found.low, found.high)
-            )
-            made += style.band(run, low, high, colour)
-            made.append(style.line(run, value, f"{run.name} - {runs[0].name}", colour))
-            ends = {"x0": found.steps[0], "x1": found.steps[-1], "y0": 0, "y1": 0, "name": run.name}
-            shapes.append({"type": "line", "line": {"color": GREY, "width": 1}} | ends)
+    """Mean outcome of each run minus that of the first, over all tasks and by task; nothing for one run."""
+    pairs = [(run, compare.tables(runs[0], run)) for run in runs[1:]]
+    drawn = (_whole(runs, pairs, x), _sources(runs, pairs, x))
+    return [figure for figure in drawn if figure is not None]
+
+
+Pairs = Sequence[tuple[RunFiles, compare.Tables]]
+"""Each run but the first, with the groups of the first and its own at their common steps."""
+
+
+def _whole(runs: Sequence[RunFiles], pairs: Pairs, x: X) -> go.Figure | None:
+    made = [trace for run, tables in pairs for trace in _curve(runs, run, compare.outcomes(*tables))]
     if not made:
-        return []
+        return None
     read = (
-        f"Outcome of all samples minus that of {runs[0].name} at the same step, with a 95% bootstrap interval over "
-        "prompts. A difference is told from chance where the band leaves the line at 0, and stays off it."
+        f"Outcome of all samples minus that of {shown(runs[0].name)} at the same step, with a 95% bootstrap interval "
+        "over prompts. A difference is told from chance where the band leaves the line at 0, and stays off it."
     )
-    return [style.figure("Difference in outcome", read, [Row("difference, share", made, 230)], runs, x, shapes=shapes)]
+    return style.figure("Difference in outcome", read, [_row("difference, share", made, 230)], runs, x)
+
+
+def _sources(runs: Sequence[RunFiles], pairs: Pairs, x: X) -> go.Figure | None:
+    """A row a task that both runs have."""
+    rows = []
+    for source in compare.common_sources([tables for _, tables in pairs])[:MOST_SOURCES]:
+        made = []
+        for run, tables in pairs:
+            of = [table[table["source"] == source] for table in tables]
+            made += _curve(runs, run, compare.outcomes(*of, least=compare.WINDOW))
+        for trace in made if rows else ():  # the legend names each run once
+            trace.showlegend = False
+        if made:
+            rows.append(_row(style.text(shown(source, 24)), made, 110))
+    if len(rows) < 2:
+        return None
+    read = (
+        "The same for each task, of as many steps together as hold enough prompts of it. A difference in one task "
+        "alone is hidden in the mean over all of them. The axes are differences of shares."
+    )
+    return style.figure("Difference in outcome by task", read, rows, runs, x)
+
+
+def _row(label: str, made: Sequence[Any], height: int) -> Row:
+    return Row(label, made, height, {"zeroline": True, "zerolinecolor": GREY, "zerolinewidth": 1})
+
+
+def _curve(runs: Sequence[RunFiles], run: RunFiles, found: compare.Difference) -> list[Any]:
+    if not len(found.steps):
+        return []
+    colour, steps = style.colour_of(runs, run), found.steps.tolist()
+    value, low, high = (Curve("", "", steps, values.tolist(), 1) for values in (found.value, found.low, found.high))
+    name = f"{shown(run.name, 40)} - {shown(runs[0].name, 40)}"
+    return [*style.band(run, low, high, colour), style.line(run, value, name, colour)]
 
 
 VIEW = View(

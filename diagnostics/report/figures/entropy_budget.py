@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnostics.mechanism import Fit, fit
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, DASHES, GREY, RED, VIOLET, Row
+from diagnostics.report.figures.palette import BLUE, DASHES, GREY, RED, SCALE, VIOLET
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.series import extremes
 from rltrain.records import RunFiles
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 METRICS = (
     "entropy/mean", "reward/outcome", "entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high", "entropy/spent",
 )  # fmt: skip
+CEILING = ("entropy/ceiling", "predicted ceiling", RED, "solid")
+OUTCOME = ("reward/outcome", "outcome, trained samples", BLUE, "dot")
+SPENT = ("entropy/spent", "entropy spent", VIOLET, "solid")
+ENTROPY = ("entropy/mean", "entropy", GREY, "solid")
 MIN_STEPS = 12  # the diagnostic's own
 
 
@@ -53,11 +58,15 @@ def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
             made += _fitted(run, runs, found, float(entropy.max()), DASHES[number % len(DASHES)])
     if not made:
         return None
-    read = (
-        "A point is a step, dark at the start and bright at the end: entropy is spent from right to left. The curve is "
-        "the fitted law b\u00a0-\u00a0a\u00a0exp(H); where it meets 0, the diamond with its 95% interval is "
-        "the predicted ceiling."
-    )
+    dark = "A point is a step" + (", dark at the start and bright at the end" if len(runs) == 1 else "")
+    read = f"{dark}: entropy is spent from right to left. "
+    if any(trace.mode == "lines" for trace in made):
+        read += (
+            "The curve is the law b\u00a0-\u00a0a\u00a0exp(H), fitted to all steps; where it meets 0, the diamond with "
+            "its 95% interval is the predicted ceiling."
+        )
+    else:
+        read += "No law is drawn: too few steps, or the outcome does not rise as entropy falls."
     rows = [Row("outcome, share", made, 300)]
     figure = style.figure("Reward bought with entropy", read, rows, []).update_layout(hovermode="closest")
     most = max(float(np.max(trace.x)) for trace in made)
@@ -70,7 +79,7 @@ def _points(
     import plotly.graph_objects as go
 
     keep, _ = extremes(outcome, style.limit(runs))
-    single = {"color": step[keep], "colorscale": style.SCALE, "showscale": True}
+    single = {"color": step[keep], "colorscale": SCALE, "showscale": True}
     single["colorbar"] = {"title": {"text": "step", "side": "right"}, "thickness": 12, "len": 1}
     return [
         go.Scatter(
@@ -117,22 +126,27 @@ def _fitted(run: RunFiles, runs: Sequence[RunFiles], found: Fit, most: float, da
 
 
 def _course(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
-    ceilings: list[Any] = []
-    spent: list[Any] = []
-    for run in runs:
-        own, who = (style.colour_of(runs, run) if len(runs) > 1 else None), style.lead(runs, run)
-        ceilings += style.measured(runs, run, "entropy/ceiling", f"{who}predicted ceiling", own or RED)
-        ceilings += style.measured(runs, run, "reward/outcome", f"{who}outcome, trained samples", own or BLUE, "dot")
-        spent += style.measured(runs, run, "entropy/spent", f"{who}entropy spent", own or VIOLET)
-        spent += style.measured(runs, run, "entropy/mean", f"{who}entropy, nats", own or GREY, "dash")
-    if not any(trace.name and "outcome" not in trace.name for trace in (*ceilings, *spent)):
+    """The predicted ceiling beside the outcome, the share of entropy spent, and entropy itself: an axis each."""
+    ceiling = style.listed(runs, (CEILING,))
+    rows = [
+        Row("outcome, share", style.listed(runs, (CEILING, OUTCOME)) if ceiling else [], 180),
+        Row("entropy<br>spent, share", style.listed(runs, (SPENT,)), 100),
+        Row("entropy, nats", style.listed(runs, (ENTROPY,)), 100, {"rangemode": "tozero"}),
+    ]
+    if not any(row.traces for row in rows):
         return None
-    read = (
-        "The ceiling as predicted from the steps up to each, with its 95% interval, beside the outcome; below, the "
-        "share of the first entropy that is gone. A ceiling at today's outcome says that more steps will not help."
-    )
-    rows = [Row("outcome, share", ceilings, 180), Row("share; nats", spent, 120, {"rangemode": "tozero"})]
-    return style.figure("Ceiling and entropy spent", read, rows, runs, x)
+    read = []
+    if rows[0].traces:
+        read.append(
+            "The ceiling as predicted at each step from the steps up to it, with its 95% interval, beside the outcome: "
+            "a ceiling at today's outcome says that more steps will not help."
+        )
+    if rows[1].traces:
+        read.append("The share of the first entropy that is gone; near 1 there is nothing left to pay with.")
+    if rows[2].traces:
+        read.append("Entropy is what the policy has left to explore with.")
+    title = "Ceiling and entropy spent" if rows[0].traces else "Entropy spent" if rows[1].traces else "Entropy"
+    return style.figure(title, " ".join(read), rows, runs, x)
 
 
 def lacks(run: RunFiles) -> Iterable[str]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, Row
+from diagnostics.report.figures.palette import BLUE, GREEN, RED, colours, faint
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.series import curve, curves, extremes
+from diagnostics.report.text import shown
 from rltrain.records import RunFiles
 
 if TYPE_CHECKING:
@@ -24,11 +26,6 @@ METRICS = (
 BASE_STEPS = 5  # the first steps, which stand for the base model, as they do for the format diagnostic
 SHARE, ACCURACY = "format/share@", "format/accuracy@"
 FEWEST = 10  # completions of a form below which its accuracy at a step is not drawn
-# A form has the same colour in every picture; neighbours in this order differ for every eye.
-FORMS = {
-    "prose": BLUE, "boxed_latex": ORANGE, "answer_only": RED, "numbered_steps": SKY, "bullets": GREEN, "code": PINK,
-    "json": VIOLET, "table": "#44AA99", "tags": "#882255", "other": GREY,
-}  # fmt: skip
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
@@ -36,12 +33,6 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     rivers = [_river(run, runs, x) for run in runs]
     drawn = (*rivers, _variety(runs, x), *(_accuracy(run, runs, x) for run in runs))
     return [figure for figure in drawn if figure is not None]
-
-
-def colours(labels: Sequence[str]) -> Mapping[str, str]:
-    """The colour of each form; forms of other classifiers take what is left."""
-    spare = iter(COLOURS)
-    return {label: FORMS.get(label) or next(spare, GREY) for label in labels}
 
 
 def shares(run: RunFiles) -> pd.DataFrame:
@@ -77,7 +68,7 @@ def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     traces: list[Any] = []
     for name in found.columns:
         own = {"name": style.text(name), "meta": {"run": run.name}, "legendgroup": name, "mode": "lines"}
-        look = {"line": {"width": 0.8, "color": palette[name]}, "fillcolor": style.faint(palette[name], 0.75)}
+        look = {"line": {"width": 0.8, "color": palette[name]}, "fillcolor": faint(palette[name], 0.75)}
         traces.append(
             go.Scatter(
                 x=kept.index.tolist(),
@@ -109,7 +100,7 @@ def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     notes += [{"x": first - 1.5 * wide, "y": 0, "yref": "paper", "yanchor": "top", "text": "base", "showarrow": False}]
     notes[-1] |= {"name": run.name, "font": {"size": 11}}
     rows = [Row("share of completions", traces, 240, {"range": [0, 1], "tickformat": ".0%"})]
-    title = f"Forms of the answers{', ' + run.name if len(runs) > 1 else ''}"
+    title = f"Forms of the answers{style.of(runs, run)}"
     made = style.figure(title, read, rows, [run], "step", shapes=shapes, notes=notes)
     return style.align(made, [run], x)
 
@@ -126,7 +117,8 @@ def _collapse(run: RunFiles) -> tuple[list[dict], list[dict]]:
         return [], []
     line = {"type": "line", "x0": onset, "x1": onset, "y0": 0, "y1": 1, "yref": "paper", "name": run.name}
     words = {"x": onset, "y": 0.97, "yref": "paper", "xanchor": "right", "yanchor": "top", "showarrow": False}
-    words |= {"text": style.text(f"{winner} takes over "), "font": {"color": "#1c1d20", "size": 12}, "name": run.name}
+    words |= {"text": style.text(f"{shown(winner, 30)} takes over "), "name": run.name}
+    words |= {"font": {"color": "#1c1d20", "size": 12}}
     return [line | {"line": {"width": 2, "color": "#1c1d20"}}], [words | {"bgcolor": "rgba(255,255,255,0.8)"}]
 
 
@@ -142,7 +134,9 @@ def _variety(runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     )
     if not made:
         return None
-    read = "As if that many were used equally often; 1 is a collapse. Structures that stay up say: a new form, no loss."
+    read = "As if that many were used equally often; 1 is a collapse."
+    if any(style.has(run, "format/structures") for run in runs):
+        read += " Structures that stay up say: a new form, no loss."
     return style.figure("How many forms are left", read, [Row("effective number", made, 190)], runs, x)
 
 
@@ -165,7 +159,7 @@ def _accuracy(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None
         f"Mean outcome of each form's completions, where {FEWEST} or more were judged. The form that wins should be "
         "the one that is most often right."
     )
-    title = f"Accuracy by form{', ' + run.name if len(runs) > 1 else ''}"
+    title = f"Accuracy by form{style.of(runs, run)}"
     return style.figure(title, read, [Row("outcome, share", made, 190, {"range": [-0.02, 1.02]})], [run], x)
 
 

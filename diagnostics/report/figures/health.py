@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, Row
+from diagnostics.report.figures.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, faint
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.lanes import Lane, lanes, served
 from diagnostics.report.series import curve, extremes
@@ -91,7 +92,7 @@ def _engines(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     )
     if len(found) > len(kept):
         read += f" Shown: {len(kept)} of {len(found)} engines, the restarted ones first."
-    title = f"Engines{', ' + run.name if len(runs) > 1 else ''}"
+    title = f"Engines{style.of(runs, run)}"
     made = style.figure(title, read, rows, [run], x)
     for axis, lane in zip(made.select_yaxes(), kept, strict=True):
         axis.ticktext = [style.text(lane.engine)]
@@ -112,7 +113,7 @@ def _lane(run: RunFiles, lane: Lane, first: bool) -> list[Any]:
             mode="lines",
             stackgroup=lane.engine,
             line={"width": 0, "color": colour},
-            fillcolor=style.faint(colour, 0.75 if state != "idle" else 0.25),
+            fillcolor=faint(colour, 0.75 if state != "idle" else 0.25),
             hovertemplate=f"{style.text(lane.engine)} %{{y:.0%}}",
         )
         for state, colour in STATES.items()
@@ -154,7 +155,7 @@ def _budget(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
             mode="lines",
             stackgroup="time",
             line={"width": 0.8, "color": PARTS[name]},
-            fillcolor=style.faint(PARTS[name], 0.65),
+            fillcolor=faint(PARTS[name], 0.65),
             hovertemplate="%{y:.3g} s",
         )
         for name in sorted(names, key=lambda name: -seconds[name].sum())
@@ -162,7 +163,7 @@ def _budget(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     read = (
         "Seconds of a step, largest use below. A spike is one bad step (an evaluation, a restart); a slope is growth."
     )
-    title = f"Time of a step{', ' + run.name if len(runs) > 1 else ''}"
+    title = f"Time of a step{style.of(runs, run)}"
     return style.figure(title, read, [Row("seconds", made, 190, {"rangemode": "tozero"})], [run], x)
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import COLOURS, DASHES, GREY, Row
+from diagnostics.report.figures.palette import COLOURS, DASHES, GREY, SCALE, colours
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import X
 from diagnostics.report.series import Curve, curve, curves, extremes
+from diagnostics.report.text import shown
 from rltrain.metrics import METRICS
 from rltrain.records import RunFiles
 from rltrain.types import Panel
@@ -65,10 +67,10 @@ def _by_class(panel: Panel, name: str, runs: Sequence[RunFiles], x: X) -> list[g
     if not split:
         return []
     if panel.kind == "heat":
-        return [
-            _figure(f"{title}, {run.name}", read, "", [_heat(run, found)], [run], x).update_layout(hovermode="closest")
-            for run, found in split
+        drawn = [
+            _figure(f"{title}, {shown(run.name, 30)}", read, "", [_heat(run, found)], [run], x) for run, found in split
         ]
+        return [figure.update_layout(hovermode="closest") for figure in drawn]
     total = _totals([name], runs) if panel.kind == "line" else []
     return [_figure(title, read, _unit(name), _classes(split, panel, total, runs), runs, x)]
 
@@ -83,7 +85,7 @@ def _curves(run: RunFiles, name: str, limit: int, together: bool) -> list[Curve]
         return []
     largest = max(columns, key=lambda column: rows[column].fillna(0).mean())
     places, pool = extremes(rows[largest].to_numpy(np.float64), limit)
-    return [found._replace(pooled=pool) for found in curves(rows.iloc[places], name, 2 * len(places))]
+    return [found._replace(pooled=pool) for found in curves(rows.iloc[places], name, 2 * len(places), gaps=False)]
 
 
 def _figure(title: str, read: str, unit: str, traces: Sequence[Any], runs: Sequence[RunFiles], x: X) -> go.Figure:
@@ -153,7 +155,7 @@ def _heat(run: RunFiles, found: Sequence[Curve]) -> Any:
         y=[style.text(label) for label in rows],
         z=np.array([[row.get(step) for step in steps] for row in rows.values()], np.float32),
         meta={"run": run.name},
-        colorscale=style.SCALE,
+        colorscale=SCALE,
         hoverongaps=False,
         colorbar={"thickness": 12},
     )
@@ -163,12 +165,13 @@ def _classes(split: Split, panel: Panel, total: Sequence[Trace], runs: Sequence[
     """The curves per source or class, after the total where there is one."""
     several = len(runs) > 1
     labels = list(dict.fromkeys(of.label for _, found in split for of in found))
+    own = colours(labels)
     made = [_line(trace if several else trace._replace(label="all", colour=GREY), 3) for trace in total]
     for run, found in split:
         for of in found:
             j = labels.index(of.label)
-            colour = COLOURS[(list(runs).index(run) if several else j) % len(COLOURS)]
+            colour = style.colour_of(runs, run) if several else own[of.label]
             dash = DASHES[(j + 1 if several else j // len(COLOURS)) % len(DASHES)]
             stack = {"stackgroup": "classes"} if panel.kind == "area" and not several else {}
-            made.append(_line(Trace(run, of, style.lead(runs, run) + of.label, colour, dash), 1.5, **stack))
+            made.append(_line(Trace(run, of, style.lead(runs, run) + shown(of.label), colour, dash), 1.5, **stack))
     return made

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, VIOLET, Row
+from diagnostics.report.figures.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, VIOLET, faint
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
-from diagnostics.report.phases import Phases, phases
+from diagnostics.report.text import shown
 from rltrain.records import RunFiles
+from rltrain.records.phases import Phases, phases
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,14 +53,15 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     strips = Row("", strip, 30 * len(runs), {"showgrid": False, "fixedrange": True, "autorange": "reversed"})
     shapes = [shape for run in runs[: len(runs) == 1] for shape in _bands(run, found[run.name])]
     shapes += [shape for run in runs for shape in _onset(runs, run, found[run.name])]
-    read = (
-        "The strip on top is the phase with its probability; the dotted frame is the 90% interval of the onset "
-        "of planning. Execution settles first; planning begins where the variety of plans (last row) "
-        "rises for good."
-    )
-    figure = style.figure("Planning against execution", read, [strips, *rows], runs, x, shapes=shapes)
-    ends = [x for trace in figure.data if trace.type == "scatter" for x in (trace.x[0], trace.x[-1])]
-    ends += [x for bar in figure.data if bar.type == "bar" for x in (bar.base[0], bar.base[0] + bar.x[0])]
+    read = ["The strip on top is the phase with its probability."] if strip else []
+    if any(each.interval is not None for each in found.values()):
+        read.append("The dotted frame is the 90% interval of the onset of planning.")
+    plans = " (last row)" if rows[-1].traces else ", which these files do not hold,"
+    read.append(f"Execution settles first; planning begins where the variety of plans{plans} rises for good.")
+    figure = style.figure("Planning against execution", " ".join(read), [strips, *rows], runs, x, shapes=shapes)
+    curves = [np.asarray(trace.x, float) for trace in figure.data if trace.type == "scatter"]
+    ends = [at for steps in curves for at in steps[np.isfinite(steps)]]
+    ends += [at for bar in figure.data if bar.type == "bar" for at in (bar.base[0], bar.base[0] + bar.x[0])]
     if ends:  # by tokens there may be nothing left
         figure.update_xaxes(range=[min(ends), max(ends)])
     return [figure.update_layout(barmode="overlay", bargap=0.1)]
@@ -71,7 +76,7 @@ def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
         go.Bar(
             base=[part.start],
             x=[part.end - part.start or 0.5],
-            y=[style.text(run.name) if len(runs) > 1 else "phase"],
+            y=[style.text(shown(run.name, 16)) if len(runs) > 1 else "phase"],
             orientation="h",
             name=part.state,
             showlegend=False,
@@ -95,7 +100,7 @@ def _bands(run: RunFiles, found: Phases) -> list[dict]:
     return [
         {
             "type": "rect", "layer": "below", "x0": part.start, "x1": part.end, "y0": 0, "y1": 1, "yref": "paper",
-            "line": {"width": 0}, "fillcolor": style.faint(STATES[part.state], 0.10), "name": run.name,
+            "line": {"width": 0}, "fillcolor": faint(STATES[part.state], 0.10), "name": run.name,
         }
         for part in found.segments
         if part.state != "undecided"
@@ -109,7 +114,7 @@ def _onset(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[dict]
     shapes = []
     if found.interval is not None:
         low, high = found.interval
-        fill = {"line": {"width": 1, "color": colour, "dash": "dot"}, "fillcolor": style.faint(colour, 0.22)}
+        fill = {"line": {"width": 1, "color": colour, "dash": "dot"}, "fillcolor": faint(colour, 0.22)}
         shapes.append({"type": "rect", "layer": "below", "x0": low, "x1": high} | fill | shared)
     if found.onset is not None:
         line = {"width": 2, "color": colour}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from diagnostics.report import rollouts
 from diagnostics.report.figures import style
-from diagnostics.report.figures.style import BLUE, COLOURS, DASHES, GREEN, GREY, PINK, RED, Row
+from diagnostics.report.figures.palette import BLUE, COLOURS, DASHES, GREEN, GREY, PINK, RED
+from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.series import Curve, curve, curves
+from diagnostics.report.text import shown
 from rltrain.records import RunFiles
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ SHARES = (
     ("continuous/pass", "passes", BLUE, "solid"),
     ("continuous/token_accuracy", "answer tokens that are likeliest", PINK, "dot"),
 )
+Value = Literal["outcome", "reward"]
 MOST_SOURCES = 8
 WINDOW = 24  # groups that an interval rests on
 
@@ -47,26 +50,36 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
 
 
 def _totals(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) -> go.Figure | None:
-    shades = [
-        part
-        for run in runs
-        for part in shade(run, tables[run.name], style.colour_of(runs, run) if len(runs) > 1 else BLUE)
-    ]
-    outcome, total = shades + style.listed(runs, OUTCOMES), style.listed(runs, TOTALS)
+    """Every curve with its interval; of several runs only those of all samples have one, else bands hide bands."""
+    outcome, total = style.listed(runs, OUTCOMES), style.listed(runs, TOTALS)
     if not outcome and not total:
         return None
-    rows = [Row("outcome, share", outcome, 220, {"range": [-0.02, 1.02]}), Row("reward", total, 160)]
-    read = (
-        "The upper curve is the task's own result, the lower one adds the shaping. The band is the 95% interval "
-        f"over prompts of the mean, of as many steps together as hold {WINDOW} groups. Reward that climbs while the "
-        "outcome does not is shaping being gamed."
-    )
-    return style.figure("Outcome and reward", read, rows, runs, x)
+    shades: dict[Value, list[Any]] = {"outcome": [], "reward": []}
+    for run in runs:
+        table, several = tables[run.name], len(runs) > 1
+        for of, (whole, trained) in (("outcome", (BLUE, RED)), ("reward", (GREEN, PINK))):
+            shades[of] += shade(run, table, style.colour_of(runs, run) if several else whole, of)
+            shades[of] += [] if several else shade(run, table[table["admitted"]], trained, of)
+    rows = [
+        Row("outcome, share", shades["outcome"] + outcome, 220, {"range": [-0.02, 1.02]}),
+        Row("reward", shades["reward"] + total, 180),
+    ]
+    read = []
+    if outcome and total:
+        read.append("The upper row is the task's own result, the lower one adds the shaping.")
+    if any(shades.values()):
+        whose = "A band is" if len(runs) == 1 else "The band of the solid curves (all samples) is"
+        read.append(
+            f"{whose} the 95% interval over prompts of the mean, of as many steps together as hold {WINDOW} groups."
+        )
+    if outcome and total:
+        read.append("Reward that climbs while the outcome does not is shaping being gamed.")
+    return style.figure("Outcome and reward", " ".join(read), rows, runs, x)
 
 
-def shade(run: RunFiles, of_groups: pd.DataFrame, colour: str) -> list[Any]:
-    """The 95% interval of the outcome over prompts, of as many steps together as it takes for `WINDOW` groups."""
-    found = rollouts.interval(rollouts.windows(of_groups, WINDOW)[0])
+def shade(run: RunFiles, of_groups: pd.DataFrame, colour: str, of: Value = "outcome") -> list[Any]:
+    """The 95% interval of a mean over prompts, of as many steps together as it takes for `WINDOW` groups."""
+    found = rollouts.interval(rollouts.windows(of_groups, WINDOW)[0], of)
     known = np.isfinite(found.low)
     ends = [Curve("", "", found.steps[known].tolist(), values[known].tolist(), 1) for values in (found.low, found.high)]
     return style.band(run, *ends, colour) if known.any() else []
@@ -77,7 +90,7 @@ def _sources(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) ->
     labels = dict.fromkeys(c.label for run in runs for c in curves(run.metrics, "reward/outcome_all") if c.label)
     if len(labels) < 2:
         return None
-    made = []
+    made, shades = [], []
     for number, run in enumerate(runs):
         table = tables[run.name]
         for place, label in enumerate(labels):
@@ -86,14 +99,15 @@ def _sources(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) ->
                 continue
             colour = COLOURS[place] if place < MOST_SOURCES else GREY
             if place < MOST_SOURCES and len(runs) == 1:
-                made += shade(run, table[table["source"] == label], colour)
-            name = style.lead(runs, run) + label
+                shades += shade(run, table[table["source"] == label], colour)
+            name = style.lead(runs, run) + shown(label)
             made.append(style.line(run, found, name, colour, DASHES[number % len(DASHES)], 1.5))
+    bands = "; the band is the 95% interval over prompts of the mean, of several steps together" if shades else ""
     read = (
-        "All samples of each task; the band is the 95% interval over prompts of the mean, of several steps together. A "
-        "mean that rises because one task rises is not a policy that got better at all of them."
+        f"All samples of each task{bands}. A mean that rises because one task rises is not a policy that got better "
+        "at all of them."
     )
-    rows = [Row("outcome, share", made, 220, {"range": [-0.02, 1.02]})]
+    rows = [Row("outcome, share", shades + made, 220, {"range": [-0.02, 1.02]})]
     return style.figure("Outcome by task", read, rows, runs, x)
 
 

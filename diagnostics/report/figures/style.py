@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from diagnostics.report.figures.marks import TALL, event_marks
+from diagnostics.report.figures.palette import COLOURS, GREY, faint
 from diagnostics.report.figures.view import X
 from diagnostics.report.series import LIMIT, Curve, curve
+from diagnostics.report.text import END, ISOLATE, shown, visible
 from rltrain.records import RunFiles
-from rltrain.types import Event
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Okabe and Ito's palette without black and yellow: told apart by most eyes, on white and on dark.
-BLUE, RED, GREEN, PINK, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
-VIOLET, GREY = "#8C6BB1", "#7A7A7A"
-COLOURS = (BLUE, RED, GREEN, PINK, SKY, ORANGE, VIOLET, GREY)
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MARKS = {"info": GREY, "warning": ORANGE, "error": RED}
-SCALE = "Cividis"  # of heat and of points by step: even to every eye
-MOST_MARKS = 40  # events drawn in a figure, the gravest first
 HEAD = 28  # pixels of the title, which a page takes away to show it as a heading
 MARGIN = {"l": 62, "r": 18, "t": 34 + HEAD, "b": 44}  # pixels; plotly grows the top for a legend of several lines
 
@@ -38,15 +33,10 @@ class Row(NamedTuple):
     axis: Mapping[str, Any] = MappingProxyType({})  # more of plotly's settings of it
 
 
-def faint(colour: str, opacity: float = 0.18) -> str:
-    """A colour `#rrggbb` to fill an area with."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
-
-
 def text(words: str) -> str:
-    """Text out of a run, for a place where plotly reads tags; long names are cut."""
-    return html.escape(words if len(words) <= 60 else words[:57] + "...")
+    """Text for a place where plotly reads tags; long names are cut. What is hidden in a name of a run is spelt out."""
+    cut = words if len(words) <= 60 else words[:57] + "..."
+    return html.escape(visible(cut, keep=ISOLATE + END))
 
 
 def limit(runs: Sequence[RunFiles]) -> int:
@@ -61,7 +51,17 @@ def colour_of(runs: Sequence[RunFiles], run: RunFiles) -> str:
 
 def lead(runs: Sequence[RunFiles], run: RunFiles) -> str:
     """What stands before a name where there are several runs."""
-    return f"{run.name} · " if len(runs) > 1 else ""
+    return f"{shown(run.name, 40)} · " if len(runs) > 1 else ""
+
+
+def of(runs: Sequence[RunFiles], run: RunFiles) -> str:
+    """What stands behind a title where each of several runs has a figure of its own."""
+    return f", {shown(run.name, 30)}" if len(runs) > 1 else ""
+
+
+def has(run: RunFiles, metric: str) -> bool:
+    """Whether a run has values of a metric."""
+    return metric in run.metrics and bool(run.metrics[metric].notna().any())
 
 
 def line(run: RunFiles, found: Curve, name: str, colour: str, dash: str = "solid", width: float = 2, **more) -> Any:
@@ -69,28 +69,56 @@ def line(run: RunFiles, found: Curve, name: str, colour: str, dash: str = "solid
     import plotly.graph_objects as go
 
     few = len(found.steps) <= 30
+    alone = any(len(piece) == 1 for piece in _pieces(found))  # between gaps, where it has no line to be seen by
     thinned = f" (lowest and highest of {found.pooled} steps)" if found.pooled > 1 else ""
     return go.Scatter(
         x=found.steps,
         y=np.array(found.values, np.float32),  # None becomes NaN, a gap
         name=text(name),
         meta={"run": run.name},
-        mode="lines+markers" if few else "lines",
+        mode="lines+markers" if few or alone else "lines",
         line={"color": colour, "dash": dash, "width": width},
-        marker={"size": 5},
+        marker={"size": 5 if few else 3},
         hovertemplate=f"%{{y:.4g}}{thinned}",
         **more,
     )
 
 
 def band(run: RunFiles, low: Curve, high: Curve, colour: str) -> list[Any]:
-    """The area between two curves, without a name of its own."""
+    """The area between two curves, without a name of its own. It has the gaps of the curves."""
     import plotly.graph_objects as go
 
-    shared = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    shared["meta"] = {"run": run.name}
-    ends = ((low, {}), (high, {"fill": "tonexty", "fillcolor": faint(colour)}))
-    return [go.Scatter(x=end.steps, y=np.array(end.values, np.float32), **shared, **fill) for end, fill in ends]
+    x: list[float] = []
+    y: list[float] = []
+    for lows, highs in _pairs(_pieces(low), _pieces(high)):
+        there_and_back = [*highs, *reversed(lows), (np.nan, np.nan)]
+        x += [step for step, _ in there_and_back]
+        y += [value for _, value in there_and_back]
+    if not x:
+        return []
+    edge = {"width": 1, "color": faint(colour, 0.12)}  # a single step between two gaps is a line, and to be seen
+    look = {"mode": "lines", "fill": "toself", "fillcolor": faint(colour), "line": edge}
+    hidden = {"hoverinfo": "skip", "showlegend": False, "meta": {"run": run.name}}
+    return [go.Scatter(x=np.array(x[:-1], float), y=np.array(y[:-1], np.float32), **look, **hidden)]
+
+
+Piece = list[tuple[float, float]]
+"""Step and value of neighbours without a gap between them."""
+
+
+def _pieces(found: Curve) -> list[Piece]:
+    pairs = zip(found.steps, found.values, strict=True)
+    parts = itertools.groupby(pairs, key=lambda pair: pair[1] is None)
+    return [list(part) for gap, part in parts if not gap]
+
+
+def _pairs(lows: list[Piece], highs: list[Piece]) -> list[tuple[Piece, Piece]]:
+    """The pieces of both ends that belong together; of ends that have other gaps, the steps that both have."""
+    if len(lows) == len(highs):
+        return list(zip(lows, highs, strict=True))
+    high = {step: value for piece in highs for step, value in piece}
+    common = [[pair for pair in piece if pair[0] in high] for piece in lows]
+    return [(piece, [(step, high[step]) for step, _ in piece]) for piece in common if piece]
 
 
 def measured(runs: Sequence[RunFiles], run: RunFiles, metric: str, name: str, colour: str, dash="solid") -> list[Any]:
@@ -108,9 +136,12 @@ Listed = tuple[str, str, str, str]
 
 
 def listed(runs: Sequence[RunFiles], metrics: Iterable[Listed]) -> list[Any]:
-    """The metrics of all runs with their intervals; of several runs the colour is the run's."""
+    """The metrics of all runs with their intervals.
+
+    Of several runs the colour is the run's and the dash the metric's: the legend names each once, not every pair.
+    """
     chosen, several = tuple(metrics), len(runs) > 1
-    return [
+    traces = [
         trace
         for run in runs
         for metric, name, colour, dash in chosen
@@ -118,6 +149,26 @@ def listed(runs: Sequence[RunFiles], metrics: Iterable[Listed]) -> list[Any]:
             runs, run, metric, lead(runs, run) + name, colour_of(runs, run) if several else colour, dash
         )
     ]
+    if not several or not traces:
+        return traces
+    for trace in traces:
+        trace.update(showlegend=False, legendgroup=trace.meta["run"])
+    there = {trace.meta["run"] for trace in traces}
+    shown_runs = [run for run in runs if run.name in there]
+    keys = [_key(run, shown(run.name, 40), colour_of(runs, run), "solid", run.name) for run in shown_runs]
+    drawn = [item for item in chosen if any(trace.name and trace.name.endswith(text(item[1])) for trace in traces)]
+    if len(drawn) > 1:  # of one metric the axis says what it is
+        keys += [_key(runs[0], name, GREY, dash, f"metric {name}") for _, name, _, dash in drawn]
+    return traces + keys
+
+
+def _key(run: RunFiles, name: str, colour: str, dash: str, group: str) -> Any:
+    """An entry of the legend without a curve; a click on a run's hides its curves."""
+    import plotly.graph_objects as go
+
+    look = {"mode": "lines", "line": {"color": colour, "dash": dash, "width": 2}, "hoverinfo": "skip"}
+    own = {"name": text(name), "legendgroup": group, "meta": {"run": run.name, "key": group}}
+    return go.Scatter(x=[None], y=[None], **own, **look)
 
 
 def figure(
@@ -138,19 +189,21 @@ def figure(
 
     made, drawn = go.Figure(), [row for row in rows if row.traces]
     gap, inside = 16, sum(row.height for row in drawn) + 16 * (len(drawn) - 1)
-    axes, top = {}, inside
+    axes, top, keys = {}, inside, set()
     for number, row in enumerate(drawn, 1):
         ref = "" if number == 1 else str(number)
         domain = [max(0.0, (top - row.height) / inside), top / inside]
         axes[f"yaxis{ref}"] = {"title": {"text": row.label, "standoff": 6}, "domain": domain, "zeroline": False}
         axes[f"yaxis{ref}"] |= {"automargin": True, "nticks": 5 if row.height < 150 else 7} | dict(row.axis)
         for trace in row.traces:
-            made.add_trace(trace.update(yaxis=f"y{ref}"))
+            if (key := (trace.meta or {}).get("key")) is None or key not in keys:
+                made.add_trace(trace.update(yaxis=f"y{ref}"))
+                keys.add(key)
         top -= row.height + gap
     marks, words = event_marks(runs)
     last = "" if len(drawn) == 1 else str(len(drawn))
     made.update_layout(
-        **frame(title, read, inside),
+        **frame(title, read, inside, len(runs)),
         **axes,
         xaxis={"title": {"text": "step", "standoff": 4}, "zeroline": False, "anchor": f"y{last}"}
         | {"unifiedhovertitle": {"text": "step %{x}"}, "automargin": True},
@@ -163,43 +216,23 @@ def figure(
     return align(made, runs, x)
 
 
-def frame(title: str, read: str, inside: int) -> dict[str, Any]:
-    """What all figures have in common, for one whose axes take `inside` pixels of height."""
+def frame(title: str, read: str, inside: int, runs: int = 1) -> dict[str, Any]:
+    """What all figures have in common, for one whose axes take `inside` pixels of height, below marks of some runs."""
     import plotly.graph_objects as go
 
+    above = TALL * (max(1, runs) - 1)
     return {
         "template": go.layout.Template(),
         "title": {"text": text(title), "font": {"size": 14}, "x": 0, "xref": "paper", "y": 0.99, "yanchor": "top"},
-        "meta": {"read": read, "head": HEAD},
-        "height": inside + MARGIN["t"] + MARGIN["b"],
-        "margin": MARGIN,
-        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": 1 + 16 / inside, "yanchor": "bottom"},
+        "meta": {"read": read, "head": HEAD, "inside": inside, "above": above},
+        "height": inside + MARGIN["t"] + above + MARGIN["b"],
+        "margin": MARGIN | {"t": MARGIN["t"] + above},
+        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "yanchor": "bottom"}
+        | {"y": 1 + (16 + above) / inside},
         "font": {"family": "system-ui, sans-serif", "size": 12},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
     }
-
-
-def event_marks(runs: Sequence[RunFiles]) -> tuple[list[dict], list[dict]]:
-    """A dotted line and a mark with its words on hover, for each step that has an event."""
-    order = ("error", "warning", "info")
-    by_step: dict[tuple[str, int], list[Event]] = {}
-    for run in runs:
-        for event in run.events:
-            by_step.setdefault((run.name, event.step), []).append(event)
-    gravest = {place: min(order.index(event.severity) for event in found) for place, found in by_step.items()}
-    shapes, notes = [], []
-    for place in sorted(sorted(by_step), key=gravest.__getitem__)[:MOST_MARKS]:
-        name, step = place
-        colour = MARKS[order[gravest[place]]]
-        whose = f"{name}, " if len(runs) > 1 else ""
-        told = f"{whose}step {step}: {', '.join(dict.fromkeys(event.name for event in by_step[place][:5]))}"
-        shared = {"yref": "paper", "name": name}
-        thin = {"color": colour, "width": 1, "dash": "dot"}
-        shapes.append({"type": "line", "x0": step, "x1": step, "y0": 0, "y1": 1, "line": thin, "opacity": 0.7} | shared)
-        mark = {"x": step, "y": 1, "yanchor": "bottom", "yshift": -3, "showarrow": False, "text": "\u25be"} | shared
-        notes.append(mark | {"font": {"color": colour, "size": 14}, "hovertext": html.escape(told)})
-    return shapes, notes
 
 
 def tokens_at(run: RunFiles) -> tuple[np.ndarray, np.ndarray] | None:

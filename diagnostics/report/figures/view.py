@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from diagnostics.report.text import shown
 from rltrain.metrics import METRICS, stem
 from rltrain.records import RunFiles
 
@@ -37,7 +38,7 @@ def missing(view: View, runs: Sequence[RunFiles]) -> list[str]:
     """What a picture could show and these runs do not have, in words."""
     told = []
     for run in runs:
-        lead = f"{run.name}: " if len(runs) > 1 else ""
+        lead = f"{shown(run.name)}: " if len(runs) > 1 else ""
         there = {stem(name) for name in run.metrics.columns if run.metrics[name].notna().any()}
         absent: dict[str, list[str]] = {}
         for name in view.metrics:

@@ -2,7 +2,7 @@
 // The dashboard: the list of runs, the pictures of one, its rollouts. All of it follows the files.
 
 (() => {
-  const { line, make, count, number: n } = Rollouts.text;
+  const { line, words, make, count, number: n } = Rollouts.text;
   const VIEWS = JSON.parse(document.getElementById("views").textContent);
   const [side, head, tabs, summary, cardsBox, eventsBox, rolloutsBox, status] = ["runs", "head", "tabs", "summary", "cards", "events", "rollouts", "line"].map((id) => document.getElementById(id));
   const axis = document.getElementById("axis");
@@ -53,6 +53,8 @@
         make("div", { class: "progress", "aria-hidden": "true" }, bar),
         make("div", { class: "soft" }, make("span", { class: `state ${run.state}` }, run.state), ` \u00b7 ${facts.filter(Boolean).join(" \u00b7 ")}`));
     }));
+    const mine = runs.find((run) => run.name === here.run); // a run that ends without a word sends no news
+    if (mine && news && mine.written >= news.written) drawHead(mine);
     if (!runs.length) side.replaceChildren(make("p", { class: "soft" }, "No run here yet: this page looks again by itself."));
     if (focused) [...side.querySelectorAll("[data-key]")].find((each) => each.dataset.key === focused)?.focus();
   };
@@ -120,11 +122,13 @@
   };
 
   const drawSummary = () => {
-    const part = (kind, title, words) => make("div", { class: `answer ${kind}` }, make("h3", {}, title), make("ul", {}, words.map((each) => make("li", {}, line(each, 600)))));
-    const { phase, wrong, todo } = about.verdict;
-    const open = Boolean(summary.querySelector("details")?.open), told = [...about.sentences, ...about.notes].map((words) => make("li", {}, line(words, 600)));
-    summary.replaceChildren(make("div", { class: "answers" }, part("phase", "What phase", [phase]), part("wrong", "What is wrong", wrong), part("todo", "What to do next", todo)),
-      make("details", { open }, make("summary", {}, "What happened"), make("ul", {}, told)));
+    const item = (each) => make("li", {}, words(each, 600));
+    const part = (kind, title, listed) => make("div", { class: `answer ${kind}` }, make("h3", {}, title), make("ul", {}, listed.map(item)));
+    const { phase, wrong, todo, missing } = about.verdict, open = Boolean(summary.querySelector("details")?.open);
+    const answers = [part("phase", "What phase", [phase]), part("wrong", "What is wrong", wrong), part("todo", "What to do next", todo)];
+    if (missing.length) answers.push(part("absent", "What is missing", missing));
+    summary.replaceChildren(make("div", { class: "answers" }, answers),
+      make("details", { open }, make("summary", {}, "What happened"), make("ul", {}, about.sentences.map(item))));
   };
   const drawEvents = () => {
     const head = make("tr", {}, ["step", "severity", "event", "evidence", "advice"].map((name) => make("th", { scope: "col" }, name)));
@@ -160,7 +164,7 @@
       lies.textContent = given.lies ? `When it lies. ${given.lies}` : "";
       box.classList.toggle("detail", given.detail);
       const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} ${term.reading}`, term.lies ? make("i", {}, ` Lies: ${term.lies}`) : null, make("small", { class: "soft" }, ` = ${term.formula}; ${term.source}`))]);
-      const missing = given.missing.map((words) => make("p", {}, line(words, 400)));
+      const missing = given.missing.map((each) => make("p", {}, words(each, 400)));
       more.replaceChildren(make("summary", {}, `What is shown${missing.length ? ", and what this run does not have" : ""}`), make("dl", {}, terms), ...missing);
       more.hidden = !terms.length && !missing.length;
       return box;
@@ -206,11 +210,10 @@
     while (place.children.length > found.figures.length) { Plotly.purge(place.lastChild.plot); place.lastChild.remove(); }
     for (const [i, figure] of found.figures.entries()) {
       const frame = place.children[i] ?? place.appendChild(framed());
-      const title = line(spelt(figure.layout.title?.text)), read = figure.layout.meta?.read ?? "";
+      const title = words(spelt(figure.layout.title?.text)), read = figure.layout.meta?.read ?? "";
       frame.head.textContent = title;
       frame.read.textContent = read;
       frame.plot.setAttribute("aria-label", `${title}. ${read}`);
-      frame.plot.style.height = `${(figure.layout.height ?? 330) - (figure.layout.meta?.head ?? 0)}px`;
       figure.layout.uirevision = "kept"; // a zoom outlives the next step
       frame.plot.figure = figure;
       const first = !frame.plot.data;

@@ -2,7 +2,7 @@
 // What one token's advantage is made of, with the arithmetic spelt out. Pure functions over a completion's numbers.
 
 Rollouts.explain = (() => {
-  const { number: n } = Rollouts.text;
+  const { line, number: n } = Rollouts.text;
   /** The value of a token in a list that is short where all are equal. */
   const at = (values, i) => (Array.isArray(values) ? values[i] : values);
   const known = (value) => typeof value === "number" && Number.isFinite(value);
@@ -35,7 +35,7 @@ Rollouts.explain = (() => {
 
   const rewardRow = (settings, c) => {
     const given = rewards(settings, c).filter((reward) => known(reward.value));
-    const sum = given.map((r) => (known(r.weight) ? `${n(r.weight)} \u00d7 ${n(r.value)} ${r.name}` : `${n(r.value)} ${r.name}`));
+    const sum = given.map((r) => (known(r.weight) ? `${n(r.weight)} \u00d7 ${n(r.value)} ${line(r.name, 60)}` : `${n(r.value)} ${line(r.name, 60)}`));
     const whole = given.reduce((total, r) => total + (r.share ?? NaN), 0);
     const fits = Math.abs(whole - c.reward) <= 1e-4 * Math.max(1, Math.abs(c.reward));
     const note = c.error ? "the judgement failed, so this completion is neither praised nor blamed"

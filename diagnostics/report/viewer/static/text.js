@@ -14,10 +14,16 @@ Rollouts.text = (() => {
     return code < 0x20 ? String.fromCodePoint(0x2400 + code) : `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
   };
 
-  /** A text as one line for labels and lists: what is hidden by its name, line ends as a sign. */
+  // Letters that run from right to left: without Unicode's isolating marks they would reorder the words around them.
+  const leftwards = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+  /** Words of the report itself, cut; what they hold of a run is spelt out and kept apart already. */
+  const words = (text, most = Infinity) => (text.length > most ? `${text.slice(0, most - 1)}\u2026` : text);
+
+  /** A text as one line for labels and lists: what is hidden by its name, line ends as a sign, kept apart. */
   const line = (text, most = Infinity) => {
-    const cut = text.length > most ? `${text.slice(0, most - 1)}\u2026` : text;
-    return cut.replace(new RegExp(hidden.source, "gu"), (letter) => (letter === "\n" ? "\u21b5" : named(letter)));
+    const seen = words(text, most).replace(new RegExp(hidden.source, "gu"), (letter) => (letter === "\n" ? "\u21b5" : named(letter)));
+    return leftwards.test(seen) ? `\u2068${seen}\u2069` : seen;
   };
 
   /** Adds a text to an element: what is hidden as a mark with its name, line ends as a sign and a line end. */
@@ -56,5 +62,5 @@ Rollouts.text = (() => {
     return String(Number(value.toPrecision(5))).replace("-", "\u2212");
   };
 
-  return { line, write, make, count, number };
+  return { line, words, write, make, count, number };
 })();

@@ -137,7 +137,7 @@ Rollouts.viewer = (() => {
         if (message.content.length > 4000) text.append(` \u2026 (${count(message.content.length, "character")})`);
         return make("div", {}, message.role ? make("b", {}, `${line(message.role, 30)} `) : null, text);
       });
-      const facts = [given.source && `source ${line(given.source, 40)}`, given.kind, given.answer !== null && `answer ${line(String(given.answer), 200)}`];
+      const facts = [given.source && `source ${line(given.source, 40)}`, given.kind && line(given.kind, 40), given.answer !== null && `answer ${line(String(given.answer), 200)}`];
       if (!given.admitted && given.admitted !== null) facts.push(`not trained on: ${line(given.reject_reason ?? "no reason", 100)}`);
       task.replaceChildren(make("p", { class: "soft" }, [line(given.task_key ?? "", 80), ...facts].filter(Boolean).join(" \u00b7 ")), ...parts);
       drawTimes(given.task_key);
