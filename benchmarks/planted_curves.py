@@ -182,6 +182,8 @@ class Curves:
         seldom = (self.at % max(1, self.steps // 6) == 0) | (self.at == self.steps)
         found = {"eval/outcome": np.where(seldom, self.outcome - 0.02, np.nan)}
         found |= {f"eval/outcome@{source}": found["eval/outcome"] for source in SOURCES}
+        forms = zip(FORMS, self.shares.T, strict=True)
+        found |= {f"eval/format_share@{name}": np.where(seldom, column, np.nan) for name, column in forms}
         return found | {"eval/length": np.where(seldom, 30.0, np.nan)}
 
 

@@ -23,6 +23,7 @@ def here(tmp_path, monkeypatch):
     Path("small.yaml").write_text(yaml.safe_dump(SMALL))
     return tmp_path
 
+
 # Files that start Ray, vLLM, a browser or whole runs go first, so that two workers end together: a long file that is
 # begun last would keep one of them waiting.
 SLOWEST_FIRST = (

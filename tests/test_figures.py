@@ -86,11 +86,21 @@ def test_the_collapse_is_where_it_was_planted(planted):
     assert truth.collapse in [shape.x0 for shape in river.layout.shapes]
     assert any(note.text and "takes over" in note.text for note in river.layout.annotations)
     bottom = [one for one in river.data if one.stackgroup == "base"]
-    expected = format_river.shares(files).iloc[:5].mean()
-    assert {one.name: round(float(one.y[0]), 3) for one in bottom} == {k: round(v, 3) for k, v in expected.items()}
+    expected = {name: files.metrics[f"eval/format_share@{name}"].iloc[0] for name in FORMS}
+    assert {one.name: float(one.y[0]) for one in bottom} == pytest.approx(expected)
     assert all(max(one.x) < winner.x[0] for one in bottom)
     total = sum(one.y for one in river.data if one.stackgroup == "steps")
     np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_the_base_model_is_its_evaluation_or_else_the_first_steps(planted):
+    _, files = planted
+    shares, where = format_river.base_shares(found := format_river.shares(files), files)
+    assert sum(shares.values()) == pytest.approx(1) and where == "on the held-out prompts"
+    never = load_run(files.path)
+    never.metrics = files.metrics.filter(regex="^(?!eval/)")
+    shares, where = format_river.base_shares(found, never)
+    assert shares == pytest.approx(found.iloc[:5].mean().to_dict()) and where == "in the first 5 steps"
 
 
 def test_the_wave_of_quarantine_is_where_it_was_planted(planted):

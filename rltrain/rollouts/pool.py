@@ -163,10 +163,9 @@ class RolloutPool:
         ready, rest = ray.wait(list(asked), num_returns=1, timeout=POLL_S)
         if ready and rest:  # take all that is there: one wake-up for many engines
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        reports = zip(ready, _answers(ready), strict=True)
-        now = time.monotonic()
+        reports, now = _answers(ready), time.monotonic()
         with self._lock:
-            for ref, report in reports:
+            for ref, report in zip(ready, reports, strict=True):
                 if asked[ref].asked == ref:  # else the engine was replaced meanwhile
                     self._hear(asked[ref], report)
             for slot in self._slots:

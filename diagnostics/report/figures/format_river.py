@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 METRICS = (
     "format/share", "format/effective", "format/effective_in_group", "format/structures",
-    "format/accuracy", "format/judged", "format/completions",
+    "format/accuracy", "format/judged", "format/completions", "eval/format_share",
 )  # fmt: skip
-BASE_STEPS = 5  # the first steps, which stand for the base model, as they do for the format diagnostic
-SHARE, ACCURACY = "format/share@", "format/accuracy@"
+BASE_STEPS = 5  # the first steps stand for the base model where it was not evaluated, as for the format diagnostic
+SHARE, HELD_OUT, ACCURACY = "format/share@", "eval/format_share@", "format/accuracy@"
 FEWEST = 10  # completions of a form below which its accuracy at a step is not drawn
 
 
@@ -44,13 +44,18 @@ def shares(run: RunFiles) -> pd.DataFrame:
     return found[found.mean().sort_values(ascending=False).index]
 
 
-def base_shares(found: pd.DataFrame, run: RunFiles) -> Mapping[str, float]:
-    """Mean shares of the first steps, by their completions."""
+def base_shares(found: pd.DataFrame, run: RunFiles) -> tuple[Mapping[str, float], str]:
+    """Shares of the base model and what they rest on: its held-out completions of step 0, else the first steps'."""
+    zero = run.metrics[run.metrics["step"] == 0]
+    names = [name for name in zero.columns if name.startswith(HELD_OUT) and zero[name].notna().any()]
+    if names:
+        return {name.removeprefix(HELD_OUT): float(zero[name].iloc[-1]) for name in names}, "on the held-out prompts"
     first = found.iloc[:BASE_STEPS]
     counts = run.metrics.set_index("step").get("format/completions")
     weights = np.ones(len(first)) if counts is None else counts.loc[first.index].fillna(0).to_numpy()
     weights = weights if weights.sum() > 0 else np.ones(len(first))
-    return {name: float(np.average(first[name], weights=weights)) for name in first}
+    shares = {name: float(np.average(first[name], weights=weights)) for name in first}
+    return shares, f"in the first {len(first)} steps"
 
 
 def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
@@ -62,7 +67,9 @@ def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     variety = run.metrics.set_index("step").get("format/effective")
     key = found.iloc[:, 0] if variety is None else variety.loc[found.index]
     places, pool = extremes(key.to_numpy(float), style.limit(runs) // 2)
-    kept, base, palette = found.iloc[places], base_shares(found, run), colours(list(found.columns))
+    base, where = base_shares(found, run)
+    found = found.reindex(columns=list(dict.fromkeys([*found.columns, *base])), fill_value=0.0)
+    kept, palette = found.iloc[places], colours(list(found.columns))
     first, last = int(found.index[0]), int(found.index[-1])
     wide = max(0.4, (last - first) * 0.03)  # the base model's column, left of the first step with a gap between
     traces: list[Any] = []
@@ -82,17 +89,17 @@ def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
         traces.append(
             go.Scatter(
                 x=[first - 2 * wide, first - wide],
-                y=[base[name]] * 2,
+                y=[base.get(name, 0.0)] * 2,
                 stackgroup="base",
                 showlegend=False,
-                hovertemplate="%{y:.1%} in the first steps",
+                hovertemplate=f"%{{y:.1%}} {where}",
                 **own,
                 **look,
             )
         )
     read = (
-        "Each width is a form's share of the completions; the column at the left edge is the base model (the first "
-        f"{min(BASE_STEPS, len(found))} steps). One form that fills the river is a collapse."
+        f"Each width is a form's share of the completions; the column at the left edge is the base model {where}. "
+        "One form that fills the river is a collapse."
     )
     if pool > 1:
         read += f" Drawn: of every {pool} steps the one of least and the one of most variety."
