@@ -51,5 +51,5 @@ def _is_ours(use: str, group: str) -> bool:
     try:
         found = plugins.resolve(use, group)
     except ValueError:  # told where it is built
-        return True
+        return False
     return getattr(found, "__module__", "").partition(".")[0] in OURS

@@ -63,9 +63,7 @@ class Section:
             return call()
         except ValueError as error:
             text = str(error)
-            name = (
-                what[what.find("'") :] if "'" in what else what
-            )  # of "reward 'mine'" the text may say a plugin 'mine'
+            name = what[what.find("'") :] if "'" in what else what  # the text may say: plugin 'mine'
             self.error(text if name in text else f"{what}: {text}")
         except Exception as error:  # somebody else's code: its fault is told, with the line it happened at
             at = traceback.extract_tb(error.__traceback__)[-1]
