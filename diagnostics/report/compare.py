@@ -63,7 +63,7 @@ def tables(first: RunFiles, other: RunFiles) -> Tables:
 def common_sources(pairs: Sequence[Tables]) -> list[str]:
     """The tasks that the first run shares with any other, by name."""
     shared = (set(first["source"]) & set(other["source"]) for first, other in pairs)
-    return sorted(set().union(*shared))
+    return sorted(set().union(*shared) - {""})
 
 
 def outcomes(first: pd.DataFrame, other: pd.DataFrame, seed: int = 0, *, least: int = 0) -> Difference:

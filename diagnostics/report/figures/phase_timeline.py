@@ -76,7 +76,7 @@ def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
         go.Bar(
             base=[part.start],
             x=[part.end - part.start or 0.5],
-            y=[style.text(shown(run.name, 16)) if len(runs) > 1 else "phase"],
+            y=[_label(runs, run)],
             orientation="h",
             name=part.state,
             showlegend=False,
@@ -93,6 +93,14 @@ def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
         )
         for part in found.segments
     ]
+
+
+def _label(runs: Sequence[RunFiles], run: RunFiles) -> str:
+    """A run's name, short where the names still differ then: a phone has little room."""
+    if len(runs) == 1:
+        return "phase"
+    short = {shown(each.name, 16) for each in runs}
+    return style.text(shown(run.name, 16 if len(short) == len(runs) else 60))
 
 
 def _bands(run: RunFiles, found: Phases) -> list[dict]:
