@@ -1,8 +1,9 @@
 """How a small judge judges: `python -m benchmarks.judges`, minutes on two cores (`judges NAME ...` for other models).
 
 Eight sentences, each against three spoilt copies of itself: its words shuffled, its first half alone, one word said
-again and again. The model runs on vLLM in an actor of its own, as in a run. Told are the answers that could not be read, how often both orders agree, and how often the whole
-sentence wins, ties counted half. What `judge_pairwise` does not get from a model here it will not get in a run.
+again and again. The model runs on vLLM in an actor of its own, as in a run. Told are the answers that could not be
+read, how often both orders agree, and how often the whole sentence wins, ties counted half. What `judge_pairwise` does
+not get from a model here it will not get in a run.
 """
 
 from __future__ import annotations
