@@ -82,11 +82,10 @@ def _try_answers(section: Section, bound: list[BoundReward], tasks: Tasks) -> No
     spread = np.unique(np.linspace(0, len(table) - 1, ANSWERS).astype(int))
     some = [task for task in (table[int(i)] for i in spread) if task.answer is not None]
     scored = reward_trial.scores(judging, [trial_group(task, [task.answer, WRONG]) for task in some])
-    failed = [
-        next(s.error for s in scores if s.error).splitlines()[0] for scores in scored if any(s.error for s in scores)
-    ]
+    failed = [error for scores in scored if (error := next((score.error for score in scores if score.error), None))]
     if failed:
-        section.warn(f"{len(failed)} of {len(some)} answers tried are errors to their reward. The first: {failed[0]}")
+        first = failed[0].splitlines()[0]
+        section.warn(f"{len(failed)} of {len(some)} answers tried are errors to their reward. The first: {first}")
 
 
 def _said(score: Score) -> str:
