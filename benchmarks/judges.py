@@ -1,15 +1,16 @@
-"""How a small judge judges: `python -m benchmarks.judges` (minutes on two cores; `judges NAME ...` for other models).
+"""How a small judge judges: `python -m benchmarks.judges`, minutes on two cores (`judges NAME ...` for other models).
 
 Eight sentences, each against three spoilt copies of itself: its words shuffled, its first half alone, one word said
-again and again. Told are the answers that could not be read, how often both orders agree, and how often the whole
-sentence wins, ties counted half. What `judge_pairwise` does not get from a model here it will not get in a run.
+again and again. The model runs on vLLM in an actor of its own, as in a run. Told are the answers that could not be
+read, how often both orders agree, and how often the whole sentence wins, ties counted half. What `judge_pairwise` does
+not get from a model here it will not get in a run.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,8 @@ from rich.table import Table
 
 from benchmarks.tell import keep
 from rewards.judge_pairwise import judge_pairwise
-from rltrain import lending
+from rltrain import cluster, lending
 from rltrain.config import GeneratorSpec
-from rltrain.generators import LocalEngine
 from rltrain.types import Completion, Task
 
 SENTENCES = (
@@ -42,7 +42,8 @@ def main(names: Sequence[str]) -> None:
     table = Table("judge", "pairs", "unreadable", "orders agree", "whole sentence wins", title="judges")
     found = {}
     for name in names or ["smollm2-135m"]:
-        found[name] = judged(name)
+        with cluster.session():
+            found[name] = judged(name)
         row = found[name]
         cells = ("-" if row[key] is None else f"{row[key]:.0%}" for key in ("unreadable", "agree", "wins"))
         table.add_row(name, str(row["pairs"]), *cells)
@@ -53,12 +54,15 @@ def main(names: Sequence[str]) -> None:
 
 def judged(model: str) -> dict[str, Any]:
     """Shares over all pairs; `agree` and `wins` over those that could be read, None where there are none."""
-    spec = GeneratorSpec(model=model, engine="transformers", max_length=2048, threads=2)
-    judge = LocalEngine(lending.engine_spec(spec))
+    closers: list[Callable[[], None]] = []
+    judge = lending.generator(GeneratorSpec(model=model, engine="vllm", max_length=2048, threads=2), closers)
+    judge.ready()
     scores = []
     for sentence in SENTENCES:
         task = Task("s/0", "s", "creative", ({"role": "user", "content": REQUEST},), sentence)
         scores += judge_pairwise(task, [_said(text) for text in spoilt(sentence)], judge=judge, max_tokens=TOKENS)
+    for close in closers:
+        close()
     read = [score for score in scores if isinstance(score, dict)]
     return {
         "pairs": len(scores),

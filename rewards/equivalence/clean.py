@@ -79,6 +79,7 @@ _SYNONYMS = (
     (re.compile(r"\+/-|\+-"), r"\\pm "),
     (re.compile(r"\\(?:setminus|backslash)(?![a-z])"), r"\\setminus "),
     (re.compile(r"(?<=\d)\s*,?\s+(?:with\s+)?(?:an?\s+)?(?:remainder|rem\.?)(?:\s+of)?\s+(?=\d)"), " R "),
+    (re.compile(r"^[a-zA-Z]\s*\\in\s*(?:\\mathbb\{R\}|R)\s*(?:[,;:]|\\mid(?![a-z])|and|with)\s*(?=\w\s*\\ne)"), ""),
     (re.compile(r"^(?:all|any) real numbers?(?: x)?$|^all reals$", re.IGNORECASE), r"\\mathbb{R}"),
     (re.compile(r"^all real numbers?(?: x)? (?:that are )?greater than or equal to ", re.IGNORECASE), r"x \\ge "),
     (re.compile(r"^all real numbers?(?: x)? (?:that are )?less than or equal to ", re.IGNORECASE), r"x \\le "),

@@ -167,7 +167,7 @@ def rounds(decimal: Quantity, value: Fraction) -> bool:
 def without_unit(text: str) -> tuple[str, str | None]:
     """An expression and the unit that follows it, if one does: `36\\pi cm^2` is 36\\pi, cm2."""
     found = re.fullmatch(
-        r"(.*[\w)}])\s+((?:square |cubic |sq |cu )?[a-zA-Z]+(?:/[a-zA-Z]+)?(?:\s*\^\s*\{?[23]\}?)?)\.?", text
+        r"(.*?[\w)}])\s+((?:square |cubic |sq |cu )?[a-zA-Z]+(?:/[a-zA-Z]+)?(?:\s*\^\s*\{?[23]\}?)?)\.?", text
     )
     if found is None or re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
         return text, None

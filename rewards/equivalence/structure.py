@@ -18,9 +18,6 @@ _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 _NAME = re.compile(r"[a-zA-Z](?:_\{?\w+\}?)?|\\[a-z]+")
 _SIZE = re.compile(r"\|\s*([a-zA-Z])\s*(?:([-+])\s*([^|]*\d[^|]*))?\|")
 _HOLE = re.compile(r"([a-zA-Z])\s*\\ne(?![a-z])\s*(.+)")
-_REAL = re.compile(
-    r"[a-zA-Z]\s*\\in\s*(?:\\mathbb\{R\}|R)\s*(?:,|;|:|\\mid(?![a-z])|and|with|where|such that)\s*(?=[a-zA-Z]\s*\\ne)"
-)
 _WITHOUT = re.compile(r"(?:\\mathbb\{R\}|R)\s*(?:\\setminus|-|/)\s*\\?\{([^{}]+)\\?\}")
 _HALF_LINE = re.compile(r"\\mathbb\{R\}\s*(?:\^|_)\s*\{?\s*([-+])\s*\}?")
 _BUILDER = re.compile(
@@ -98,17 +95,21 @@ def _bracketed(text: str) -> Shape | None:
     for start, end in (("\\{", "\\}"), ("\\langle", "\\rangle")):
         if text.startswith(start) and text.endswith(end) and text.count(start) == 1:
             items = _items(text[len(start) : -len(end)])
-            return Shape("set", items) if start == "\\{" else Shape("tuple", items, "()")
+            return _set(items) if start == "\\{" else Shape("tuple", items, "()")
     if len(text) < 2 or text[0] not in "([{" or text[-1] not in ")]}" or not _encloses(text):
         return None
     items, brackets = _items(text[1:-1]), text[0] + text[-1]
     if brackets == "{}":
-        return Shape("set", items)
+        return _set(items)
     if len(items) == 2 and (brackets in ("(]", "[)") or any(map(_INFINITE.fullmatch, items))):
         return Shape("interval", items, brackets)
     if brackets == "()":
         return Shape("tuple", items, brackets) if len(items) > 1 else None
     return Shape("square", items, brackets) if brackets == "[]" else None
+
+
+def _set(items: tuple[str, ...]) -> Shape:
+    return Shape("set", tuple(one for item in items for one in _plus_minus(item) or (item,)))
 
 
 def _items(text: str) -> tuple[str, ...]:
@@ -145,7 +146,7 @@ def _split(
 
 def _interval_of(text: str) -> Shape | None:
     """The interval that an inequality in one name describes; unions of two by `or`."""
-    if (hole := _HOLE.fullmatch(_REAL.sub("", text))) is not None:
+    if (hole := _HOLE.fullmatch(text)) is not None:
         name, first = hole.groups()
         return _punctured(re.sub(rf"(?:,|and|or)\s*{name}\s*\\ne(?![a-z])|\b(?:and|or)\b", ",", first))
     cut = _RELATION.split(text)

@@ -15,6 +15,7 @@ from rltrain.generators import Scripted
 from rltrain.judging import BoundReward
 from rltrain.types import Score, Task
 
+WRONG = "Answer: 0"  # what an answer has to be told from
 ANSWERS = 32  # rows whose own answers are tried, over all sources
 
 
@@ -80,10 +81,11 @@ def _try_answers(section: Section, bound: list[BoundReward], tasks: Tasks) -> No
         return
     spread = np.unique(np.linspace(0, len(table) - 1, ANSWERS).astype(int))
     some = [task for task in (table[int(i)] for i in spread) if task.answer is not None]
-    scored = reward_trial.scores(judging, [trial_group(task, [task.answer]) for task in some])
-    failed = [score.error.splitlines()[0] for (score,) in scored if score.error]
+    scored = reward_trial.scores(judging, [trial_group(task, [task.answer, WRONG]) for task in some])
+    failed = [error for scores in scored if (error := next((score.error for score in scores if score.error), None))]
     if failed:
-        section.warn(f"{len(failed)} of {len(some)} answers tried are errors to their reward. The first: {failed[0]}")
+        first = failed[0].splitlines()[0]
+        section.warn(f"{len(failed)} of {len(some)} answers tried are errors to their reward. The first: {first}")
 
 
 def _said(score: Score) -> str:
