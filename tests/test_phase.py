@@ -247,7 +247,8 @@ def test_too_few_steps_are_too_few():
 
 
 def test_the_oracle_and_the_tables_are_right():
-    from benchmarks.phase_generators import BUILD, UNSEEN, ramp, simulate
+    from benchmarks.phase_courses import ramp
+    from benchmarks.phase_generators import BUILD, UNSEEN, simulate
     from benchmarks.phase_simulation import judged, oracle, summary, wilson
 
     for number, cell in enumerate((*BUILD, *UNSEEN)):
