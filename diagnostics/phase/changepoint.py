@@ -131,7 +131,7 @@ def _ramps(steps: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.ndarray
     last, onsets = len(knots) - 1, int(onset.max()) + 1
     width = 1 / (knots[end] - knots[onset])
     width *= (1 - STILL_RISING) / np.bincount(onset, width)[onset]
-    begins = np.r_[FROM_START, np.full(onsets - 1, (1 - FROM_START) / max(onsets - 1, 1))]
+    begins = np.r_[FROM_START, np.full(onsets - 1, (1 - FROM_START) / (onsets - 1))] if onsets > 1 else np.ones(1)
     return onset, end, np.log(begins[onset] * (width + STILL_RISING * (end == last)))
 
 

@@ -77,7 +77,7 @@ def _region(of: Series, coarse: Posterior) -> tuple[np.ndarray, np.ndarray]:
     apart = of.knots[1] - of.knots[0]
     shortest, longest = ((stops - begins)[likely].min(), (stops - begins)[likely].max())
     widths = np.unique(np.round(np.geomspace(max(1.0, (shortest - apart) / 2), 2 * longest, WIDTHS)))
-    low = max(of.steps[0], begins[likely].min() - apart - longest / 2)
+    low = max(of.steps[0], np.floor(begins[likely].min() - apart - longest / 2))
     high = min(begins.max(), begins[likely].max() + apart)
     return np.arange(low, high + 1, max(1.0, np.ceil((high - low) / ONSETS))), widths
 
