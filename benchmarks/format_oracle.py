@@ -27,7 +27,8 @@ class Observer:
 
     def observe(self, step: int, counts: np.ndarray) -> None:
         """The completions of each form (3,) at a step; then the update that follows on it."""
-        p = bandit.softmax(self._logits.T).T
+        p = np.exp(self._logits - self._logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
         self._reached |= p.max(1) >= LEVEL
         fit = np.log(p) @ counts
         weights = np.exp(fit - fit.max())

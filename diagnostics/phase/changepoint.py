@@ -67,6 +67,15 @@ def series(steps: np.ndarray, values: np.ndarray, knots: np.ndarray | None = Non
     return Series(steps, knots, filters, np.stack(list(innovations(filters, columns)), 1), onset, end, prior)
 
 
+def fallen(of: Series, n: int) -> Series | None:
+    """The first n observations upside down; None where no ramp has room in them. Whitening looks back only."""
+    steps, knots = of.steps[:n], of.knots[of.knots <= of.steps[n - 1]]
+    if n <= AFTER + 1 or len(knots) < 2 or knots[0] >= steps[-AFTER]:
+        return None
+    columns = of.columns[:, :n, : 2 + len(knots)] * np.r_[1.0, -1.0, np.ones(len(knots))]
+    return Series(steps, knots, Whitening(*(part[:n] for part in of.filters)), columns, *_ramps(steps, knots))
+
+
 def spread(steps: np.ndarray) -> np.ndarray:
     """At most about `MOST_KNOTS` steps from the first to the last, as far apart as each other but for the last."""
     first, last = float(steps[0]), float(steps[-1])

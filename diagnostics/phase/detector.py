@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnostics.phase.rise import FEWEST, Rise, find_rise, first_fall, rise_along
+from diagnostics.phase.rise import FEWEST, Rise, find_rise, rise_along, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
 EVIDENCE = math.log(50)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
@@ -69,7 +69,7 @@ def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
 
     Four courses are weighed against each other: flat, a rise, a fall at the beginning, a rise after such a fall.
     """
-    whole, fall = find_rise(steps, diversity), first_fall(steps, diversity)
+    whole, fall = rise_and_first_fall(steps, diversity)
     if whole is None or fall is None or (odds := fall.log_bayes_factor + math.log(FALLS_FIRST)) < NEGLIGIBLE:
         return whole
     later = steps >= fall.end
@@ -85,7 +85,7 @@ def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[floa
 
     It is looked for behind the fall with which the uncertainty (N,) of execution usually begins.
     """
-    fall = first_fall(steps, execution, FALL_EXPECTED)
+    _, fall = rise_and_first_fall(steps, execution, FALL_EXPECTED)
     if _certain(fall):
         steps, execution = steps[steps >= fall.end], execution[steps >= fall.end]
     alone = find_rise(steps, execution)

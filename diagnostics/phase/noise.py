@@ -13,6 +13,7 @@ import numpy as np
 
 CUT = 2.5  # an innovation beyond this many standard deviations counts as one of this many (Huber 1981, ch. 7)
 SMALLEST_WINDOW = 12.0  # observations; a local level from fewer is itself mostly noise
+SETTLED = 24  # steps without a gap after which a filter does not change any more
 WINDOW_SHARE = 0.125  # of the series: standard deviation of the smoothing kernel
 
 
@@ -46,12 +47,19 @@ class Whitening(NamedTuple):
 def whitening(steps: np.ndarray, noises: tuple[Noise, ...] = NOISES) -> Whitening:
     """The filters for increasing steps (N,)."""
     phi, white = (np.array(column) for column in zip(*noises, strict=True))
-    rho = phi ** np.diff(steps, prepend=steps[0] - 1).astype(np.float64)[:, None]
+    gaps = np.diff(steps, prepend=steps[0] - 1).astype(np.float64)
+    rho = phi ** gaps[:, None]
     rho[0] = 0.0
+    fresh = (1 - rho**2) * (1 - white)  # variance that is new to the wander
     variances, left = np.empty_like(rho), np.zeros(len(noises))  # before and after the step was seen
-    for n, correlation in enumerate(rho):
-        variances[n] = correlation**2 * left + (1 - correlation**2) * (1 - white)
+    steady = 0  # steps in a row that brought nothing new
+    for n in range(len(rho)):
+        if steady > SETTLED and gaps[n] == gaps[n - 1]:
+            variances[n] = variances[n - 1]
+            continue
+        variances[n] = rho[n] ** 2 * left + fresh[n]
         left = variances[n] * white / (variances[n] + white)
+        steady = steady + 1 if n and gaps[n] == gaps[n - 1] else 0
     total = variances + white
     return Whitening(rho[..., None], (variances / total)[..., None], np.sqrt(total)[..., None])
 

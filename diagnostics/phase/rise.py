@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diagnostics.phase.changepoint import AFTER, Posterior, Series, residuals, rise_posterior, series
+from diagnostics.phase.changepoint import AFTER, Posterior, Series, fallen, residuals, rise_posterior, series
 from diagnostics.phase.noise import NOISES, local_level, observation_scale
 from diagnostics.phase.onset import Onset, locate
 
@@ -39,12 +39,25 @@ def find_rise(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> R
     much larger one all the same.
     """
     known = _known(steps, values)
+    return None if known is None else _rise(series(*known), expected)
+
+
+def rise_and_first_fall(
+    steps: np.ndarray, values: np.ndarray, expected: float = 5.0
+) -> tuple[Rise | None, Rise | None]:
+    """`find_rise`, and the fall with which the record begins, if it does: that of -values, over where it ends.
+
+    For the fall, what comes before the lowest stretch is looked at alone, so that a later rise does not hide it.
+    """
+    known = _known(steps, values)
     if known is None:
-        return None
-    of = series(*known)
-    found, scale, evidence = _believed(of, expected)
-    where = locate(of, found, scale, expected) if evidence >= WORTH_LOCATING else _roughly(of, found)
-    return _summary(of, found, evidence, where)
+        return None, None
+    of, (_, kept) = series(*known), known
+    kernel = np.ones(max(5, len(kept) // 10))
+    smooth = np.convolve(kept, kernel, mode="same") / np.convolve(np.ones(len(kept)), kernel, mode="same")
+    before = int(np.argmin(smooth)) + 1
+    falling = fallen(of, before) if before >= FEWEST else None
+    return _rise(of, expected), None if falling is None else _rise(falling, expected)
 
 
 def rise_along(steps: np.ndarray, values: np.ndarray, onset: int, end: int, expected: float = 5.0) -> float:
@@ -57,21 +70,6 @@ def rise_along(steps: np.ndarray, values: np.ndarray, onset: int, end: int, expe
     if np.count_nonzero(times > knots[0]) < AFTER or knots[1] <= knots[0]:
         return 0.0
     return _believed(series(times, kept, knots), expected)[2]
-
-
-def first_fall(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> Rise | None:
-    """The fall with which a record of values (N,) begins, if it is one: that of -values, its end the step it is over.
-
-    What comes before the lowest stretch is looked at alone, so that a later rise does not hide the fall.
-    """
-    known = np.isfinite(values)
-    times, finite = steps[known], values[known]
-    if len(finite) < FEWEST:
-        return None
-    kernel = np.ones(max(5, len(finite) // 10))
-    smooth = np.convolve(finite, kernel, mode="same") / np.convolve(np.ones(len(finite)), kernel, mode="same")
-    lowest = int(np.argmin(smooth))
-    return find_rise(times[: lowest + 1], -finite[: lowest + 1], expected)
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,6 +89,12 @@ def _known(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if len(kept) < FEWEST or np.ptp(kept) <= 1e-12 * np.abs(kept).max():
         return None
     return times, kept
+
+
+def _rise(of: Series, expected: float) -> Rise:
+    found, scale, evidence = _believed(of, expected)
+    where = locate(of, found, scale, expected) if evidence >= WORTH_LOCATING else _roughly(of, found)
+    return _summary(of, found, evidence, where)
 
 
 def _believed(of: Series, expected: float) -> tuple[Posterior, np.ndarray, float]:
