@@ -11,7 +11,7 @@ from diagnostics.phase.detector import DIVERSITY
 
 WIDTHS = (*range(1, 21), *range(22, 61, 2))  # what is tried where the width is not told
 LIMIT = 2.054  # of a standard normal statistic: exceeded by chance in 2% of runs without a rise
-ORDER = 5  # of the autoregression that stands for the noise
+MOST_ORDER = 5  # of the autoregression that stands for the noise
 
 
 def onset(run: Run, widths: Iterable[float] | None = None) -> int:
@@ -54,12 +54,17 @@ def seen(run: Run) -> bool:
 
 
 def autocovariance(noise: np.ndarray) -> np.ndarray:
-    """(N,) of an autoregression fitted to noise (N,) by the equations of Yule and Walker."""
+    """(N,) of the autoregression that fits noise (N,) best: equations of Yule and Walker, order after Schwarz."""
     x, n = noise - noise.mean(), len(noise)
-    found = np.array([x[k:] @ x[: n - k] for k in range(ORDER + 1)]) / n
-    lags = np.arange(ORDER)
-    weights = np.linalg.solve(found[np.abs(lags[:, None] - lags)], found[1:])
-    longer = found.tolist()
+    found = np.array([x[k:] @ x[: n - k] for k in range(MOST_ORDER + 1)]) / n
+    least, weights = np.inf, np.zeros(0)
+    for order in range(MOST_ORDER + 1):
+        lags = np.arange(order)
+        tried = np.linalg.solve(found[np.abs(lags[:, None] - lags)], found[1 : order + 1])
+        lost = n * np.log(found[0] - tried @ found[1 : order + 1]) + order * np.log(n)
+        if lost < least:
+            least, weights = lost, tried
+    longer = found[: len(weights) + 1].tolist()
     while len(longer) < n:
-        longer.append(float(weights @ longer[: -ORDER - 1 : -1]))
+        longer.append(float(weights @ longer[: -len(weights) - 1 : -1]))
     return np.array(longer)

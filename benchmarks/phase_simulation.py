@@ -3,7 +3,7 @@
     python -m benchmarks.phase_simulation [--runs N] [--online N] [--seed N]
 
 Two families of generators (`phase_generators.py`): the one the detector was built on, with other seeds, and one of
-other shapes and noise. Each null cell has `--runs` runs, each cell with a phase a quarter of that at each of the rises
+other shapes and noise. Each null cell has `--runs` runs, each cell with a phase a fifth of that at each of the rises
 over noise 1, 2, 3, 5, 10; `--online` of each null cell, and an eighth of that of the others, are also judged as they
 go, every 5th step. Oracles (`phase_oracles.py`) stand beside: one knows the shape of the rise and fits onset and
 width by least squares; one is told the width as well, which alone halves the error of an onset (Cramer-Rao, ramp in
@@ -93,7 +93,7 @@ def keep(found: dict[str, Any], folder: Path) -> None:
 def plan(cells: Sequence[Cell], runs: int) -> list[tuple[Cell, float, int]]:
     """Cell, rise over noise, number of runs."""
     null = [(cell, 0.0, runs) for cell in cells if cell.shape is None]
-    return null + [(cell, rise, max(1, runs // 4)) for cell in cells if cell.shape for rise in RISES]
+    return null + [(cell, rise, max(1, runs // 5)) for cell in cells if cell.shape for rise in RISES]
 
 
 def family(

@@ -23,7 +23,8 @@ import numpy as np
 from diagnostics.phase.rise import FEWEST, Rise, find_rise, rise_along, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(50)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+EVIDENCE = math.log(30)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+USUAL_WAIT = 100  # observations after which about two in three rises have begun
 APART = 0.3  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
 FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
 NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up
@@ -67,17 +68,22 @@ def execution_uncertainty(perplexity_rel: np.ndarray, entropy: np.ndarray) -> np
 def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
     """The rise in plan diversity (N,), which may come after a fall, as in the paper's Llama runs.
 
-    Four courses are weighed against each other: flat, a rise, a fall at the beginning, a rise after such a fall.
+    Four courses are weighed against each other: flat, a rise, a fall at the beginning, a rise after such a fall. The
+    Bayes factor is less by the share of rises that have not begun after so few observations; without that most false
+    alarms come from the first steps, where noise is least known.
     """
     whole, fall = rise_and_first_fall(steps, diversity)
-    if whole is None or fall is None or (odds := fall.log_bayes_factor + math.log(FALLS_FIRST)) < NEGLIGIBLE:
-        return whole
+    if whole is None:
+        return None
+    begun = math.log(-math.expm1(-whole.count / USUAL_WAIT))
+    if fall is None or (odds := fall.log_bayes_factor + math.log(FALLS_FIRST)) < NEGLIGIBLE:
+        return _with_evidence(whole, whole.log_bayes_factor + begun)
     later = steps >= fall.end
     after = find_rise(steps[later], diversity[later])
     rises = odds + (0.0 if after is None else after.log_bayes_factor)
     evidence = float(np.logaddexp(whole.log_bayes_factor, rises) - np.logaddexp(0.0, odds))
     likelier = after if after is not None and rises > whole.log_bayes_factor else whole
-    return likelier._replace(log_bayes_factor=evidence, probability=_chance(evidence))
+    return _with_evidence(likelier, evidence + begun)
 
 
 def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[float, Rise | None]:
@@ -133,6 +139,10 @@ def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> 
     if chances[0] > 0.5 and _independent(steps, since, int(steps[-1]), rise, fall) >= FLAT_ENOUGH:
         return "stalled", since, chances[0], "neither execution nor plan diversity moves"
     return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
+
+
+def _with_evidence(move: Rise, evidence: float) -> Rise:
+    return move._replace(log_bayes_factor=evidence, probability=_chance(evidence))
 
 
 def _certain(move: Rise | None) -> bool:

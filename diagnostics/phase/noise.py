@@ -31,8 +31,8 @@ class Noise(NamedTuple):
 
 # White noise on a slow wander is ARMA(1, 1). AR(1) alone takes it for a fast wander, and its slow part for a rise.
 NOISES = (
-    *map(Noise, (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.9)),
-    *(Noise(phi, white) for white in (0.35, 0.65) for phi in (0.8, 0.9)),
+    *map(Noise, (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.85)),
+    *(Noise(phi, white) for white in (0.35, 0.65) for phi in (0.75, 0.85)),
 )
 
 
