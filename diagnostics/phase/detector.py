@@ -23,7 +23,7 @@ import numpy as np
 from diagnostics.phase.rise import FEWEST, Rise, find_rise, rise_along, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(30)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+EVIDENCE = math.log(40)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
 USUAL_WAIT = 100  # observations after which about two in three rises have begun
 APART = 0.3  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
 FALLS_FIRST = 0.25  # odds that diversity falls at the beginning

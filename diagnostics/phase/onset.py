@@ -14,6 +14,7 @@ import numpy as np
 from diagnostics.phase.changepoint import FROM_START, Posterior, Series, log_fit
 from diagnostics.phase.noise import Whitening, innovations
 
+TEMPER = 0.8  # of the likelihood: real rises have none of these shapes exactly, so intervals are wider
 ONSETS, WIDTHS = 64, 14  # most of each that are tried
 TAIL = 1e-4  # of the coarse posterior, beyond which nothing is tried
 FEWEST_MASS = 0.1  # noise models with less are left out here
@@ -61,7 +62,7 @@ def locate(of: Series, coarse: Posterior, scale: np.ndarray, expected: float) ->
     yy = (y**2).sum(1, keepdims=True) - total * mean**2
     fit, _, _ = log_fit(np.maximum(u_u - u_one**2 / total, 0.0), u_y - u_one * mean, yy, len(of.steps) - 1, expected)
     spreads = -np.log(of.filters.spread[:, noises, 0]).sum(0)[:, None] - 0.5 * np.log(total)
-    weights = np.exp(fit + spreads - (fit + spreads).max()).sum(0)
+    weights = np.exp(TEMPER * (fit + spreads - (fit + spreads).max())).sum(0)
     weights = weights.reshape(-1, len(onsets), len(widths)).sum(0) * _prior(of, onsets)[:, None]
     ends = (onsets[:, None] + widths).ravel()
     order = np.argsort(ends, kind="stable")
