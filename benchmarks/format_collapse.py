@@ -8,12 +8,14 @@ Three test beds with known truth, each read by the real diagnostic from real ste
 - `planted`: shares that change at a step we choose, at once or over a ramp, in batches large and small.
 The true onset is the first step at which the policy's own share of a form is at least 0.9. It can be told from
 samples only as well as the share is steep there: at a slope of 0.001 a step (the bandit) five steps are 0.005 of
-share, and 512 completions a step have a standard error of 0.013.
+share, and 512 completions a step have a standard error of 0.013. How well an observer does who is told the bandit's
+rule and sees the forms alone is measured beside (`benchmarks/format_oracle.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import format_bandit
+from benchmarks.format_oracle import Observer
 from benchmarks.made import group, record
 from benchmarks.tell import bar, keep
 from diagnostics.format_diversity import FormatDiagnostic
@@ -76,10 +79,15 @@ def planted(setting: Planted, seed: int) -> Iterator[tuple[np.ndarray, StepRecor
         yield shares, record(step, groups)
 
 
-def judged(steps: Iterable[tuple[np.ndarray, StepRecord]], names: tuple[str, ...]) -> dict[str, Any]:
-    """The truth of a run and what the diagnostic said of it."""
+def judged(
+    steps: Iterable[tuple[np.ndarray, StepRecord]], names: tuple[str, ...], observer: Observer | None = None
+) -> dict[str, Any]:
+    """The truth of a run, what the diagnostic said of it, and what an observer says who knows the rule."""
     diagnostic, events, true, shares, metrics = FormatDiagnostic(), [], None, np.zeros(3), {}
     for shares, made in steps:
+        if observer is not None:
+            counted = Counter(name for of in made.groups for name in of.formats)
+            observer.observe(made.step, np.array([counted[name] for name in names], float))
         if true is None and shares.max() >= LEVEL:
             true = made.step
         metrics = diagnostic.observe(made)
@@ -92,6 +100,7 @@ def judged(steps: Iterable[tuple[np.ndarray, StepRecord]], names: tuple[str, ...
         "effective": metrics["format/effective"],
         "alarm": alarm and alarm.step,
         "onset": alarm and alarm.evidence["onset_step"],
+        "oracle": observer and observer.alarm,
         "alarm_winner": alarm and alarm.evidence["winner"],
         "wrong_winner": any(event.name == "format_wrong_winner" for event in events),
     }
@@ -102,6 +111,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     both = [run for run in runs if run["true_onset"] and run["alarm"]]
     late = np.array([run["alarm"] - run["true_onset"] for run in both])
     off = np.array([run["onset"] - run["true_onset"] for run in both])
+    best = np.array([run["oracle"] - run["true_onset"] for run in both if run.get("oracle")])
     return {
         "runs": len(runs),
         "collapsed": sum(bool(run["true_onset"]) for run in runs),
@@ -113,6 +123,8 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "alarm_lateness": quartiles(late) if both else None,
         "onset_within": float((np.abs(off) <= WITHIN).mean()) if both else None,
         "onset_error": quartiles(off) if both else None,
+        "oracle_within": float((np.abs(best) <= WITHIN).mean()) if len(best) else None,
+        "oracle_lateness": quartiles(best) if len(best) else None,
         "wrong_winner": sum(run["wrong_winner"] for run in runs),
         "share": float(np.mean([run["share"] for run in runs])),
         "effective": float(np.mean([run["effective"] for run in runs])),
@@ -139,7 +151,7 @@ def work(seeds: int, controls: int, bed: str) -> dict[str, list[Any]]:
         }
     return {
         setting.name: [
-            lambda s=setting, seed=seed: judged(format_bandit.run(s, seed), format_bandit.NAMES)
+            lambda s=setting, seed=seed: judged(format_bandit.run(s, seed), format_bandit.NAMES, Observer(s, seed))
             for seed in range(FIRST_SEED, FIRST_SEED + (controls if "control" in setting.name else seeds))
         ]
         for setting in format_bandit.SETTINGS
@@ -172,14 +184,14 @@ def transformers() -> dict[str, list[Any]]:
 def table(cells: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row a setting."""
     grid = Table("setting", "collapsed", "true onset", "share", "effective", "alarms", "false", "missed",
-                 "alarm late by (quartiles)", "alarm within 5", "onset within 5", "wrong winner", "winners",
+                 "alarm late by (quartiles)", "alarm within 5", "oracle", "onset within 5", "wrong winner", "winners",
                  title="format collapse")  # fmt: skip
     for name, c in cells.items():
         late = "" if c["alarm_lateness"] is None else " ".join(f"{v:.0f}" for v in c["alarm_lateness"])
         grid.add_row(name, f"{c['collapsed']} of {c['runs']}", f"{c['true_onset'] or 0:.0f}", f"{c['share']:.2f}",
                      f"{c['effective']:.2f}", str(c["alarms"]), str(c["false_alarms"]), str(c["missed"]), late,
-                     percent(c["alarm_within"]), percent(c["onset_within"]), str(c["wrong_winner"]),
-                     ", ".join(f"{n} {k}" for n, k in c["winners"].items()))  # fmt: skip
+                     percent(c["alarm_within"]), percent(c["oracle_within"]), percent(c["onset_within"]),
+                     str(c["wrong_winner"]), ", ".join(f"{n} {k}" for n, k in c["winners"].items()))  # fmt: skip
     return grid
 
 

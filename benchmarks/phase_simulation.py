@@ -3,11 +3,11 @@
     python -m benchmarks.phase_simulation [--runs N] [--online N] [--seed N]
 
 Two families of generators (`phase_generators.py`): the one the detector was built on, with other seeds, and one of
-other shapes and noise. Each null cell has `--runs` runs, each cell with a phase a quarter of that at each of the rises
+other shapes and noise. Each null cell has `--runs` runs, each cell with a phase a fifth of that at each of the rises
 over noise 1, 2, 3, 5, 10; `--online` of each null cell, and an eighth of that of the others, are also judged as they
-go, every 5th step. The oracle knows the shape of the rise and fits onset and width by least squares; a second one is
-told the width as well, which alone halves the error of an onset (Cramer-Rao, ramp in white noise). Half an hour on
-one core.
+go, every 5th step. Oracles (`phase_oracles.py`) stand beside: one knows the shape of the rise and fits onset and
+width by least squares; one is told the width as well, which alone halves the error of an onset (Cramer-Rao, ramp in
+white noise); and one is told everything but whether there is a rise at all.
 
 Prints the tables, writes `benchmarks/results/phase_simulation.json` and the reliability plot beside it.
 """
@@ -26,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks import phase_oracles
 from benchmarks.phase_generators import BUILD, RISES, UNSEEN, Cell, Run, simulate
 from benchmarks.phase_tables import plot, show
 from diagnostics.phase.detector import DIVERSITY, EVIDENCE, diversity_rise, retrospective
@@ -34,7 +35,6 @@ from rltrain.manifest import manifest
 
 RESULTS = Path(__file__).parent / "results"
 STRIDE = 5  # online, every 5th step is judged
-WIDTHS = (*range(1, 21), *range(22, 61, 2))  # what the oracle tries where it is not told
 SEEN_FROM = 3.0  # rise over noise from which on a phase has to be found
 FAMILIES = {"build": BUILD, "unseen": UNSEEN}
 
@@ -54,6 +54,7 @@ class Outcome:
     width: float | None
     oracle: float | None  # error of the oracle that knows the shape
     oracle_width: float | None  # error of the one that knows shape and width
+    oracle_sees: bool | None  # whether the one that knows all finds the rise
     online: int | None = None  # first step at which planning was called; -1 never; None not judged online
     delay: float | None = None  # that step minus the onset
     moved: float | None = None  # onset as called first, minus onset in retrospect
@@ -92,7 +93,7 @@ def keep(found: dict[str, Any], folder: Path) -> None:
 def plan(cells: Sequence[Cell], runs: int) -> list[tuple[Cell, float, int]]:
     """Cell, rise over noise, number of runs."""
     null = [(cell, 0.0, runs) for cell in cells if cell.shape is None]
-    return null + [(cell, rise, max(1, runs // 4)) for cell in cells if cell.shape for rise in RISES]
+    return null + [(cell, rise, max(1, runs // 5)) for cell in cells if cell.shape for rise in RISES]
 
 
 def family(
@@ -112,10 +113,11 @@ def judged(run: Run, watched: bool) -> Outcome:
     """The verdict on a whole run beside the truth, and, if watched, the first call on the way."""
     verdict = retrospective(run.steps, run.metrics)
     called = verdict.onset_step is not None and run.onset is not None
-    values: dict[str, Any] = {"error": None, "covered": None, "width": None, "oracle": None, "oracle_width": None}
+    values: dict[str, Any] = dict.fromkeys(("error", "covered", "width", "oracle", "oracle_width", "oracle_sees"))
     if run.onset is not None:
-        values["oracle"] = float(oracle(run, [*WIDTHS, *range(68, int(run.steps[-1]), 8)]) - run.onset)
-        values["oracle_width"] = float(oracle(run, [run.width]) - run.onset)
+        values["oracle"] = float(phase_oracles.onset(run) - run.onset)
+        values["oracle_width"] = float(phase_oracles.onset(run, [run.width]) - run.onset)
+        values["oracle_sees"] = phase_oracles.seen(run)
     if called:
         low, high = verdict.interval
         values |= {"error": float(verdict.onset_step - run.onset), "covered": bool(low <= run.onset <= high)}
@@ -145,22 +147,6 @@ def first_call(run: Run, last: Verdict) -> dict[str, Any]:
             moved = None if last.onset_step is None else float(verdict.onset_step - last.onset_step)
             return {"online": step, "delay": None if run.onset is None else float(step - run.onset), "moved": moved}
     return {"online": -1}
-
-
-def oracle(run: Run, widths: Iterable[float]) -> int:
-    """Onset by least squares over every step and the given widths; all else that moves is known to it."""
-    y = run.metrics[DIVERSITY] - run.known
-    y = y - y.mean()
-    onsets = np.arange(int(run.steps[-1]) - 2)
-    best, found = -1.0, 0
-    for width in widths:
-        g = run.shape(width)(run.steps[None, :], onsets[:, None])  # (O, N)
-        g = g - g.mean(axis=1, keepdims=True)
-        explained = np.maximum(g @ y, 0.0) ** 2 / np.maximum((g * g).sum(axis=1), 1e-12)
-        at = int(np.argmax(explained))
-        if explained[at] > best:
-            best, found = explained[at], int(onsets[at])
-    return found
 
 
 # --- figures -------------------------------------------------------------------------------------
@@ -218,6 +204,7 @@ def onsets(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     return {
         "runs": len(outcomes),
         "missed": 1 - len(called) / len(outcomes),
+        "oracle_missed": 1 - mean(o.oracle_sees for o in outcomes),
         "error": ours,
         "oracle_error": theirs,
         "ratio": ours / theirs if theirs else None,
@@ -238,14 +225,21 @@ def onsets(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
 
 
 def reliability(outcomes: Sequence[Outcome]) -> list[dict[str, float]]:
-    """Share of runs with a phase among those given about the same probability of one."""
+    """Share of runs with a phase among those given about the same probability of one.
+
+    A stated probability is at even odds beforehand, so runs with and without a phase count as if equally many.
+    """
+    phases = sum(o.rise > 0 for o in outcomes)
+    weight = {True: 1.0, False: phases / max(1, len(outcomes) - phases)}
     edges = [0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 1.0001]
     rows = []
     for low, high in itertools.pairwise(edges):
         inside = [o for o in outcomes if low <= o.planning < high]
         if inside:
-            share = mean(o.rise > 0 for o in inside)
-            rows.append({"said": mean(o.planning for o in inside), "was": share, "runs": len(inside)})
+            weights = [weight[o.rise > 0] for o in inside]
+            said = np.average([o.planning for o in inside], weights=weights)
+            was = np.average([o.rise > 0 for o in inside], weights=weights)
+            rows.append({"said": float(said), "was": float(was), "runs": len(inside)})
     return rows
 
 

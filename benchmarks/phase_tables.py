@@ -28,6 +28,7 @@ def show(name: str, figures: Mapping[str, Any]) -> None:
     heads = (
         "runs",
         "missed",
+        "oracle",
         "error",
         "oracle",
         "ratio",
@@ -47,6 +48,7 @@ def show(name: str, figures: Mapping[str, Any]) -> None:
             cell,
             f"{row['runs']}",
             f"{row['missed']:.1%}",
+            f"{row['oracle_missed']:.1%}",
             *(number(row[key]) for key in ("error", "oracle_error", "ratio", "oracle_width_error", "ratio_width")),
             "-" if row["coverage"] is None else f"{row['coverage']:.1%}",
             number(row["interval_width"]),
@@ -55,7 +57,9 @@ def show(name: str, figures: Mapping[str, Any]) -> None:
             f"{row['online_agrees']:.1%}",
         )
     console.print(
-        "with a phase (error, the oracle's, that of the oracle told the width, interval width, delay: in steps)", phase
+        "with a phase (missed beside what the oracle misses that is told all; error, the oracle's, that of the one told"
+        " the width, interval width, delay: in steps)",
+        phase,
     )
 
 
@@ -76,7 +80,9 @@ def plot(rows: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
         said, was = [row["said"] for row in found], [row["was"] for row in found]
         axes.plot(said, was, color=colour, label=f"generators: {name}")
         axes.scatter(said, was, s=[3 + row["runs"] / 5 for row in found], color=colour, alpha=0.5)
-    axes.set(xlabel="probability of a phase 2, as stated", ylabel="share of runs with one", aspect="equal")
+    axes.set(
+        xlabel="probability of a phase 2, as stated", ylabel="share of runs with one, at even odds", aspect="equal"
+    )
     axes.legend(loc="upper left", frameon=False)
     figure.tight_layout()
     figure.savefig(path, metadata={"Software": None})

@@ -11,12 +11,13 @@ from synthetic import completion, group, record
 
 from benchmarks import format_bandit, format_collapse
 from diagnostics.format_diversity import FormatDiagnostic
-from diagnostics.format_diversity.alarm import logit, logit_curve
+from diagnostics.format_diversity.alarm import Seen, _gains, push
 from diagnostics.format_diversity.contest import Contest
+from diagnostics.format_diversity.curve import driven_curve, logit, logit_curve
 from diagnostics.format_diversity.fingerprint import Structures, fingerprint
-from diagnostics.format_diversity.measures import Row, distance, standardised
+from diagnostics.format_diversity.measures import Row, distance, rows, standardised
 from rltrain.metrics import undeclared
-from rltrain.types import Diagnostic, StepRecord
+from rltrain.types import Advantage, Diagnostic, StepRecord
 
 TEXTS = {
     "code": "def f(x):\n    return x + 1",
@@ -236,6 +237,42 @@ def test_curves_follow_a_straight_line_in_log_odds():
     curve = logit_curve(steps, shares, np.full(40, 1e-4), degree=1)
     assert curve.fitted[-1] == pytest.approx((39 - 20) / 5, abs=0.05)
     assert logit(0.9) == pytest.approx(math.log(9))
+
+
+def test_a_push_is_the_gradient_of_the_log_odds():
+    """Of a softmax over three forms, by finite differences along the policy gradient."""
+    rng = np.random.default_rng(11)
+    p, forms, advantages = np.array([0.5, 0.3, 0.2]), np.repeat([0, 1, 2], [50, 30, 20]), rng.normal(size=100)
+    gradient = format_bandit.gradient(p, forms[None], advantages[None], 0.0, p)
+    after = format_bandit.softmax(np.log(p) + 1e-6 * gradient)
+    moved = (np.log(after / (1 - after)) - np.log(p / (1 - p))) / 1e-6
+    gains = _gains([Row("", "", (), tuple(map(str, forms)), (), (), tuple(advantages))])
+    seen = {str(f): Seen(p[f], 0.0, gains[str(f)]) for f in range(3)}
+    assert [push(seen, str(f)) for f in range(3)] == pytest.approx(moved.tolist(), abs=1e-5)
+    assert push({"only": Seen(1.0, 0.0, 0.0)}, "only") == 0.0 == push({}, "none")
+
+
+def test_a_curve_along_the_pushes_follows_every_turn_of_the_log_odds():
+    rng = np.random.default_rng(12)
+    pushed = np.cumsum(rng.normal(0.01, 0.1, 80))
+    shares = 1 / (1 + np.exp(-(1.0 + 3 * pushed)))
+    noisy = rng.binomial(400, shares) / 400
+    driven, bent = (
+        driven_curve(pushed, noisy, np.full(80, 4e-4)),
+        logit_curve(np.arange(80.0), noisy, np.full(80, 4e-4), degree=2),
+    )
+    assert driven.fitted == pytest.approx(1.0 + 3 * pushed, abs=0.1) and driven.evidence > bent.evidence
+    assert driven.error < bent.error
+
+
+def test_rejected_groups_push_nothing():
+    made = batch(1, np.random.default_rng(0), [0.5, 0.5])
+    given = [
+        dataclasses.replace(g, advantages=tuple(Advantage(v, 0.0, 1.0) for v in (1.0,) * 8), admitted=i > 0)
+        for i, g in enumerate(made.groups)
+    ]
+    read = rows(record(2, *given), [0] * 128)
+    assert read[0].advantages == () and read[1].advantages == (1.0,) * 8
 
 
 def test_state_carries_over():

@@ -9,6 +9,7 @@ import pytest
 from diagnostics.phase import changepoint
 from diagnostics.phase.detector import DIVERSITY, ENTROPY, PERPLEXITY, retrospective
 from diagnostics.phase.diagnostic import PhaseDiagnostic
+from diagnostics.phase.noise import NOISES
 from diagnostics.phase.rise import FEWEST, MOST, find_rise, thinned
 from rltrain.metrics import undeclared
 from rltrain.types import Diagnostic, StepRecord
@@ -32,6 +33,10 @@ def metrics(n=160, *, onset=80, width=20, rise=5.0, fall=12.0, blur=0.0, phi=0.3
     return steps, {ENTROPY: entropy, PERPLEXITY: perplexity, DIVERSITY: diversity}
 
 
+def ramp(times, onset, end):
+    return np.clip((times - onset) / (end - onset), 0.0, 1.0)
+
+
 def head(series, n):
     return {name: values[:n] for name, values in series.items()}
 
@@ -39,29 +44,31 @@ def head(series, n):
 # --- the change point ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("p", "i", "w"), [(0, 0, 0), (3, 5, 4), (5, 12, 7), (6, 30, -1)])
-def test_prefix_sums_are_generalised_least_squares(p, i, w):
-    """Against the dense inverse of the AR(1) correlation, with gaps in the steps."""
+@pytest.mark.parametrize("p", range(len(NOISES)))
+def test_whitened_hinges_are_generalised_least_squares(p):
+    """Against the dense inverse of the correlation of a wander with white noise on top, with gaps in the steps."""
     rng = np.random.default_rng(p)
-    n, phi = 40, changepoint.PHIS[p]
+    n, (phi, white) = 40, NOISES[p]
     times = np.sort(rng.choice(70, n, replace=False)).astype(float)
-    y, scale = rng.normal(size=n), np.ones(n)
-    starts, ends, possible = changepoint._grid(n)
-    sums = changepoint._sums(times, y, scale)
-    uu, uy, yy = changepoint._projected(sums, times, starts, ends)
-    assert possible[i, w]
-    correlation = np.where(np.eye(n) > 0, 1.0, phi ** np.abs(times[:, None] - times[None, :]))
+    y = rng.normal(size=n)
+    of = changepoint.series(times, y)
+    uu, uy, yy = changepoint._projected(of, of.columns.transpose(0, 2, 1) @ of.columns)
+    correlation = (1 - white) * phi ** np.abs(times[:, None] - times) + white * np.eye(n)
+    correlation = np.eye(n) if phi == 0 else correlation
     inverse, one = np.linalg.inv(correlation), np.ones(n)
-    g = changepoint.ramp(times, times[i], times[ends[i, w]])
     projected = inverse - np.outer(inverse @ one, one @ inverse) / (one @ inverse @ one)
-    np.testing.assert_allclose(
-        [uu[p, i, w], uy[p, i, w], yy[p]],
-        [g @ projected @ g, g @ projected @ y, y @ projected @ y],
-        rtol=1e-8,
-        atol=1e-9,
-    )
-    log_det = -0.5 * np.linalg.slogdet(correlation)[1] - 0.5 * np.log(one @ inverse @ one)
-    assert sums.log_scale[p] == pytest.approx(log_det, abs=1e-9)
+    for m in rng.choice(len(of.onset), 5, replace=False):
+        g = ramp(times, of.knots[of.onset[m]], of.knots[of.end[m]])
+        dense = [g @ projected @ g, g @ projected @ y, y @ projected @ y]
+        np.testing.assert_allclose([uu[p, m], uy[p, m], yy[p]], dense, rtol=1e-7, atol=1e-8)
+    log_det = np.log(of.filters.spread[:, p]).sum()
+    assert log_det == pytest.approx(0.5 * np.linalg.slogdet(correlation)[1], abs=1e-9)
+
+
+def test_the_prior_of_all_ramps_sums_to_one():
+    of = changepoint.series(np.arange(30.0), noise(30))
+    assert np.exp(of.prior).sum() == pytest.approx(1.0)
+    assert len(of.steps) - 1 - of.knots[of.onset].max() == changepoint.AFTER
 
 
 def test_a_verdict_has_no_units():
@@ -86,7 +93,7 @@ def test_one_outlier_is_no_rise():
 
 @pytest.mark.parametrize("width", [1, 10, 60])
 def test_the_onset_is_found(width):
-    y = noise(300, 0.3) + 6 * changepoint.ramp(np.arange(300), 140, 140 + width)
+    y = noise(300, 0.3) + 6 * ramp(np.arange(300), 140, 140 + width)
     found = find_rise(np.arange(300), y)
     assert found.probability > 0.99 and found.interval[0] <= 140 <= found.interval[1]
     assert abs(found.onset - 140) <= 1 + width / 5
@@ -246,19 +253,37 @@ def test_too_few_steps_are_too_few():
 # --- the test bed --------------------------------------------------------------------------------
 
 
-def test_the_oracle_and_the_tables_are_right():
-    from benchmarks.phase_generators import BUILD, UNSEEN, ramp, simulate
-    from benchmarks.phase_simulation import judged, oracle, summary, wilson
+def test_the_runs_are_what_they_say():
+    from benchmarks.phase_generators import BUILD, UNSEEN, simulate
 
     for number, cell in enumerate((*BUILD, *UNSEEN)):
         run = simulate(np.random.default_rng(number), cell, 3.0)
         again = simulate(np.random.default_rng(number), cell, 3.0)
         assert all(np.array_equal(run.metrics[name], again.metrics[name]) for name in run.metrics)
         assert (run.onset is None) == (cell.shape is None) == (run.rise == 0)
-    [cell] = (cell for cell in BUILD if cell.name == "ramp")
+
+
+def test_noise_has_the_size_it_says():
+    from benchmarks import phase_courses as courses
+
+    rng = np.random.default_rng(0)
+    for made in (courses.cycling, courses.long_memory, courses.two_scales, courses.wandering, courses.switching):
+        variance = np.mean([np.mean(made(rng, 400) ** 2) for _ in range(60)])
+        assert variance == pytest.approx(1.0, abs=0.1), made.__name__
+
+
+def test_the_oracles_and_the_tables_are_right():
+    from benchmarks import phase_courses, phase_oracles
+    from benchmarks.phase_generators import BUILD, simulate
+    from benchmarks.phase_simulation import judged, summary, wilson
+
+    [cell] = (cell for cell in BUILD if cell.name == "ramp, missing steps")
     run = simulate(np.random.default_rng(1), cell, 10.0)
-    bare = run.metrics | {DIVERSITY: 10 * ramp(run.width)(run.steps, run.onset)}
-    assert oracle(run.__class__(**(vars(run) | {"metrics": bare})), [run.width]) == run.onset
+    for shape in phase_courses.SHAPES.values():
+        bare = run.metrics | {DIVERSITY: 10 * shape(20)(run.steps, run.onset)}
+        made = run.__class__(**(vars(run) | {"metrics": bare, "shape": shape}))
+        assert abs(phase_oracles.onset(made, [20]) - run.onset) <= 1  # the step itself may be missing
+    assert phase_oracles.seen(run)
     outcomes = [judged(run, watched=True), judged(simulate(np.random.default_rng(2), BUILD[0]), watched=True)]
     figures = summary(outcomes)
     assert figures["null_total"]["false_alarms"] == 0 and figures["from_3_on"]["missed"] == 0
@@ -266,12 +291,26 @@ def test_the_oracle_and_the_tables_are_right():
     assert wilson(0, 100) == pytest.approx(0.0263, abs=1e-3)
 
 
+def test_no_test_sees_a_small_rise_in_much_noise():
+    """The power of the oracle that knows all, against the normal distribution: white noise, a step in the middle."""
+    from benchmarks import phase_courses, phase_oracles
+    from benchmarks.phase_generators import Run
+
+    rng, steps, found = np.random.default_rng(3), np.arange(100), []
+    shape = phase_courses.ramp
+    for _ in range(300):
+        x = rng.normal(size=100)
+        y = {DIVERSITY: x + 0.4 * shape(1)(steps, 49)}
+        found.append(phase_oracles.seen(Run("", 0.4, 49, steps, y, x, np.zeros(100), shape, 1)))
+    assert np.mean(found) == pytest.approx(0.478, abs=0.08)  # 1 - Phi(2.054 - 0.4 * sqrt(25))
+
+
 def test_knowing_the_width_halves_the_error_of_an_onset():
     """Fisher information of onset, width, level and size of a ramp in white noise: why one oracle is out of reach."""
     steps, width = np.arange(400.0), 60.0
 
     def mean(onset, wide, level, size):
-        return level + size * changepoint.ramp(steps, onset, onset + wide)
+        return level + size * ramp(steps, onset, onset + wide)
 
     at = np.array([150.0, width, 0.0, 3.0])
     slopes = np.array([(mean(*(at + d)) - mean(*(at - d))) / 2e-4 for d in 1e-4 * np.eye(4)])

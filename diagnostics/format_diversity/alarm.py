@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
-from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from diagnostics.format_diversity.curve import Curve, driven_curve, logit, logit_curve
 from diagnostics.format_diversity.measures import Row
 from diagnostics.sequential import Baseline, RiseTest
 
@@ -22,6 +22,7 @@ MARGIN = 0.05  # a share may be this much above its start before it counts as ri
 KEPT = 150  # steps whose shares are kept
 SLOW = (40, KEPT)  # steps of the curves whose mean follows a slow takeover: the long one is quiet, the short one bends
 EARLY = 0.5  # standard errors taken off: a noisy curve that is looked at every step crosses a level too early
+DRIVEN = 100  # steps of the curve along what training pushed; over more of them its factor changes
 # Straight lines that catch a sudden one: their steps, and by how many standard errors they must be above the level.
 FAST = ((10, 3.0), (5, 3.5))
 
@@ -36,6 +37,17 @@ class Takeover(NamedTuple):
     base_share: float
 
 
+class Seen(NamedTuple):
+    """A form at a step."""
+
+    share: float  # mean over groups
+    variance: float  # of that mean
+    gain: float  # covariance of the advantage of trained completions and of having this form
+
+
+NOTHING = Seen(0.0, 0.0, 0.0)
+
+
 class Alarm:
     """Watches the shares of all labels; says once that one of them has taken over."""
 
@@ -44,7 +56,7 @@ class Alarm:
         self._base: dict[str, Baseline] = {}
         self._base_groups = 0
         self._tests: dict[str, RiseTest] = {}
-        self._recent: deque[tuple[int, dict[str, tuple[float, float]]]] = deque(maxlen=KEPT)
+        self._recent: deque[tuple[int, dict[str, Seen]]] = deque(maxlen=KEPT)
         self._raised = False
         self._leader: tuple[str, np.ndarray] = ("", np.zeros(1))  # the most frequent label lately and its curve
 
@@ -101,23 +113,37 @@ class Alarm:
         return self._tests[label]
 
     def _remember(self, step: int, rows: Sequence[Row]) -> None:
-        self._recent.append((step, {label: _mean(values) for label, values in _per_group(rows).items()}))
+        gains = _gains(rows)
+        seen = {label: Seen(*_mean(values), gains.get(label, 0.0)) for label, values in _per_group(rows).items()}
+        self._recent.append((step, seen))
         lately: Counter[str] = Counter()
         for _, of in list(self._recent)[-FAST[-1][0] :]:
-            lately.update({label: share for label, (share, _) in of.items()})
+            lately.update({label: seen.share for label, seen in of.items()})
         label = max(sorted(lately), key=lambda name: lately[name])
         self._leader = label, self._slow(label)
 
-    def _fit(self, label: str, window: int, degree: int) -> Curve:
+    def _points(self, label: str, window: int) -> np.ndarray:
+        """(steps, 4) of the last steps: step, share, its variance, push."""
         recent = list(self._recent)[-window:]
-        points = np.array([(step, *of.get(label, (0.0, 0.0))) for step, of in recent])
-        return logit_curve(points[:, 0], points[:, 1], points[:, 2], min(degree, (len(recent) - 1) // 4))
+        return np.array([(step, *of.get(label, NOTHING)[:2], push(of, label)) for step, of in recent])
+
+    def _fit(self, label: str, window: int, degree: int) -> Curve:
+        points = self._points(label, window)
+        return logit_curve(*points.T[:3], min(degree, (len(points) - 1) // 4))
 
     def _slow(self, label: str) -> np.ndarray:
         """Smoothed log-odds of the last steps."""
         curves = [self._fit(label, window, degree=2) for window in SLOW]
         kept = min(len(curve.fitted) for curve in curves)
-        return np.mean([curve.fitted[-kept:] for curve in curves], axis=0) - EARLY * curves[-1].error
+        free = np.mean([curve.fitted[-kept:] for curve in curves], axis=0) - EARLY * curves[-1].error
+        points = self._points(label, DRIVEN)
+        if len(points) <= SLOW[0] or not points[:, 3].any():
+            return free
+        pushed = np.cumsum(points[:, 3]) - points[:, 3]  # what a step pushes is seen from the next one on
+        driven = driven_curve(pushed, points[:, 1], points[:, 2])
+        lead = np.clip(driven.evidence - self._fit(label, DRIVEN, degree=2).evidence, -50.0, 50.0)
+        belief = 1 / (1 + np.exp(-lead))
+        return (1 - belief) * free + belief * driven.fitted[-kept:]
 
     def _above(self, label: str) -> int | None:
         """The first of the last steps that are above the level without a break, if they are by one of the curves."""
@@ -125,7 +151,7 @@ class Alarm:
         slow = self._leader[1]
         if slow[-1] >= level:
             return self._first(slow >= level)
-        last = [of.get(label, (0.0, 0.0))[0] for _, of in list(self._recent)[-FAST[-1][0] :]]
+        last = [of.get(label, NOTHING).share for _, of in list(self._recent)[-FAST[-1][0] :]]
         if max(last) < self._level:
             return None
         for window, errors in FAST:
@@ -153,7 +179,7 @@ class Alarm:
         self._base = {label: Baseline(**of) for label, of in state["base"].items()}
         self._base_groups = state["base_groups"]
         self._tests = {label: RiseTest.from_state(of) for label, of in state["tests"].items()}
-        recent = ((step, {label: tuple(pair) for label, pair in of.items()}) for step, of in state["recent"])
+        recent = ((step, {label: Seen(*seen) for label, seen in of.items()}) for step, of in state["recent"])
         self._recent = deque(recent, maxlen=KEPT)
         self._raised = state["raised"]
 
@@ -173,36 +199,20 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), max(float(values.var()), 1e-4) / max(n - 1, 1)
 
 
-class Curve(NamedTuple):
-    """A polynomial through log-odds."""
-
-    fitted: np.ndarray  # (steps,)
-    error: float  # standard error at the last step
-
-
-def logit_curve(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, degree: int) -> Curve:
-    """Logistic regression of shares on powers of the step, by iteratively reweighted least squares.
-
-    A form that gains in proportion to what it has is a straight line in log-odds; a penalty on the divergence
-    from the base bends it. So a ramp makes the curve neither lag behind nor run ahead. Arrays are (steps,).
-    """
-    x = ((steps - steps[-1]) / max(steps[-1] - steps[0], 1.0))[:, None] ** np.arange(degree + 1)
-    mean = float(np.clip(shares.mean(), 0.01, 0.99))
-    size = max(mean * (1 - mean) / float(variances.mean()), 1.0)  # independent completions that a step is worth
-    beta = np.zeros(degree + 1)
-    beta[0] = logit(mean)
-    ridge = 1e-3 * np.eye(degree + 1)  # keeps a share of exactly 1 finite
-    for _ in range(12):
-        fitted = 1 / (1 + np.exp(-np.clip(x @ beta, -12, 12)))
-        weights = size * np.maximum(fitted * (1 - fitted), 1e-4)
-        information = x.T @ (weights[:, None] * x) + ridge
-        move = np.clip(np.linalg.solve(information, size * x.T @ (shares - fitted) - ridge @ beta), -2, 2)
-        beta = beta + move
-        if np.abs(move).max() < 1e-4:
-            break
-    return Curve(x @ beta, float(np.sqrt(np.linalg.inv(information)[0, 0])))
+def _gains(rows: Sequence[Row]) -> dict[str, float]:
+    """Covariance of the advantage of trained completions and of having each label."""
+    found: Counter[str] = Counter()
+    advantages = [advantage for row in rows for advantage in row.advantages]
+    mean = sum(advantages) / max(len(advantages), 1)
+    for row in rows:
+        for label, advantage in zip(row.labels, row.advantages, strict=False):
+            found[label] += (advantage - mean) / len(advantages)
+    return dict(found)
 
 
-def logit(share: float) -> float:
-    """Log-odds."""
-    return log(share / (1 - share))
+def push(seen: Mapping[str, Seen], label: str) -> float:
+    """What a gradient step of a softmax over the forms would add to the log-odds of one, at a learning rate of 1."""
+    others = [of for name, of in seen.items() if name != label]
+    total = sum(of.share for of in others)
+    against = sum(of.share * of.gain for of in others) / total if total else 0.0
+    return seen.get(label, NOTHING).gain - against

@@ -28,6 +28,7 @@ class Row(NamedTuple):
     labels: tuple[str, ...]  # G, `other` split by structure
     structures: tuple[int, ...]  # G
     outcomes: tuple[float | None, ...]  # G
+    advantages: tuple[float, ...] = ()  # G, of what was trained on
 
 
 def texts(record: StepRecord) -> list[str]:
@@ -45,7 +46,9 @@ def rows(record: StepRecord, structures: Sequence[int]) -> list[Row]:
         start += len(group.completions)
         labels = tuple(f"{OTHER}:{s}" if n == OTHER else n for n, s in zip(group.formats, part, strict=True))
         outcomes = tuple(map(_known, group.scores)) or (None,) * len(part)
-        found.append(Row(group.task.key, group.task.source, group.formats, labels, part, outcomes))
+        trained = tuple(a.value for a in group.advantages) if group.admitted else ()
+        known = trained if len(trained) == len(part) and all(map(isfinite, trained)) else ()
+        found.append(Row(group.task.key, group.task.source, group.formats, labels, part, outcomes, known))
     return found
 
 

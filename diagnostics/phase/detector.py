@@ -20,11 +20,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnostics.phase.rise import FEWEST, Rise, find_rise, settled_after
+from diagnostics.phase.rise import FEWEST, Rise, find_rise, rise_along, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(50)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
-APART = 0.1  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
+EVIDENCE = math.log(40)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+USUAL_WAIT = 100  # observations after which about two in three rises have begun
+APART = 0.3  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
+FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
+NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up
 FALL_EXPECTED = 15.0  # consolidation is many times the noise of its series; plan diversity moves less
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
 PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/semantic_entropy")
@@ -63,9 +66,39 @@ def execution_uncertainty(perplexity_rel: np.ndarray, entropy: np.ndarray) -> np
 
 
 def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
-    """The rise in plan diversity (N,); where it falls at first, as in the paper's Llama runs, the one after that."""
-    later = steps >= settled_after(steps, diversity, EVIDENCE)
-    return find_rise(steps[later], diversity[later])
+    """The rise in plan diversity (N,), which may come after a fall, as in the paper's Llama runs.
+
+    Four courses are weighed against each other: flat, a rise, a fall at the beginning, a rise after such a fall. The
+    Bayes factor is less by the share of rises that have not begun after so few observations; without that most false
+    alarms come from the first steps, where noise is least known.
+    """
+    whole, fall = rise_and_first_fall(steps, diversity)
+    if whole is None:
+        return None
+    begun = math.log(-math.expm1(-whole.count / USUAL_WAIT))
+    if fall is None or (odds := fall.log_bayes_factor + math.log(FALLS_FIRST)) < NEGLIGIBLE:
+        return _with_evidence(whole, whole.log_bayes_factor + begun)
+    later = steps >= fall.end
+    after = find_rise(steps[later], diversity[later])
+    rises = odds + (0.0 if after is None else after.log_bayes_factor)
+    evidence = float(np.logaddexp(whole.log_bayes_factor, rises) - np.logaddexp(0.0, odds))
+    likelier = after if after is not None and rises > whole.log_bayes_factor else whole
+    return _with_evidence(likelier, evidence + begun)
+
+
+def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[float, Rise | None]:
+    """Log Bayes factor of execution getting less sure, together with the rise of diversity or at all; the latter.
+
+    It is looked for behind the fall with which the uncertainty (N,) of execution usually begins.
+    """
+    _, fall = rise_and_first_fall(steps, execution, FALL_EXPECTED)
+    if _certain(fall):
+        steps, execution = steps[steps >= fall.end], execution[steps >= fall.end]
+    alone = find_rise(steps, execution)
+    if alone is None:
+        return 0.0, None
+    together = rise_along(steps, execution, rise.onset, rise.end)
+    return float(np.logaddexp(alone.log_bayes_factor, together) - math.log(2)), alone
 
 
 def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Verdict:
@@ -75,12 +108,13 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
         return Verdict("undecided", None, None, 0.0, (), "too few steps with a value", {})
     evidence = _numbers("diversity_rise", rise) | _numbers("execution_fall", fall)
     if _certain(rise) and fall is not None:
-        blurring = find_rise(steps, execution)
-        evidence |= _numbers("execution_rise", blurring)
-        apart = _chance(blurring.log_bayes_factor + math.log(APART))
+        against, blurred = blurring(steps, execution, rise)
+        evidence |= _numbers("execution_rise", blurred) | {"apart_log_bayes_factor": against}
+        apart = _chance(against + math.log(APART))
         chance = rise.probability * (1 - apart)
         if apart > 0.5:
-            parts = _segments(steps, rise, fall, "undecided", min(rise.onset, blurring.onset), chance)
+            since = rise.onset if blurred is None else min(rise.onset, blurred.onset)
+            parts = _segments(steps, rise, fall, "undecided", since, chance)
             why = "plan diversity rises, but execution gets less sure as well, as in a policy that falls apart"
             return Verdict("undecided", None, None, chance, parts, why, evidence)
         parts = _segments(steps, rise, fall, "planning", rise.onset, chance)
@@ -107,14 +141,18 @@ def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> 
     return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
 
 
+def _with_evidence(move: Rise, evidence: float) -> Rise:
+    return move._replace(log_bayes_factor=evidence, probability=_chance(evidence))
+
+
 def _certain(move: Rise | None) -> bool:
     return move is not None and move.log_bayes_factor >= EVIDENCE
 
 
 def _independent(steps: np.ndarray, start: int, end: int, *moves: Rise) -> float:
-    """How many independent observations the AR(1) observations of a stretch are worth, in the less telling series."""
+    """How many independent observations those of a stretch are worth, in the less telling series."""
     share = np.count_nonzero((steps > start) & (steps <= end)) / len(steps)
-    return min(share * move.count * (1 - move.phi) / (1 + move.phi) for move in moves)
+    return min(share * move.count / move.memory for move in moves)
 
 
 def _segments(
@@ -152,5 +190,5 @@ def _numbers(name: str, move: Rise | None) -> dict[str, float]:
     """A move as evidence."""
     if move is None:
         return {}
-    found = {"log_bayes_factor": move.log_bayes_factor, "size": move.size, "noise": move.noise, "phi": move.phi}
+    found = {"log_bayes_factor": move.log_bayes_factor, "size": move.size, "noise": move.noise, "memory": move.memory}
     return {f"{name}_{key}": value for key, value in (found | {"observations": float(move.count)}).items()}

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diagnostics.phase.changepoint import Posterior, innovations, ramp, rise_posterior
-from diagnostics.phase.noise import local_level, observation_scale
+from diagnostics.phase.changepoint import AFTER, Posterior, Series, fallen, residuals, rise_posterior, series
+from diagnostics.phase.noise import NOISES, local_level, observation_scale
+from diagnostics.phase.onset import Onset, locate
 
 FEWEST = 12  # observations below which nothing is said
 MOST = 400  # observations looked at; a longer series is averaged over equal stretches of steps first
 RECENT = 5  # observations at the end: a rise that ends there is still going on
+WORTH_LOCATING = 2.0  # log Bayes factor from which on a rise is looked at closely; below, nobody asks where it is
 
 
 class Rise(NamedTuple):
@@ -26,7 +28,7 @@ class Rise(NamedTuple):
     going_on: float  # probability that it has not ended, given that there is one
     size: float  # in units of the series
     noise: float  # standard deviation, in units of the series
-    phi: float  # correlation of neighbouring steps
+    memory: float  # observations that are worth one independent one
     count: int  # observations
 
 
@@ -36,65 +38,106 @@ def find_rise(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> R
     `expected` is the size that is expected, in standard deviations of the noise. A rise of that order is seen best, a
     much larger one all the same.
     """
-    known = np.isfinite(values)
-    steps, values = thinned(np.asarray(steps)[known], np.asarray(values, np.float64)[known])
-    if len(values) < FEWEST or np.ptp(values) <= 1e-12 * np.abs(values).max():
-        return None
-    plain = rise_posterior(steps, values, np.ones(len(values)), expected)
-    onset, end = plain.best
-    around = _innovations(steps, values - plain.size * ramp(steps, steps[onset], steps[end]), plain.phi)
-    level = local_level(around)
-    weighted = rise_posterior(steps, values, observation_scale(level, around), expected)
-    evidence = weighted.log_bayes_factor
-    if evidence > 0:  # a jump that is an outlier to a flat course must be backed by the level behind it
-        flat = observation_scale(level, _innovations(steps, values, plain.flat_phi))
-        evidence = min(evidence, rise_posterior(steps, values, flat, expected).log_bayes_factor)
-    return _summary(steps, weighted, evidence)
+    known = _known(steps, values)
+    return None if known is None else _rise(series(*known), expected)
 
 
-def settled_after(steps: np.ndarray, values: np.ndarray, evidence: float, expected: float = 5.0) -> int:
-    """The step at which a fall with which the record begins is over; the first step where there is no such fall.
+def rise_and_first_fall(
+    steps: np.ndarray, values: np.ndarray, expected: float = 5.0
+) -> tuple[Rise | None, Rise | None]:
+    """`find_rise`, and the fall with which the record begins, if it does: that of -values, over where it ends.
 
-    What comes before the lowest stretch is looked at alone, so that a later rise does not hide the fall. Of a flat
-    series a fall of that evidence is as rare as a rise, so starting behind it costs next to no false alarms.
+    For the fall, what comes before the lowest stretch is looked at alone, so that a later rise does not hide it.
     """
-    known = np.isfinite(values)
-    times, finite = steps[known], values[known]
-    if len(finite) < FEWEST:
-        return int(steps[0]) if len(steps) else 0
-    kernel = np.ones(max(5, len(finite) // 10))
-    smooth = np.convolve(finite, kernel, mode="same") / np.convolve(np.ones(len(finite)), kernel, mode="same")
-    lowest = int(np.argmin(smooth))
-    fall = find_rise(times[: lowest + 1], -finite[: lowest + 1], expected)
-    return fall.end if fall is not None and fall.log_bayes_factor >= evidence else int(steps[0])
+    known = _known(steps, values)
+    if known is None:
+        return None, None
+    of, (_, kept) = series(*known), known
+    kernel = np.ones(max(5, len(kept) // 10))
+    smooth = np.convolve(kept, kernel, mode="same") / np.convolve(np.ones(len(kept)), kernel, mode="same")
+    before = int(np.argmin(smooth)) + 1
+    falling = fallen(of, before) if before >= FEWEST else None
+    return _rise(of, expected), None if falling is None else _rise(falling, expected)
+
+
+def rise_along(steps: np.ndarray, values: np.ndarray, onset: int, end: int, expected: float = 5.0) -> float:
+    """Log Bayes factor of a rise between these two steps, straight, against none; 0 where nothing can be told."""
+    known = _known(steps, values)
+    if known is None:
+        return 0.0
+    times, kept = known
+    knots = np.array([max(onset, times[0]), max(end, onset + 1)], np.float64)
+    if np.count_nonzero(times > knots[0]) < AFTER or knots[1] <= knots[0]:
+        return 0.0
+    return _believed(series(times, kept, knots), expected)[2]
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most `MOST` observations: means over equal numbers of neighbours, each at the first one's step."""
+    """At most `MOST` observations: means over equal numbers of neighbours, each at their mean step."""
     size = -(-len(values) // MOST)
     if size <= 1:
         return steps, values
     firsts = np.arange(0, len(values), size)
-    return steps[firsts], np.add.reduceat(values, firsts) / np.diff(firsts, append=len(values))
+    counts = np.diff(firsts, append=len(values))
+    return np.add.reduceat(steps, firsts) / counts, np.add.reduceat(values, firsts) / counts
 
 
-def _innovations(steps: np.ndarray, level_values: np.ndarray, phi: float) -> np.ndarray:
-    return innovations(steps, level_values - np.median(level_values), phi)
+def _known(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The observations; None where they are too few or all alike."""
+    known = np.isfinite(values)
+    times, kept = thinned(np.asarray(steps, np.float64)[known], np.asarray(values, np.float64)[known])
+    if len(kept) < FEWEST or np.ptp(kept) <= 1e-12 * np.abs(kept).max():
+        return None
+    return times, kept
 
 
-def _summary(steps: np.ndarray, posterior: Posterior, evidence: float) -> Rise:
-    low, middle, high = (_quantile(steps, posterior.onset, share) for share in (0.05, 0.5, 0.95))
+def _rise(of: Series, expected: float) -> Rise:
+    found, scale, evidence = _believed(of, expected)
+    where = locate(of, found, scale, expected) if evidence >= WORTH_LOCATING else _roughly(of, found)
+    return _summary(of, found, evidence, where)
+
+
+def _believed(of: Series, expected: float) -> tuple[Posterior, np.ndarray, float]:
+    """The posterior, the scale of the innovations that it rests on, and the evidence for a rise.
+
+    Where even steady noise speaks against a rise, it is not asked how steady the noise is.
+    """
+    steady = np.ones(len(of.steps))
+    plain = rise_posterior(of, steady, expected)
+    if plain.log_bayes_factor <= 0:
+        return plain, steady, plain.log_bayes_factor
+    around = residuals(of, int(np.argmax(plain.noises)), plain.size, plain.best)
+    level = local_level(around)
+    scale = observation_scale(level, around)
+    weighted = rise_posterior(of, scale, expected)
+    if weighted.log_bayes_factor <= 0:
+        return weighted, scale, weighted.log_bayes_factor
+    # A jump that is an outlier to a flat course must be backed by the level behind it.
+    flat = observation_scale(level, residuals(of, plain.flat_noise))
+    backed = rise_posterior(of, flat, expected)
+    return weighted, scale, min(weighted.log_bayes_factor, backed.log_bayes_factor)
+
+
+def _roughly(of: Series, found: Posterior) -> Onset:
+    """Onset and end to the precision of the coarse grid."""
+    begins, ends = (np.bincount(at, found.ramps, minlength=len(of.knots)) for at in (of.onset, of.end))
+    return Onset(of.knots, begins, of.knots, ends)
+
+
+def _summary(of: Series, found: Posterior, evidence: float, where: Onset) -> Rise:
+    low, middle, high = (_quantile(where.onsets, where.mass, share) for share in (0.05, 0.5, 0.95))
+    last = of.steps[-1]
     return Rise(
         probability=0.5 * (1 + math.tanh(0.5 * evidence)),
         log_bayes_factor=evidence,
         onset=middle,
         interval=(low, high),
-        end=_quantile(steps, posterior.end, 0.5),
-        going_on=float(posterior.end[-RECENT:].sum()),
-        size=posterior.size,
-        noise=posterior.sigma,
-        phi=posterior.phi if evidence > 0 else posterior.flat_phi,
-        count=len(steps),
+        end=min(_quantile(where.ends, where.end_mass, 0.5), int(last)),
+        going_on=float(where.end_mass[where.ends > of.steps[-RECENT]].sum()),
+        size=found.size,
+        noise=found.sigma,
+        memory=NOISES[int(np.argmax(found.noises)) if evidence > 0 else found.flat_noise].memory,
+        count=len(of.steps),
     )
 
 
