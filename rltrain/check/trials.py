@@ -15,7 +15,7 @@ from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config, CurriculumSpec
 from rltrain.metrics import METRICS
-from rltrain.types import Completion, Curriculum, Group, Score, StepRecord, Task, TokenArrays
+from rltrain.types import BatchTagger, Completion, Curriculum, Group, Score, StepRecord, Task, TokenArrays
 
 DRESSES = ("{}", "Answer: {}", "\\boxed{{{}}}", "<think>So.</think><answer>{}</answer>")
 GARBAGE = "\u00e9\u4e2d\U0001f600 }{ \\boxed{ <answer> 1e999 NaN\n```"
@@ -115,6 +115,8 @@ def _try_tagger(tagger: Any) -> None:
     spans = tagger.spans(TEXT)
     if not all(0 <= start < end <= len(TEXT) for start, end in spans):
         raise ValueError(f"spans: expected (start, end) inside a text of {len(TEXT)} characters, got {spans!r}")
+    if isinstance(tagger, BatchTagger) and (several := tagger.batch([TEXT, TEXT])) != [spans, spans]:
+        raise ValueError(f"batch: expected for each text what `spans` says of it, {spans!r}, got {several!r}")
 
 
 def _try_formats(formats: Any) -> None:
