@@ -22,6 +22,7 @@ import torch
 from benchmarks.measure import THREADS, Result, Series, Tick, in_turn
 from benchmarks.step_time import Paced, our_trainer
 from rltrain import cluster
+from rltrain.collect import planning_spans
 from rltrain.config import Config, load
 from rltrain.config.root import DIAGNOSTICS, TAGGER
 from rltrain.plugins import built
@@ -58,10 +59,14 @@ class Spans:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Planning spans."""
+        return self.batch([text])[0]
+
+    def batch(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Planning spans of a group's texts."""
         if not SWITCH.on:
-            return []
+            return [[] for _ in texts]
         with SWITCH.timed():
-            return self._part.spans(text)
+            return planning_spans(texts, self._part)
 
 
 class Forms:

@@ -12,6 +12,7 @@ model's tokenizer, or 4 characters each where it is not there.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import statistics
@@ -28,13 +29,14 @@ from rich.table import Table
 from benchmarks.made_solutions import solutions
 from benchmarks.tell import keep
 from diagnostics.taggers import CueTagger, LexiconTagger
-from rltrain.collect import planning_mask
+from rltrain.collect import planning_mask, planning_spans
 from rltrain.types import Completion, Tagger
 
 LABELS = Path(__file__).parent / "labels"
 BUILD, HELD_OUT, SECOND = (LABELS / f"planning_{name}.jsonl" for name in ("build", "heldout", "second"))
 TARGET_F1, TARGET_SPEED = 0.85, 1_000_000
 LENGTHS = (200, 1000, 8000)  # characters of a completion, about
+GROUPS = (1, 8)  # completions that are tagged by one call: a run tags a group at once
 CHARACTERS = 2_000_000  # of each speed measurement
 ROUNDS = 5
 SHIPPED = {"cues": CueTagger, "lexicon": LexiconTagger}
@@ -175,19 +177,20 @@ def _tokenizer() -> Callable[[str], np.ndarray]:
 def speed(tagger: Tagger) -> dict[str, dict[str, float]]:
     """Tokens a second by length of the completions; medians of rounds in turn, the first of which does not count."""
     found: dict[str, dict[str, float]] = {}
-    for length in LENGTHS:
+    for length, size in itertools.product(LENGTHS, GROUPS):
         made = completions(length)
+        groups = [[one.text for one in made[i : i + size]] for i in range(0, len(made), size)]
         tokens = sum(len(one.offsets) for one in made)
         tagging, masking = [], []
         for _ in range(ROUNDS + 1):
             begun = time.process_time()
-            spans = [tagger.spans(one.text) for one in made]
+            spans = [of for group in groups for of in planning_spans(group, tagger)]
             between = time.process_time()
             for one, of in zip(made, spans, strict=True):
                 planning_mask(one, of)
             tagging.append(between - begun)
             masking.append(time.process_time() - begun)
-        found[f"{length} characters"] = {
+        found[f"{length} characters, {size} at once"] = {
             "tagger": tokens / statistics.median(tagging[1:]),
             "with masks": tokens / statistics.median(masking[1:]),
             "characters a token": sum(len(one.text) for one in made) / tokens,

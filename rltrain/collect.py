@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rltrain.types import Completion, FormatClassifier, Group, Tagger, Ticket
+from rltrain.types import BatchTagger, Completion, FormatClassifier, Group, Tagger, Ticket
 
 WAIT_S = 0.5
 
@@ -95,14 +95,20 @@ class Collector:
 
 def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, formats: FormatClassifier) -> Group:
     """The group with its planning masks and format names; each completion is read once."""
+    spans = planning_spans([completion.text for completion in completions], tagger)
     return Group(
         ticket.id,
         ticket.task,
         ticket.prompt_ids,
         completions,
-        planning=tuple(planning_mask(c, tagger.spans(c.text)) for c in completions),
+        planning=tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True)),
         formats=tuple(formats.format(c.text) for c in completions),
     )
+
+
+def planning_spans(texts: Sequence[str], tagger: Tagger) -> Sequence[Sequence[tuple[int, int]]]:
+    """The spans of each text, by one call of a tagger that takes many."""
+    return tagger.batch(texts) if isinstance(tagger, BatchTagger) else [tagger.spans(text) for text in texts]
 
 
 def planning_mask(completion: Completion, spans: Sequence[tuple[int, int]]) -> np.ndarray:

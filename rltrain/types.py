@@ -236,6 +236,13 @@ class Tagger(Protocol):
     def spans(self, text: str) -> list[tuple[int, int]]: ...
 
 
+@runtime_checkable
+class BatchTagger(Tagger, Protocol):
+    """A tagger that is faster on the completions of a group at once; it marks what `spans` marks."""
+
+    def batch(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]: ...
+
+
 class FormatClassifier(Protocol):
     """Names the output format of a completion."""
 

@@ -18,6 +18,7 @@ from rltrain.config import Config, CurriculumSpec
 from rltrain.metrics import METRICS
 from rltrain.types import (
     Accountable,
+    BatchTagger,
     Completion,
     Curriculum,
     Event,
@@ -132,6 +133,8 @@ def _try_tagger(tagger: Any) -> None:
         raise ValueError(
             f"spans: expected a list of (start, end) inside a text of {len(TEXT)} characters, got {_short(given)}"
         )
+    if isinstance(tagger, BatchTagger) and (several := tagger.batch([TEXT, TEXT])) != [spans, spans]:
+        raise ValueError(f"batch: expected for each text what `spans` says of it, {spans}, got {_short(several)}")
 
 
 def _inside(span: Any) -> bool:
