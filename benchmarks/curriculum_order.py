@@ -170,26 +170,21 @@ def one(seed: int, start: Policy, name: str, forecast: Mapping[str, float] | Non
     return found
 
 
-def run(seed: int) -> dict[str, dict[str, float]]:
-    """All of a seed, by row."""
-    start, rows = pretrained(seed), {}
+def run(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """All rows of a seed."""
+    start = pretrained(seed)
     held_out = PAIRS[np.random.default_rng(seed).permutation(len(PAIRS))[:HELD_OUT]]
     matrix, looks = measured(start, held_out, seed)
     for name, seen in looks.items():
-        label = name if name == "before" else f"{name} alone"
-        rows[label] = {key: float(np.mean(value)) for key, value in seen.items()}
-    found = transfer.means(matrix)
-    rows["transfer"] = {
-        f"{i} to {j}": float(found.transfer[a, b]) for a, i in enumerate(TASKS) for b, j in enumerate(TASKS)
-    }
-    proposed = transfer.propose(matrix, seed=seed)
-    rows["transfer"]["structured first proposed"] = float(proposed["order"][0] == TASKS[0])
-    rows["transfer"]["sure"] = proposed["sure"]
+        yield name if name == "before" else f"{name} alone", {key: float(np.mean(value)) for key, value in seen.items()}
+    found, proposed = transfer.means(matrix), transfer.propose(matrix, seed=seed)
+    moved = {f"{i} to {j}": float(found.transfer[a, b]) for a, i in enumerate(TASKS) for b, j in enumerate(TASKS)}
+    first = {"structured first proposed": float(proposed["order"][0] == TASKS[0]), "sure": proposed["sure"]}
+    yield "transfer", moved | first
     for name, given in ORDERS.items():
         order = [TASKS.index(task) for task in given["stages"]]
         ends = transfer.forecast(order, found) if len(given) == 1 else None
-        rows[name] = one(seed, start, name, None if ends is None else dict(zip(TASKS, map(float, ends), strict=True)))
-    return rows
+        yield name, one(seed, start, name, None if ends is None else dict(zip(TASKS, map(float, ends), strict=True)))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -197,11 +192,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.curriculum_order", description="The order of two tasks.")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each order")
     seeds = parser.parse_args(arguments).seeds
-    runs: list[dict[str, dict[str, float]]] = []
-    for seed in bar(range(seeds), "orders", seeds):
-        runs.append(run(seed))
-        cells = {name: {f: interval([r[name][f] for r in runs]) for f in figures} for name, figures in runs[0].items()}
-        keep("curriculum_order", {"seeds": len(runs), "cells": cells, "runs": runs})
+    rows, runs, cells = 4 + len(ORDERS), [{} for _ in range(seeds)], {}
+    work = ((seed, row) for seed in range(seeds) for row in run(seed))
+    for seed, (name, figures) in bar(work, "orders", seeds * rows):
+        runs[seed][name] = figures
+        if len(runs[seed]) == rows:
+            done = runs[: seed + 1]
+            cells = {row: {f: interval([r[row][f] for r in done]) for f in found} for row, found in runs[0].items()}
+            keep("curriculum_order", {"seeds": len(done), "cells": cells, "runs": done})
     grid = Table("", "figure", "mean", "95% interval", title="structured and creative: order, retention, diversity")
     for name, cell in cells.items():
         for figure, (mean, low, high) in cell.items():

@@ -17,7 +17,7 @@ until .8 on held-out learnable prompts; then a set of learnable ones alone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from rltrain.config import RareSuccess
 ABLE, COLD = Skill(0.9, 0.9, 0.1), Skill(0.025, 0.8, 0.0)
 EASY, LEARNABLE, IMPOSSIBLE = Skill(1.0, 0.97, 0.0), Skill(1.0, 0.3, 0.0), Skill(1.0, 1 / bed.NUMBERS, 0.0)
 CONTROL, STEPS, MOST_STEPS = 64, 200, 600
-TARGET, SAMPLES, BATCH, GAIN_STEPS = 0.8, 8, 8, 3000
+TARGET, SAMPLES, BATCH, GAIN_STEPS, SETS = 0.8, 8, 8, 3000, ("mixed", "learnable")
 CURRICULA: Mapping[str, Callable[..., Any]] = {"uniform": Uniform, "difficulty": Difficulty}
 
 
@@ -105,46 +105,57 @@ def gained(name: str, curriculum: str, start: Policy, seed: int) -> int:
     return GAIN_STEPS * SAMPLES * BATCH
 
 
-Figures = dict[str, dict[str, float]]
-"""Row -> figure -> value."""
+Row = tuple[str, dict[str, float]]
+"""A row of a part's table: its name, and figure -> value."""
 
 
-def harm(seed: int) -> Figures:
+def harm(seed: int) -> Iterator[Row]:
     """All settings of harm and rescue."""
     start = bed.pretrained({MARKS[0]: ABLE}, seed)
-    before = dict(zip(("control", "guesses"), bed.accuracy(start, halves(MARKS[0], seed)[1]), strict=True))
-    return {"before": before} | {setting.name: harmed(setting, start, seed) for setting in SETTINGS}
+    yield "before", dict(zip(("control", "guesses"), bed.accuracy(start, halves(MARKS[0], seed)[1]), strict=True))
+    for setting in SETTINGS:
+        yield setting.name, harmed(setting, start, seed)
 
 
-def cold(seed: int) -> Figures:
+def cold(seed: int) -> Iterator[Row]:
     """Cold starts with and without guard."""
     start = bed.pretrained({MARKS[0]: COLD}, seed)
-    found = {"before": {"control": bed.accuracy(start, halves(MARKS[0], seed)[1])[0]}}
+    yield "before", {"control": bed.accuracy(start, halves(MARKS[0], seed)[1])[0]}
     for scale, guarded in STARTS:
-        name = f"cold start, {'mean-only' if scale == 'none' else 'group std'}{', guard' if guarded else ''}"
-        found[name] = begun(scale, guarded, start, seed)
-    return found
+        name = f"{'mean-only' if scale == 'none' else 'group std'}{', guard' if guarded else ''}"
+        yield name, begun(scale, guarded, start, seed)
 
 
-def gain(seed: int) -> Figures:
+def gain(seed: int) -> Iterator[Row]:
     """Completions until the target on both sets, uniform against difficulty."""
     shown = {MARKS[0]: EASY, MARKS[1]: LEARNABLE} | dict.fromkeys(MARKS[2:], IMPOSSIBLE)
     start = bed.pretrained(shown, seed)
-    return {name: {one: float(gained(name, one, start, seed)) for one in CURRICULA} for name in ("mixed", "learnable")}
+    yield "before", {"control": bed.accuracy(start, halves(MARKS[1], seed)[1])[0]}
+    for name in SETS:
+        yield name, {one: float(gained(name, one, start, seed)) for one in CURRICULA}
 
 
-def cells(name: str, runs: list[Figures]) -> dict[str, Any]:
-    """Mean and 95% interval over seeds of each figure; of `gain`, how many times fewer completions."""
+PARTS: Mapping[str, tuple[Callable[[int], Iterator[Row]], int]] = {
+    "harm": (harm, 1 + len(SETTINGS)),
+    "cold": (cold, 1 + len(STARTS)),
+    "gain": (gain, 1 + len(SETS)),
+}
+"""Part -> how its rows come, and how many they are."""
+
+
+def cells(name: str, runs: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Mean and 95% interval over seeds of each figure; of the sets of `gain`, how many times fewer completions."""
+    found = {row: {f: interval([run[row][f] for run in runs]) for f in figures} for row, figures in runs[0].items()}
     if name == "gain":
-        return {s: times_fewer({one: [int(run[s][one]) for run in runs] for one in CURRICULA}) for s in runs[0]}
-    return {row: {f: interval([run[row][f] for run in runs]) for f in figures} for row, figures in runs[0].items()}
+        found |= {s: times_fewer({one: [int(run[s][one]) for run in runs] for one in CURRICULA}) for s in SETS}
+    return found
 
 
 def table(name: str, found: Mapping[str, Any]) -> Table:
     """One row a figure."""
     grid = Table("setting", "figure", "mean", "95% interval", title=f"{name}: a transformer of 0.1M parameters")
     for row, cell in found.items():
-        if name == "gain":
+        if "ratio" in cell:
             grid.add_row(row, "times fewer", f"{cell['ratio']:.2f}", f"{cell['low']:.2f} to {cell['high']:.2f}")
             continue
         for figure, (mean, low, high) in cell.items():
@@ -152,7 +163,17 @@ def table(name: str, found: Mapping[str, Any]) -> Table:
     return grid
 
 
-PARTS: Mapping[str, Callable[[int], Figures]] = {"harm": harm, "cold": cold, "gain": gain}
+def measure(name: str, seeds: int) -> None:
+    """Run a part, written down after each seed."""
+    part, rows = PARTS[name]
+    runs: list[dict[str, dict[str, float]]] = [{} for _ in range(seeds)]
+    work = ((seed, row) for seed in range(seeds) for row in part(seed))
+    for seed, (row, figures) in bar(work, name, seeds * rows):
+        runs[seed][row] = figures
+        if len(runs[seed]) == rows:
+            done = runs[: seed + 1]
+            keep(f"curriculum_transformer_{name}", {"seeds": len(done), "cells": cells(name, done), "runs": done})
+    Console(width=140).print(table(name, cells(name, runs)))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -164,11 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=[*PARTS], help="one part")
     given = parser.parse_args(arguments)
     for name in [given.only] if given.only else PARTS:
-        runs: list[Figures] = []
-        for seed in bar(range(given.seeds), name, given.seeds):
-            runs.append(PARTS[name](seed))
-            keep(f"curriculum_transformer_{name}", {"seeds": len(runs), "cells": cells(name, runs), "runs": runs})
-        Console(width=140).print(table(name, cells(name, runs)))
+        measure(name, given.seeds)
 
 
 if __name__ == "__main__":

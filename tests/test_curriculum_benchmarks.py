@@ -105,6 +105,6 @@ def test_strings_are_judged_by_form_and_variety():
 def test_an_order_is_trained_stage_by_stage(monkeypatch):
     monkeypatch.setattr(order, "PRETRAINING", 5)
     monkeypatch.setattr(order, "STEPS", 2)
-    rows = order.run(0)
+    rows = dict(order.run(0))
     assert {*order.ORDERS} <= rows.keys() and rows["structured first"]["forecast of creative"] <= 1
     assert set(rows["creative first"]) >= {"structured", "creative", "kept of the first", "entropy", "strings"}
