@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ SETTINGS = (
     Setting("hard only", 1.0),
     Setting("hard only, mean-only", 1.0, "none"),
     Setting("hard only, guard", 1.0, guarded=True),
+    Setting("hard only, difficulty that stops", 1.0, curriculum=partial(Difficulty, when_empty="stop")),
     Setting("90% hard", 0.9),
     Setting("90% hard, guard", 0.9, guarded=True),
     Setting("90% hard, difficulty", 0.9, curriculum=Difficulty),
@@ -64,15 +66,16 @@ def guard(on: bool) -> RareSuccess | None:
 
 
 def harmed(setting: Setting, start: Policy, seed: int) -> dict[str, float]:
-    """Control accuracy and chance of a guess after all steps."""
-    given, control = halves(MARKS[0], seed)
+    """Control accuracy and chance of a guess at the end, and at which step that was."""
+    given, held_out = halves(MARKS[0], seed)
     count = round(setting.hard * len(given))
     easy = bed.Prompts(given.ids[count:], given.answers[count:])
     mixed = bed.joined(bed.hard(bed.Prompts(given.ids[:count], given.answers[:count])), easy)
     trainer = Trainer(start, mixed, setting.curriculum, seed=seed, scale=setting.scale, guard=guard(setting.guarded))
-    for _ in range(STEPS if setting.hard < 1 else STEPS // 2):
+    while trainer.steps < (STEPS if setting.hard < 1 else STEPS // 2) and not trainer.stopped:
         trainer.step()
-    return dict(zip(("control", "guesses"), bed.accuracy(trainer.policy, control), strict=True))
+    control, guesses = bed.accuracy(trainer.policy, held_out)
+    return {"control": control, "guesses": guesses, "steps": float(trainer.steps)}
 
 
 def begun(scale: str, guarded: bool, start: Policy, seed: int) -> dict[str, float]:

@@ -120,7 +120,8 @@ class Trainer:
         self.policy, self._given, self._rng = copy.deepcopy(start), given, np.random.default_rng(seed)
         self._curriculum = curriculum(Columns(["all"] * len(given)), seed=seed)
         self._scale, self._guard, self._rates = scale, guard, PassRates()
-        self._samples, self._batch, self._steps = samples, batch, 0
+        self._samples, self._batch = samples, batch
+        self.steps, self.stopped = 0, False  # stopped: the curriculum has nothing left and asks to stop
         self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=RATE)
 
     def step(self) -> float:
@@ -132,7 +133,7 @@ class Trainer:
         truth = np.where(self._given.answers[rows] < 0, self._luck(self._given.ids[rows]), self._given.answers[rows])
         right = ids[:, -1].numpy().reshape(len(rows), -1) == truth[:, None]
         outcomes = right.astype(float).tolist()
-        groups = [answered(t, o, self._steps, i) for i, (t, o) in enumerate(zip(tasks, outcomes, strict=True))]
+        groups = [answered(t, o, self.steps, i) for i, (t, o) in enumerate(zip(tasks, outcomes, strict=True))]
         self._curriculum.observe(groups)
         groups = assign(groups, {}, scale=self._scale, combine="sum_then_normalize")
         if self._guard is not None:
@@ -143,7 +144,9 @@ class Trainer:
         self._optimizer.zero_grad()
         (-(pushed[:, None] * logprobs(self.policy, ids, PROMPT)).mean()).backward()
         self._optimizer.step()
-        self._steps += 1
+        self.steps += 1
+        told = self._curriculum.events()
+        self.stopped |= any(event.name == "nothing_learnable" and event.evidence["then"] == "stop" for event in told)
         return float(right.mean())
 
     def _luck(self, ids: np.ndarray) -> np.ndarray:
