@@ -97,7 +97,7 @@ def test_accuracy_is_that_of_what_is_sampled(monkeypatch):
     ways, right = np.isin(ids[:, 3], (bed.WORK, bed.GUESS)), ids[:, 4] == given.answers.repeat(40)
     exact = bed.accuracy(policy, given)
     assert exact == pytest.approx(((ways & right).mean(), (ids[:, 3] == bed.GUESS).mean()), abs=0.02)
-    trainer = bed.Trainer(policy, given, Uniform, seed=0, guard=transformer.guard(True), samples=8, batch=8)
+    trainer = bed.Trainer(policy, given, Uniform, seed=0, guard=harm.GUARD, samples=8, batch=8)
     assert any([trainer.step() for _ in range(5)]) and bed.accuracy(trainer.policy, given) != exact
     assert bed.accuracy(policy, given) == exact  # the start is left as it is
 
