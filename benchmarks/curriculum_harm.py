@@ -33,7 +33,7 @@ from rltrain.types import Group
 SET = 200  # prompts
 COLD, COLD_RATE = 0.025, 1.0
 GUARD = RareSuccess()
-STRICT = RareSuccess(min_visits=2, min_successes=4)  # judges early, and takes two or three hits for luck as well
+STRICT = RareSuccess(min_visits=3, min_successes=3)  # judges early, and takes two hits for luck as well
 
 
 class Setting(NamedTuple):

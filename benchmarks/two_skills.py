@@ -1,10 +1,9 @@
 """A tiny transformer with two ways to answer: to work, or to guess. The bed of benchmarks/curriculum_transformer.py.
 
 A prompt is a mark and two numbers from 0 to 15, an answer a word for the way and a number. SFT shows both ways, each
-right as often as asked; but where an answer can be known, that comes first, work at least half of the time and always
-right, or it would not be learned in so few steps. Then GRPO. Which prompts are hard cannot be read off them before
-they are tried, so what is learned on hard ones is done on easy ones too. Curriculum, advantages and guard are the real
-ones.
+right as often as asked; but where an answer can be known, that comes first, nearly always worked out and always right,
+or it would not be learned in so few steps. Then GRPO. Which prompts are hard cannot be read off them before they are
+tried, so what is learned on hard ones is done on easy ones too. Curriculum, advantages and guard are the real ones.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from rltrain.rare import PassRates
 SIDE, NUMBERS = 16, 31  # numbers of a prompt; numbers an answer can be
 WORK, GUESS, MARKS = NUMBERS, NUMBERS + 1, tuple(range(NUMBERS + 2, NUMBERS + 7))
 PROMPT, ANSWER = 3, 2  # tokens
-PRETRAINING, RATE = 1000, 1e-4
+PRETRAINING, RATE = 1200, 1e-4
 LEARNED = 0.7  # share of SFT in which answers are learned
 PAIRS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2)
 
@@ -77,7 +76,7 @@ def examples(skills: dict[int, Skill], rng: np.random.Generator) -> Iterator[np.
     """Batches (256, PROMPT + ANSWER) for SFT, an equal share of each mark."""
     marks = np.array(list(skills))
     asked = np.array(list(skills.values()))
-    first = np.where(asked[:, 1:2] > 2 / NUMBERS, np.maximum(asked, (0.5, 1.0, 0.0)), asked)
+    first = np.where(asked[:, 1:2] > 2 / NUMBERS, np.maximum(asked, (0.9, 1.0, 0.0)), asked)
     for step in count():
         shown = asked if step > LEARNED * PRETRAINING else first
         which, pairs = rng.integers(len(marks), size=256), PAIRS[rng.integers(len(PAIRS), size=256)]
