@@ -136,7 +136,8 @@ class Trainer:
         ids = torch.tensor(self._given.ids[rows]).repeat_interleave(self._samples, 0)
         ids = sampled(self.policy, ids, ANSWER)
         truth = np.where(self._given.answers[rows] < 0, self._luck(self._given.ids[rows]), self._given.answers[rows])
-        right = ids[:, -1].numpy().reshape(len(rows), -1) == truth[:, None]
+        said = ids[:, PROMPT:].numpy().reshape(len(rows), -1, ANSWER)
+        right = np.isin(said[..., 0], (WORK, GUESS)) & (said[..., 1] == truth[:, None])
         outcomes = right.astype(float).tolist()
         groups = [answered(t, o, self.steps, i) for i, (t, o) in enumerate(zip(tasks, outcomes, strict=True))]
         self._curriculum.observe(groups)

@@ -89,6 +89,18 @@ def test_a_curriculum_that_may_stop_does_so_on_hard_prompts_alone(monkeypatch):
     assert 12 <= steps < 40  # each prompt has to be seen twice: 12 batches
 
 
+def test_an_answer_that_names_no_way_is_never_right(monkeypatch):
+    given, _ = transformer.halves(bed.MARKS[0], 0)
+    trainer = bed.Trainer(bed.Policy(bed.MARKS[-1] + 1, bed.PROMPT + bed.ANSWER), given, Uniform, seed=0)
+    for way, share in ((bed.WORK, 1.0), (bed.GUESS, 1.0), (7, 0.0)):
+        truth = {tuple(row): answer for row, answer in zip(given.ids.tolist(), given.answers.tolist(), strict=True)}
+        told = lambda _, ids, __, way=way, truth=truth: torch.tensor(  # noqa: E731
+            [[*row, way, truth[tuple(row)]] for row in ids.tolist()]
+        )
+        monkeypatch.setattr(bed, "sampled", told)
+        assert trainer.step() == share
+
+
 def test_accuracy_is_that_of_what_is_sampled(monkeypatch):
     monkeypatch.setattr(bed, "PRETRAINING", 60)
     policy = bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0)
