@@ -36,9 +36,9 @@ from curricula.uniform import Uniform
 from rltrain.config import RareSuccess
 
 ABLE, COLD = Skill(0.9, 0.9, 0.1), Skill(0.025, 0.8, 0.0)
-EASY, LEARNABLE, IMPOSSIBLE = Skill(1.0, 0.97, 0.0), Skill(1.0, 0.3, 0.0), Skill(1.0, 1 / bed.NUMBERS, 0.0)
+EASY, LEARNABLE, IMPOSSIBLE = Skill(1.0, 0.97, 0.0), Skill(1.0, 0.3, 0.0, share=8), Skill(1.0, 1 / bed.NUMBERS, 0.0)
 CONTROL, STEPS, MOST_STEPS = 64, 200, 300
-TARGET, SAMPLES, BATCH, GAIN_STEPS, SETS = 0.8, 8, 8, 3000, ("mixed", "learnable")
+TARGET, SAMPLES, BATCH, GAIN_STEPS, SETS = 0.8, 8, 8, 2000, ("mixed", "learnable")
 CURRICULA: Mapping[str, Callable[..., Any]] = {"uniform": Uniform, "difficulty": Difficulty}
 
 SETTINGS = (
@@ -92,12 +92,12 @@ def begun(setting: Setting, start: Policy, seed: int) -> dict[str, float]:
 
 def gained(name: str, curriculum: str, start: Policy, seed: int) -> int:
     """Completions sampled until the target."""
-    learnable, control = halves(MARKS[1], seed)
+    learnable, control = halves(MARKS[0], seed)
     count = 160
     given = bed.Prompts(learnable.ids[:count], learnable.answers[:count])
     if name == "mixed":
-        easy = bed.prompts(MARKS[0], np.random.default_rng(seed).permutation(len(bed.PAIRS))[: count // 2])
-        rest = [bed.hard(bed.prompts(mark, range(len(bed.PAIRS)))) for mark in MARKS[2:]]
+        easy = bed.prompts(MARKS[-1], np.random.default_rng(seed).permutation(len(bed.PAIRS))[: count // 2])
+        rest = [bed.hard(bed.prompts(mark, range(len(bed.PAIRS)))) for mark in MARKS[1:-1]]
         impossible = bed.joined(*rest)
         picked = np.random.default_rng(seed).permutation(len(impossible))[: 7 * count // 2]
         given = bed.joined(easy, given, bed.Prompts(impossible.ids[picked], impossible.answers[picked]), out_of=500)
@@ -131,9 +131,9 @@ def cold(seed: int) -> Iterator[Row]:
 
 def gain(seed: int) -> Iterator[Row]:
     """Completions until the target on both sets, uniform against difficulty."""
-    shown = {MARKS[0]: EASY, MARKS[1]: LEARNABLE} | dict.fromkeys(MARKS[2:], IMPOSSIBLE)
+    shown = {MARKS[0]: LEARNABLE, MARKS[-1]: EASY} | dict.fromkeys(MARKS[1:-1], IMPOSSIBLE)
     start = bed.pretrained(shown, seed)
-    yield "before", {"control": bed.accuracy(start, halves(MARKS[1], seed)[1])[0]}
+    yield "before", {"control": bed.accuracy(start, halves(MARKS[0], seed)[1])[0]}
     for name in SETS:
         yield name, {one: float(gained(name, one, start, seed)) for one in CURRICULA}
 

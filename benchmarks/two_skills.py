@@ -37,6 +37,7 @@ class Skill(NamedTuple):
     work: float
     right: float  # where it works
     guessed: float  # where it guesses
+    share: int = 1  # of the examples, beside those of the other marks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Prompts:
         return len(self.ids)
 
 
-def answer(mark: int, pairs: np.ndarray) -> np.ndarray:
-    """(n,) the right number for pairs (n, 2): each mark stands for another sum."""
-    return (pairs[:, 0] + (mark - MARKS[0] + 1) * pairs[:, 1]) % NUMBERS
+def answer(marks: int | np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(n,) the right number for pairs (n, 2): each mark stands for another sum, the last for the first number alone."""
+    return (pairs[:, 0] + (marks - MARKS[0] + 1) % len(MARKS) * pairs[:, 1]) % NUMBERS
 
 
 def prompts(mark: int, places: Sequence[int]) -> Prompts:
@@ -73,15 +74,15 @@ def hard(given: Prompts) -> Prompts:
 
 
 def examples(skills: dict[int, Skill], rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches (256, PROMPT + ANSWER) for SFT, an equal share of each mark."""
-    marks = np.array(list(skills))
-    asked = np.array(list(skills.values()))
+    """Batches (256, PROMPT + ANSWER) for SFT, of each mark its share."""
+    shares = [skill.share for skill in skills.values()]
+    marks, asked = np.repeat(list(skills), shares), np.repeat([skill[:3] for skill in skills.values()], shares, 0)
     first = np.where(asked[:, 1:2] > 2 / NUMBERS, np.maximum(asked, (0.9, 1.0, 0.0)), asked)
     for step in count():
         shown = asked if step > LEARNED * PRETRAINING else first
         which, pairs = rng.integers(len(marks), size=256), PAIRS[rng.integers(len(PAIRS), size=256)]
         works = rng.random(256) < shown[which, 0]
-        truth = (pairs[:, 0] + (marks[which] - MARKS[0] + 1) * pairs[:, 1]) % NUMBERS
+        truth = answer(marks[which], pairs)
         right = rng.random(256) < np.where(works, shown[which, 1], shown[which, 2])
         told = np.where(right, truth, (truth + rng.integers(1, NUMBERS, 256)) % NUMBERS)
         yield np.column_stack([marks[which], pairs, np.where(works, WORK, GUESS), told])
@@ -157,5 +158,6 @@ class Trainer:
 
     def _luck(self, ids: np.ndarray) -> np.ndarray:
         """Answers out of `out_of` numbers, none of them what working it out would give."""
-        known = (ids[:, 1] + (ids[:, 0] - MARKS[0] + 1) * ids[:, 2]) % NUMBERS
-        return (known + self._rng.integers(1, self._given.out_of, len(ids))) % self._given.out_of
+        return (
+            answer(ids[:, 0], ids[:, 1:]) + self._rng.integers(1, self._given.out_of, len(ids))
+        ) % self._given.out_of
