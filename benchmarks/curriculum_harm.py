@@ -32,6 +32,8 @@ from rltrain.types import Group
 
 SET = 200  # prompts
 COLD, COLD_RATE = 0.025, 1.0
+GUARD = RareSuccess()
+STRICT = RareSuccess(min_visits=3, min_successes=3)  # judges early, and takes two hits for luck as well
 
 
 class Setting(NamedTuple):
@@ -40,23 +42,24 @@ class Setting(NamedTuple):
     name: str
     hard: float  # share of hard prompts in the set
     scale: str = "group"
-    guarded: bool = False
+    guard: RareSuccess | None = None
     curriculum: Callable[..., Any] = Uniform
 
 
 SETTINGS = (
     Setting("hard only", 1.0),
     Setting("hard only, mean-only", 1.0, "none"),
-    Setting("hard only, guard", 1.0, guarded=True),
+    Setting("hard only, guard", 1.0, guard=GUARD),
+    Setting("hard only, strict guard", 1.0, guard=STRICT),
     Setting("95% hard", 0.95),
-    Setting("95% hard, guard", 0.95, guarded=True),
+    Setting("95% hard, guard", 0.95, guard=GUARD),
     Setting("95% hard, difficulty", 0.95, curriculum=Difficulty),
-    Setting("95% hard, difficulty and guard", 0.95, guarded=True, curriculum=Difficulty),
+    Setting("95% hard, difficulty and guard", 0.95, guard=GUARD, curriculum=Difficulty),
 )
 STARTS = tuple(
-    Setting(f"cold start, {scale}{', guard' if guarded else ''}", 0.0, scale, guarded)
+    Setting(f"cold start, {scale}{name}", 0.0, scale, guard)
     for scale in ("none", "group")
-    for guarded in (False, True)
+    for name, guard in (("", None), (", guard", GUARD), (", strict guard", STRICT))
 )
 
 
@@ -65,8 +68,7 @@ class Learner:
 
     def __init__(self, setting: Setting, start: float, rate: float):
         self._setting, self._rate = setting, rate
-        self._guard = RareSuccess() if setting.guarded else None
-        self._rates = PassRates()
+        self._guard, self._rates = setting.guard, PassRates()
         self.logit = float(np.log(start / (1 - start)))
         self.withheld: list[float] = []
 

@@ -10,14 +10,15 @@ there a guess is right in 1 of 30 cases and work in 1 of 300, so that guessing i
 prompts that are never trained on; on hard prompts alone it is trained for 100 steps, on nine in ten for 200.
 
 *Cold start*: work is right in .8 of cases and done in .025, a guess is never right; the figure is the step at which
-control reaches .5. *Gain*: a tenth easy (.97), a fifth learnable (.3), the rest near-impossible (1 of 500), completions
-until .8 on held-out learnable prompts; then a set of learnable ones alone.
+control reaches .5 (300: it never does). *Gain*: a tenth easy (.97), a fifth learnable (.3), the rest near-impossible
+(1 of 500), completions until .8 on held-out learnable prompts; then a set of learnable ones alone.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from rich.table import Table
 
 from benchmarks import two_skills as bed
 from benchmarks.curriculum_gain import summary as times_fewer
-from benchmarks.curriculum_harm import Setting, interval
+from benchmarks.curriculum_harm import GUARD, STRICT, Setting, interval
 from benchmarks.tell import bar, keep
 from benchmarks.tiny_policy import Policy
 from benchmarks.two_skills import MARKS, Skill, Trainer
@@ -35,21 +36,28 @@ from curricula.uniform import Uniform
 from rltrain.config import RareSuccess
 
 ABLE, COLD = Skill(0.9, 0.9, 0.1), Skill(0.025, 0.8, 0.0)
-EASY, LEARNABLE, IMPOSSIBLE = Skill(1.0, 0.97, 0.0), Skill(1.0, 0.3, 0.0), Skill(1.0, 1 / bed.NUMBERS, 0.0)
-CONTROL, STEPS, MOST_STEPS = 64, 200, 600
-TARGET, SAMPLES, BATCH, GAIN_STEPS = 0.8, 8, 8, 3000
+EASY, LEARNABLE, IMPOSSIBLE = Skill(1.0, 0.97, 0.0), Skill(1.0, 0.3, 0.0, share=8), Skill(1.0, 1 / bed.NUMBERS, 0.0)
+CONTROL, STEPS, MOST_STEPS = 64, 200, 300
+TARGET, SAMPLES, BATCH, GAIN_STEPS, SETS = 0.8, 8, 8, 2000, ("mixed", "learnable")
 CURRICULA: Mapping[str, Callable[..., Any]] = {"uniform": Uniform, "difficulty": Difficulty}
-
 
 SETTINGS = (
     Setting("hard only", 1.0),
     Setting("hard only, mean-only", 1.0, "none"),
-    Setting("hard only, guard", 1.0, guarded=True),
+    Setting("hard only, guard", 1.0, guard=GUARD),
+    Setting("hard only, guard from the first visit", 1.0, guard=RareSuccess(min_visits=1)),
+    Setting("hard only, strict guard", 1.0, guard=STRICT),
+    Setting("hard only, difficulty that stops", 1.0, curriculum=partial(Difficulty, when_empty="stop")),
     Setting("90% hard", 0.9),
-    Setting("90% hard, guard", 0.9, guarded=True),
+    Setting("90% hard, guard", 0.9, guard=GUARD),
+    Setting("90% hard, strict guard", 0.9, guard=STRICT),
     Setting("90% hard, difficulty", 0.9, curriculum=Difficulty),
 )
-STARTS = tuple((scale, guarded) for scale in ("none", "group") for guarded in (False, True))
+STARTS = tuple(
+    Setting(f"{label}{name}", 0.0, scale, guard)
+    for label, scale in (("mean-only", "none"), ("group std", "group"))
+    for name, guard in (("", None), (", guard", GUARD), (", strict guard", STRICT))
+)
 
 
 def halves(mark: int, seed: int, held_out: int = CONTROL) -> tuple[bed.Prompts, bed.Prompts]:
@@ -58,27 +66,23 @@ def halves(mark: int, seed: int, held_out: int = CONTROL) -> tuple[bed.Prompts, 
     return bed.prompts(mark, order[held_out:]), bed.prompts(mark, order[:held_out])
 
 
-def guard(on: bool) -> RareSuccess | None:
-    """The guard with its defaults, or none."""
-    return RareSuccess() if on else None
-
-
 def harmed(setting: Setting, start: Policy, seed: int) -> dict[str, float]:
-    """Control accuracy and chance of a guess after all steps."""
-    given, control = halves(MARKS[0], seed)
+    """Control accuracy and chance of a guess at the end, and at which step that was."""
+    given, held_out = halves(MARKS[0], seed)
     count = round(setting.hard * len(given))
     easy = bed.Prompts(given.ids[count:], given.answers[count:])
     mixed = bed.joined(bed.hard(bed.Prompts(given.ids[:count], given.answers[:count])), easy)
-    trainer = Trainer(start, mixed, setting.curriculum, seed=seed, scale=setting.scale, guard=guard(setting.guarded))
-    for _ in range(STEPS if setting.hard < 1 else STEPS // 2):
+    trainer = Trainer(start, mixed, setting.curriculum, seed=seed, scale=setting.scale, guard=setting.guard)
+    while trainer.steps < (STEPS if setting.hard < 1 else STEPS // 2) and not trainer.stopped:
         trainer.step()
-    return dict(zip(("control", "guesses"), bed.accuracy(trainer.policy, control), strict=True))
+    control, guesses = bed.accuracy(trainer.policy, held_out)
+    return {"control": control, "guesses": guesses, "steps": float(trainer.steps)}
 
 
-def begun(scale: str, guarded: bool, start: Policy, seed: int) -> dict[str, float]:
+def begun(setting: Setting, start: Policy, seed: int) -> dict[str, float]:
     """Steps until control reaches one half."""
     given, control = halves(MARKS[0], seed)
-    trainer = Trainer(start, given, Uniform, seed=seed, scale=scale, guard=guard(guarded))
+    trainer = Trainer(start, given, Uniform, seed=seed, scale=setting.scale, guard=setting.guard)
     for step in range(MOST_STEPS):
         if bed.accuracy(trainer.policy, control)[0] >= 0.5:
             return {"steps": float(step)}
@@ -88,12 +92,12 @@ def begun(scale: str, guarded: bool, start: Policy, seed: int) -> dict[str, floa
 
 def gained(name: str, curriculum: str, start: Policy, seed: int) -> int:
     """Completions sampled until the target."""
-    learnable, control = halves(MARKS[1], seed)
+    learnable, control = halves(MARKS[0], seed)
     count = 160
     given = bed.Prompts(learnable.ids[:count], learnable.answers[:count])
     if name == "mixed":
-        easy = bed.prompts(MARKS[0], np.random.default_rng(seed).permutation(len(bed.PAIRS))[: count // 2])
-        rest = [bed.hard(bed.prompts(mark, range(len(bed.PAIRS)))) for mark in MARKS[2:]]
+        easy = bed.prompts(MARKS[-1], np.random.default_rng(seed).permutation(len(bed.PAIRS))[: count // 2])
+        rest = [bed.hard(bed.prompts(mark, range(len(bed.PAIRS)))) for mark in MARKS[1:-1]]
         impossible = bed.joined(*rest)
         picked = np.random.default_rng(seed).permutation(len(impossible))[: 7 * count // 2]
         given = bed.joined(easy, given, bed.Prompts(impossible.ids[picked], impossible.answers[picked]), out_of=500)
@@ -105,46 +109,56 @@ def gained(name: str, curriculum: str, start: Policy, seed: int) -> int:
     return GAIN_STEPS * SAMPLES * BATCH
 
 
-Figures = dict[str, dict[str, float]]
-"""Row -> figure -> value."""
+Row = tuple[str, dict[str, float]]
+"""A row of a part's table: its name, and figure -> value."""
 
 
-def harm(seed: int) -> Figures:
+def harm(seed: int) -> Iterator[Row]:
     """All settings of harm and rescue."""
     start = bed.pretrained({MARKS[0]: ABLE}, seed)
-    before = dict(zip(("control", "guesses"), bed.accuracy(start, halves(MARKS[0], seed)[1]), strict=True))
-    return {"before": before} | {setting.name: harmed(setting, start, seed) for setting in SETTINGS}
+    yield "before", dict(zip(("control", "guesses"), bed.accuracy(start, halves(MARKS[0], seed)[1]), strict=True))
+    for setting in SETTINGS:
+        yield setting.name, harmed(setting, start, seed)
 
 
-def cold(seed: int) -> Figures:
+def cold(seed: int) -> Iterator[Row]:
     """Cold starts with and without guard."""
     start = bed.pretrained({MARKS[0]: COLD}, seed)
-    found = {"before": {"control": bed.accuracy(start, halves(MARKS[0], seed)[1])[0]}}
-    for scale, guarded in STARTS:
-        name = f"cold start, {'mean-only' if scale == 'none' else 'group std'}{', guard' if guarded else ''}"
-        found[name] = begun(scale, guarded, start, seed)
-    return found
+    yield "before", {"control": bed.accuracy(start, halves(MARKS[0], seed)[1])[0]}
+    for setting in STARTS:
+        yield setting.name, begun(setting, start, seed)
 
 
-def gain(seed: int) -> Figures:
+def gain(seed: int) -> Iterator[Row]:
     """Completions until the target on both sets, uniform against difficulty."""
-    shown = {MARKS[0]: EASY, MARKS[1]: LEARNABLE} | dict.fromkeys(MARKS[2:], IMPOSSIBLE)
+    shown = {MARKS[0]: LEARNABLE, MARKS[-1]: EASY} | dict.fromkeys(MARKS[1:-1], IMPOSSIBLE)
     start = bed.pretrained(shown, seed)
-    return {name: {one: float(gained(name, one, start, seed)) for one in CURRICULA} for name in ("mixed", "learnable")}
+    yield "before", {"control": bed.accuracy(start, halves(MARKS[0], seed)[1])[0]}
+    for name in SETS:
+        yield name, {one: float(gained(name, one, start, seed)) for one in CURRICULA}
 
 
-def cells(name: str, runs: list[Figures]) -> dict[str, Any]:
-    """Mean and 95% interval over seeds of each figure; of `gain`, how many times fewer completions."""
+PARTS: Mapping[str, tuple[Callable[[int], Iterator[Row]], int]] = {
+    "harm": (harm, 1 + len(SETTINGS)),
+    "cold": (cold, 1 + len(STARTS)),
+    "gain": (gain, 1 + len(SETS)),
+}
+"""Part -> how its rows come, and how many they are."""
+
+
+def cells(name: str, runs: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Mean and 95% interval over seeds of each figure; of the sets of `gain`, how many times fewer completions."""
+    found = {row: {f: interval([run[row][f] for run in runs]) for f in figures} for row, figures in runs[0].items()}
     if name == "gain":
-        return {s: times_fewer({one: [int(run[s][one]) for run in runs] for one in CURRICULA}) for s in runs[0]}
-    return {row: {f: interval([run[row][f] for run in runs]) for f in figures} for row, figures in runs[0].items()}
+        found |= {s: times_fewer({one: [int(run[s][one]) for run in runs] for one in CURRICULA}) for s in SETS}
+    return found
 
 
 def table(name: str, found: Mapping[str, Any]) -> Table:
     """One row a figure."""
     grid = Table("setting", "figure", "mean", "95% interval", title=f"{name}: a transformer of 0.1M parameters")
     for row, cell in found.items():
-        if name == "gain":
+        if "ratio" in cell:
             grid.add_row(row, "times fewer", f"{cell['ratio']:.2f}", f"{cell['low']:.2f} to {cell['high']:.2f}")
             continue
         for figure, (mean, low, high) in cell.items():
@@ -152,7 +166,17 @@ def table(name: str, found: Mapping[str, Any]) -> Table:
     return grid
 
 
-PARTS: Mapping[str, Callable[[int], Figures]] = {"harm": harm, "cold": cold, "gain": gain}
+def measure(name: str, seeds: int) -> None:
+    """Run a part, written down after each seed."""
+    part, rows = PARTS[name]
+    runs: list[dict[str, dict[str, float]]] = [{} for _ in range(seeds)]
+    work = ((seed, row) for seed in range(seeds) for row in part(seed))
+    for seed, (row, figures) in bar(work, name, seeds * rows):
+        runs[seed][row] = figures
+        if len(runs[seed]) == rows:
+            done = runs[: seed + 1]
+            keep(f"curriculum_transformer_{name}", {"seeds": len(done), "cells": cells(name, done), "runs": done})
+    Console(width=140).print(table(name, cells(name, runs)))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -164,11 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=[*PARTS], help="one part")
     given = parser.parse_args(arguments)
     for name in [given.only] if given.only else PARTS:
-        runs: list[Figures] = []
-        for seed in bar(range(given.seeds), name, given.seeds):
-            runs.append(PARTS[name](seed))
-            keep(f"curriculum_transformer_{name}", {"seeds": len(runs), "cells": cells(name, runs), "runs": runs})
-        Console(width=140).print(table(name, cells(name, runs)))
+        measure(name, given.seeds)
 
 
 if __name__ == "__main__":

@@ -47,12 +47,14 @@ def taught(policy: Policy, batches: Iterator[np.ndarray], steps: int, prompt: in
 
 @torch.no_grad()
 def sampled(policy: Policy, ids: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, P + length): prompts (B, P) with completions sampled at temperature 1."""
+    """(B, P + length): prompts (B, P) with completions sampled at temperature 1; beginnings alike are read once."""
     for _ in range(length):
-        ids = torch.cat([ids, torch.multinomial(policy(ids)[:, -1].exp(), 1)], 1)
+        rows, place = torch.unique(ids, dim=0, return_inverse=True)
+        ids = torch.cat([ids, torch.multinomial(policy(rows)[:, -1].exp()[place], 1)], 1)
     return ids
 
 
 def logprobs(policy: Policy, ids: torch.Tensor, prompt: int) -> torch.Tensor:
-    """(B, T - prompt) log-probs of the tokens behind the prompt."""
-    return policy(ids[:, :-1])[:, prompt - 1 :].gather(-1, ids[:, prompt:, None]).squeeze(-1)
+    """(B, T - prompt) log-probs of the tokens behind the prompt; rows alike but for their last token are read once."""
+    rows, place = torch.unique(ids[:, :-1], dim=0, return_inverse=True)
+    return policy(rows)[:, prompt - 1 :][place].gather(-1, ids[:, prompt:, None]).squeeze(-1)

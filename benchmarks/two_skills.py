@@ -1,8 +1,9 @@
 """A tiny transformer with two ways to answer: to work, or to guess. The bed of benchmarks/curriculum_transformer.py.
 
 A prompt is a mark and two numbers from 0 to 15, an answer a word for the way and a number. SFT shows both ways, each
-right as often as asked; then GRPO. Which prompts are hard cannot be read off them before they are tried, so what is
-learned on hard ones is done on easy ones too. Curriculum, advantages and guard are the real ones.
+right as often as asked; but where an answer can be known, that comes first, nearly always worked out and always right,
+or it would not be learned in so few steps. Then GRPO. Which prompts are hard cannot be read off them before they are
+tried, so what is learned on hard ones is done on easy ones too. Curriculum, advantages and guard are the real ones.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,8 @@ from rltrain.rare import PassRates
 SIDE, NUMBERS = 16, 31  # numbers of a prompt; numbers an answer can be
 WORK, GUESS, MARKS = NUMBERS, NUMBERS + 1, tuple(range(NUMBERS + 2, NUMBERS + 7))
 PROMPT, ANSWER = 3, 2  # tokens
-PRETRAINING, RATE = 700, 1e-4
+PRETRAINING, RATE = 1200, 1e-4
+LEARNED = 0.7  # share of SFT in which answers are learned
 PAIRS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2)
 
 
@@ -34,6 +37,7 @@ class Skill(NamedTuple):
     work: float
     right: float  # where it works
     guessed: float  # where it guesses
+    share: int = 1  # of the examples, beside those of the other marks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +52,9 @@ class Prompts:
         return len(self.ids)
 
 
-def answer(mark: int, pairs: np.ndarray) -> np.ndarray:
-    """(n,) the right number for pairs (n, 2): each mark stands for another sum."""
-    return (pairs[:, 0] + (mark - MARKS[0] + 1) * pairs[:, 1]) % NUMBERS
+def answer(marks: int | np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(n,) the right number for pairs (n, 2): each mark stands for another sum, the last for the first number alone."""
+    return (pairs[:, 0] + (marks - MARKS[0] + 1) % len(MARKS) * pairs[:, 1]) % NUMBERS
 
 
 def prompts(mark: int, places: Sequence[int]) -> Prompts:
@@ -70,13 +74,15 @@ def hard(given: Prompts) -> Prompts:
 
 
 def examples(skills: dict[int, Skill], rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches (256, PROMPT + ANSWER) for SFT, an equal share of each mark."""
-    marks = np.array(list(skills))
-    shown = np.array(list(skills.values()))
-    while True:
+    """Batches (256, PROMPT + ANSWER) for SFT, of each mark its share."""
+    shares = [skill.share for skill in skills.values()]
+    marks, asked = np.repeat(list(skills), shares), np.repeat([skill[:3] for skill in skills.values()], shares, 0)
+    first = np.where(asked[:, 1:2] > 2 / NUMBERS, np.maximum(asked, (0.9, 1.0, 0.0)), asked)
+    for step in count():
+        shown = asked if step > LEARNED * PRETRAINING else first
         which, pairs = rng.integers(len(marks), size=256), PAIRS[rng.integers(len(PAIRS), size=256)]
         works = rng.random(256) < shown[which, 0]
-        truth = (pairs[:, 0] + (marks[which] - MARKS[0] + 1) * pairs[:, 1]) % NUMBERS
+        truth = answer(marks[which], pairs)
         right = rng.random(256) < np.where(works, shown[which, 1], shown[which, 2])
         told = np.where(right, truth, (truth + rng.integers(1, NUMBERS, 256)) % NUMBERS)
         yield np.column_stack([marks[which], pairs, np.where(works, WORK, GUESS), told])
@@ -120,7 +126,8 @@ class Trainer:
         self.policy, self._given, self._rng = copy.deepcopy(start), given, np.random.default_rng(seed)
         self._curriculum = curriculum(Columns(["all"] * len(given)), seed=seed)
         self._scale, self._guard, self._rates = scale, guard, PassRates()
-        self._samples, self._batch, self._steps = samples, batch, 0
+        self._samples, self._batch = samples, batch
+        self.steps, self.stopped = 0, False  # stopped: the curriculum has nothing left and asks to stop
         self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=RATE)
 
     def step(self) -> float:
@@ -130,9 +137,10 @@ class Trainer:
         ids = torch.tensor(self._given.ids[rows]).repeat_interleave(self._samples, 0)
         ids = sampled(self.policy, ids, ANSWER)
         truth = np.where(self._given.answers[rows] < 0, self._luck(self._given.ids[rows]), self._given.answers[rows])
-        right = ids[:, -1].numpy().reshape(len(rows), -1) == truth[:, None]
+        said = ids[:, PROMPT:].numpy().reshape(len(rows), -1, ANSWER)
+        right = np.isin(said[..., 0], (WORK, GUESS)) & (said[..., 1] == truth[:, None])
         outcomes = right.astype(float).tolist()
-        groups = [answered(t, o, self._steps, i) for i, (t, o) in enumerate(zip(tasks, outcomes, strict=True))]
+        groups = [answered(t, o, self.steps, i) for i, (t, o) in enumerate(zip(tasks, outcomes, strict=True))]
         self._curriculum.observe(groups)
         groups = assign(groups, {}, scale=self._scale, combine="sum_then_normalize")
         if self._guard is not None:
@@ -143,10 +151,13 @@ class Trainer:
         self._optimizer.zero_grad()
         (-(pushed[:, None] * logprobs(self.policy, ids, PROMPT)).mean()).backward()
         self._optimizer.step()
-        self._steps += 1
+        self.steps += 1
+        told = self._curriculum.events()
+        self.stopped |= any(event.name == "nothing_learnable" and event.evidence["then"] == "stop" for event in told)
         return float(right.mean())
 
     def _luck(self, ids: np.ndarray) -> np.ndarray:
         """Answers out of `out_of` numbers, none of them what working it out would give."""
-        known = (ids[:, 1] + (ids[:, 0] - MARKS[0] + 1) * ids[:, 2]) % NUMBERS
-        return (known + self._rng.integers(1, self._given.out_of, len(ids))) % self._given.out_of
+        return (
+            answer(ids[:, 0], ids[:, 1:]) + self._rng.integers(1, self._given.out_of, len(ids))
+        ) % self._given.out_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import curriculum_calibration as calibration
 from benchmarks import curriculum_gain as gain
@@ -12,6 +13,7 @@ from benchmarks import curriculum_order as order
 from benchmarks import curriculum_rare as rare
 from benchmarks import curriculum_transformer as transformer
 from benchmarks import two_skills as bed
+from benchmarks.tiny_policy import Policy, logprobs, sampled
 from curricula.uniform import Uniform
 
 
@@ -79,9 +81,27 @@ def test_on_hard_prompts_only_luck_is_rewarded_and_nobody_can_work_it_out(monkey
         assert (drawn == (given.answers + 1) % bed.NUMBERS).mean() == pytest.approx(rate, rel=0.7)
 
 
-def test_accuracy_is_that_of_what_is_sampled(monkeypatch):
-    import torch
+def test_a_curriculum_that_may_stop_does_so_on_hard_prompts_alone(monkeypatch):
+    monkeypatch.setattr(bed, "PRETRAINING", 5)
+    start = bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0)
+    ends = {s.name: transformer.harmed(s, start, 0)["steps"] for s in transformer.SETTINGS if "stops" in s.name}
+    (steps,) = ends.values()
+    assert 12 <= steps < 40  # each prompt has to be seen twice: 12 batches
 
+
+def test_an_answer_that_names_no_way_is_never_right(monkeypatch):
+    given, _ = transformer.halves(bed.MARKS[0], 0)
+    trainer = bed.Trainer(bed.Policy(bed.MARKS[-1] + 1, bed.PROMPT + bed.ANSWER), given, Uniform, seed=0)
+    for way, share in ((bed.WORK, 1.0), (bed.GUESS, 1.0), (7, 0.0)):
+        truth = {tuple(row): answer for row, answer in zip(given.ids.tolist(), given.answers.tolist(), strict=True)}
+        told = lambda _, ids, __, way=way, truth=truth: torch.tensor(  # noqa: E731
+            [[*row, way, truth[tuple(row)]] for row in ids.tolist()]
+        )
+        monkeypatch.setattr(bed, "sampled", told)
+        assert trainer.step() == share
+
+
+def test_accuracy_is_that_of_what_is_sampled(monkeypatch):
     monkeypatch.setattr(bed, "PRETRAINING", 60)
     policy = bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0)
     given, _ = transformer.halves(bed.MARKS[0], 0)
@@ -89,9 +109,28 @@ def test_accuracy_is_that_of_what_is_sampled(monkeypatch):
     ways, right = np.isin(ids[:, 3], (bed.WORK, bed.GUESS)), ids[:, 4] == given.answers.repeat(40)
     exact = bed.accuracy(policy, given)
     assert exact == pytest.approx(((ways & right).mean(), (ids[:, 3] == bed.GUESS).mean()), abs=0.02)
-    trainer = bed.Trainer(policy, given, Uniform, seed=0, guard=transformer.guard(True), samples=8, batch=8)
+    trainer = bed.Trainer(policy, given, Uniform, seed=0, guard=harm.GUARD, samples=8, batch=8)
     assert any([trainer.step() for _ in range(5)]) and bed.accuracy(trainer.policy, given) != exact
     assert bed.accuracy(policy, given) == exact  # the start is left as it is
+
+
+def test_beginnings_alike_are_read_once_and_nothing_else_changes():
+    torch.manual_seed(0)
+    policy, read = Policy(9, 5), []
+    policy.register_forward_hook(lambda _, given, __: read.append(len(given[0])))
+    prompts = torch.tensor([[1, 2], [3, 4]]).repeat_interleave(200, 0)
+    ids = sampled(policy, prompts, 3)
+    assert (ids[:, :2] == prompts).all() and read[0] == 2 and read[1] <= 2 * 9
+    first = policy(ids[:1, :2])[0, -1].exp()
+    shares = torch.bincount(ids[:200, 2], minlength=9) / 200
+    assert shares.tolist() == pytest.approx(first.tolist(), abs=0.12)
+    once = logprobs(policy, ids, 2)
+    assert read[-1] == len({tuple(row) for row in ids[:, :-1].tolist()})
+    plain = policy(ids[:, :-1])[:, 1:].gather(-1, ids[:, 2:, None]).squeeze(-1)
+    torch.testing.assert_close(once, plain)
+    weights = torch.randn(once.shape)
+    gradients = [torch.autograd.grad((weights * found).mean(), policy.head.weight)[0] for found in (once, plain)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_strings_are_judged_by_form_and_variety():
@@ -105,6 +144,6 @@ def test_strings_are_judged_by_form_and_variety():
 def test_an_order_is_trained_stage_by_stage(monkeypatch):
     monkeypatch.setattr(order, "PRETRAINING", 5)
     monkeypatch.setattr(order, "STEPS", 2)
-    rows = order.run(0)
+    rows = dict(order.run(0))
     assert {*order.ORDERS} <= rows.keys() and rows["structured first"]["forecast of creative"] <= 1
     assert set(rows["creative first"]) >= {"structured", "creative", "kept of the first", "entropy", "strings"}
