@@ -4,7 +4,9 @@ CPU seconds of the driver process, all its threads (the pool's, Ray's) but the w
 of a step's groups to handing the record of that step to the writer: unpacking what Ray brings, version
 checks, tagging, format classification, scoring by a real scoring pool, advantages, rows for the trainer.
 Engines and scoring workers are processes of their own and not in it. The writer's thread is timed
-beside it. One number of engines after the other: an idle engine's questions cost the driver time too.
+beside it, and so is a part that does the same whatever the number of engines: reading the texts, tagging and
+format classification. What slows that down is the machine with its many processes, not the driver.
+One number of engines after the other: an idle engine's questions cost the driver time too.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from benchmarks.fake_engine import DIGEST
 from benchmarks.measure import Result, Series, Tick, config
 from rltrain import advantages, batch, cluster, tasks
 from rltrain.build import spread
-from rltrain.collect import Collector
+from rltrain.collect import Collector, planning_spans
 from rltrain.config.root import TAGGER
 from rltrain.plugins import resolve
 from rltrain.records import RunDir
@@ -29,7 +31,7 @@ from rltrain.rollouts.pool import RolloutPool
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Packed
 from rltrain.scoring_pool import ScoringPool
-from rltrain.types import Group, Sampling, StepRecord, Task, Ticket, TokenArrays
+from rltrain.types import FormatClassifier, Group, Sampling, StepRecord, Tagger, Task, Ticket, TokenArrays
 
 REPEATS = 10
 ENGINES = (1, 8, 64)
@@ -55,13 +57,15 @@ def measure(repeats: int, tick: Tick) -> Result:
                 found.append(one.step(step, prompts))
                 tick(f"{count} engines")
         plural = "engine" if count == 1 else "engines"
-        for name, values in zip(("driver", "writer"), zip(*found[WARMUP:], strict=True), strict=True):
+        for name, values in zip(("driver", "writer", "reading"), zip(*found[WARMUP:], strict=True), strict=True):
             series[f"{name}, {count} {plural}"] = Series(
                 "tokens/CPU s", [GROUPS * SAMPLES * TOKENS / s for s in values]
             )
     few, many = series["driver, 8 engines"].median, series["driver, 64 engines"].median
     figures = {"driver_tokens_per_s": min(few, many), "driver_scaling_8_to_64": many / few}
-    return Result(figures, series, {"groups": GROUPS, "samples": SAMPLES, "tokens": TOKENS})
+    machine = series["reading, 64 engines"].median / series["reading, 8 engines"].median
+    notes = {"groups": GROUPS, "samples": SAMPLES, "tokens": TOKENS, "reading_scaling_8_to_64": machine}
+    return Result(figures, series, notes)
 
 
 @contextmanager
@@ -87,21 +91,50 @@ def driver(engines: int, folder: Path) -> Iterator[Driver]:
         directory.close()
 
 
+class Reader:
+    """A tagger and a format classifier whose CPU seconds are counted."""
+
+    def __init__(self, tagger: Tagger, formats: FormatClassifier) -> None:
+        self._tagger, self._formats = tagger, formats
+        self.seconds = 0.0
+
+    def spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """What the tagger marks."""
+        return self.batch([text])[0]
+
+    def batch(self, texts: Sequence[str]) -> Sequence[Sequence[tuple[int, int]]]:
+        """What the tagger marks in each text."""
+        with self._counted():
+            return planning_spans(texts, self._tagger)
+
+    def format(self, text: str) -> str:
+        """What the classifier says."""
+        with self._counted():
+            return self._formats.format(text)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        begun = time.thread_time()
+        yield
+        self.seconds += time.thread_time() - begun
+
+
 class Driver:
     """Makes steps of a run without a trainer."""
 
     def __init__(self, pool: RolloutPool, scoring: ScoringPool, directory: RunDir) -> None:
         tagger, formats = resolve(TAGGER, "rltrain.taggers")(), resolve("rules", "rltrain.formats")()
-        self._collector = Collector(pool, scoring, tagger, formats)
+        self._reader = Reader(tagger, formats)
+        self._collector = Collector(pool, scoring, self._reader, self._reader)
         self._directory = directory
 
-    def step(self, number: int, prompts: Sequence[Task]) -> tuple[float, float]:
-        """CPU seconds of the driver and of its writer for one step."""
+    def step(self, number: int, prompts: Sequence[Task]) -> tuple[float, float, float]:
+        """CPU seconds of the driver, of its writer and of its reading for one step."""
         tickets = [
             Ticket(number * GROUPS + i, task, np.arange(64, dtype=np.int32), SAMPLES, Sampling(max_tokens=TOKENS), 0, 0)
             for i, task in enumerate(prompts)
         ]
-        begun = time.process_time()
+        self._reader.seconds, begun = 0.0, time.process_time()
         self._collector.request(tickets)
         groups = self._collector.gather(tickets)
         self._collector.release(tickets)
@@ -114,7 +147,7 @@ class Driver:
         self._directory.write_rollouts(record)
         handed = time.process_time()
         self._directory.flush()
-        return spent + handed - begun, time.process_time() - handed
+        return spent + handed - begun, time.process_time() - handed, self._reader.seconds
 
 
 def trained(groups: Sequence[Group]) -> dict[tuple[int, int], TokenArrays]:
