@@ -100,7 +100,8 @@ def test_the_base_model_is_its_evaluation_or_else_the_first_steps(planted):
     never = load_run(files.path)
     never.metrics = files.metrics.filter(regex="^(?!eval/)")
     shares, where = format_river.base_shares(found, never)
-    assert shares == pytest.approx(found.iloc[:5].mean().to_dict()) and where == "in the first 5 steps"
+    assert shares == pytest.approx(found.iloc[:5].mean().to_dict()) and where == "as far as the first 5 steps tell"
+    assert not list(format_river.lacks(files)) and "not written" in next(iter(format_river.lacks(never)))
 
 
 def test_the_wave_of_quarantine_is_where_it_was_planted(planted):

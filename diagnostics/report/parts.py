@@ -123,7 +123,8 @@ def events(run: RunFiles, several: bool) -> str:
 
 
 def _event(event: Event) -> str:
-    evidence = json.dumps(event.evidence, ensure_ascii=False)
+    rounded = json.loads(json.dumps(event.evidence), parse_float=lambda digits: float(f"{float(digits):.4g}"))
+    evidence = json.dumps(rounded, ensure_ascii=False)
     cells = (as_html(event.name, 200), f"<code>{as_html(evidence, 600)}</code>", as_html(event.advice, 600))
     told = "".join(f"<td>{cell}</td>" for cell in cells)
     return f"<tr class={event.severity}><td>{event.step}</td><td>{event.severity}</td>{told}</tr>"

@@ -122,7 +122,7 @@ def _onsets(runs: Sequence[RunFiles], names: set[str]) -> tuple[list[dict], list
             onset, name = (one.get("onset_step"), one.get("name")) if isinstance(one, Mapping) else (None, None)
             if isinstance(onset, int) and name in names:
                 shared = {"yref": "paper", "name": run.name}
-                line = {"color": RED, "width": 1.5}
+                line = {"color": RED if len(runs) == 1 else style.colour_of(runs, run), "width": 1.5}
                 shapes.append({"type": "line", "x0": onset, "x1": onset, "y0": 0, "y1": 1, "line": line} | shared)
                 words = {"x": onset, "y": 1 - 0.09 * (len(notes) % 4), "xanchor": "left", "yanchor": "top"}
                 words |= {"text": style.text(f" {name}"), "font": {"size": 11}, "showarrow": False}

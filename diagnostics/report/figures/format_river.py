@@ -23,6 +23,7 @@ METRICS = (
     "format/share", "format/effective", "format/effective_in_group", "format/structures",
     "format/accuracy", "format/judged", "format/completions", "eval/format_share",
 )  # fmt: skip
+BELOW_TICKS = 18  # pixels: a name under a column does not touch the axis' numbers
 BASE_STEPS = 5  # the first steps stand for the base model where it was not evaluated, as for the format diagnostic
 SHARE, HELD_OUT, ACCURACY = "format/share@", "eval/format_share@", "format/accuracy@"
 FEWEST = 10  # completions of a form below which its accuracy at a step is not drawn
@@ -46,16 +47,20 @@ def shares(run: RunFiles) -> pd.DataFrame:
 
 def base_shares(found: pd.DataFrame, run: RunFiles) -> tuple[Mapping[str, float], str]:
     """Shares of the base model and what they rest on: its held-out completions of step 0, else the first steps'."""
-    zero = run.metrics[run.metrics["step"] == 0]
-    names = [name for name in zero.columns if name.startswith(HELD_OUT) and zero[name].notna().any()]
-    if names:
-        return {name.removeprefix(HELD_OUT): float(zero[name].iloc[-1]) for name in names}, "on the held-out prompts"
+    if held_out := _held_out(run):
+        return held_out, "on the held-out prompts"
     first = found.iloc[:BASE_STEPS]
     counts = run.metrics.set_index("step").get("format/completions")
     weights = np.ones(len(first)) if counts is None else counts.loc[first.index].fillna(0).to_numpy()
     weights = weights if weights.sum() > 0 else np.ones(len(first))
     shares = {name: float(np.average(first[name], weights=weights)) for name in first}
-    return shares, f"in the first {len(first)} steps"
+    return shares, f"as far as the first {len(first)} steps tell"
+
+
+def _held_out(run: RunFiles) -> Mapping[str, float]:
+    zero = run.metrics[run.metrics["step"] == 0]
+    names = [name for name in zero.columns if name.startswith(HELD_OUT) and zero[name].notna().any()]
+    return {name.removeprefix(HELD_OUT): float(zero[name].iloc[-1]) for name in names}
 
 
 def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
@@ -104,8 +109,8 @@ def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
     if pool > 1:
         read += f" Drawn: of every {pool} steps the one of least and the one of most variety."
     shapes, notes = _collapse(run)
-    notes += [{"x": first - 1.5 * wide, "y": 0, "yref": "paper", "yanchor": "top", "text": "base", "showarrow": False}]
-    notes[-1] |= {"name": run.name, "font": {"size": 11}}
+    notes.append({"x": first - 1.5 * wide, "y": 0, "yref": "paper", "yanchor": "top", "yshift": -BELOW_TICKS})
+    notes[-1] |= {"text": "base", "showarrow": False, "name": run.name, "font": {"size": 11}}
     rows = [Row("share of completions", traces, 240, {"range": [0, 1], "tickformat": ".0%"})]
     title = f"Forms of the answers{style.of(runs, run)}"
     made = style.figure(title, read, rows, [run], "step", shapes=shapes, notes=notes)
@@ -171,8 +176,8 @@ def _accuracy(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None
 
 
 def lacks(run: RunFiles) -> Iterable[str]:
-    """The base model's own formats, which a run does not write."""
-    if curves(run.metrics, "format/share"):
+    """The base model's own formats, which a run without an evaluation at step 0 does not write."""
+    if curves(run.metrics, "format/share") and not _held_out(run):
         return ["the base model's formats at step 0 are not written; the first steps stand for them at the left edge"]
     return []
 
