@@ -164,6 +164,23 @@ def test_the_report_opens_at_its_summary(planted, chromium):
         assert shown.page.evaluate("scrollY") == 0
 
 
+def test_on_paper_every_picture_is_there_and_inside_its_card(planted, chromium):
+    """Paper does not wait: all is drawn, dark ink on white, when the browser has told that it will print."""
+    with opened(chromium, planted[1].as_uri(), dark=True) as shown:
+        plot_of(shown, "phase_timeline")
+        shown.page.wait_for_function("() => document.querySelector('div.plot .main-svg')")
+        found = shown.page.evaluate(
+            "() => { dispatchEvent(new Event('beforeprint')); const right = e => e?.getBoundingClientRect().right ?? 0;"
+            "return [...document.querySelectorAll('div.plot')].map(plot => "
+            "[right(plot.querySelector('.main-svg')), right(plot.closest('.card'))]); }"
+        )
+        assert found and all(0 < drawn < card for drawn, card in found), found
+        assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        shown.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        wide = "() => document.querySelector('div.plot .main-svg').getBoundingClientRect().width > 700"
+        shown.page.wait_for_function(wide)
+
+
 def test_a_phone_needs_no_sideways_scrolling(planted, chromium):
     with opened(chromium, planted[1].as_uri(), width=390, height=800) as shown:
         plot_of(shown, "phase_timeline")

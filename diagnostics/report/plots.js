@@ -6,6 +6,7 @@ const Plots = (() => {
   const config = { responsive: true, displaylogo: false, showSendToCloud: false, displayModeBar: false };
 
   const NARROW = 560; // pixels: on a phone
+  const printing = () => document.documentElement.classList.contains("printing");
 
   // There the names of the axes stand level above their rows: turned, they would be longer than a row is high.
   const level = (layout) => {
@@ -43,6 +44,7 @@ const Plots = (() => {
   const show = async (plot, figure) => {
     plot.dataset.drawn = "yes";
     const layout = coloured(figure.layout, plot.clientWidth < NARROW);
+    if (printing()) layout.width = plot.clientWidth; // plotly fits a figure to its place in a while, and paper does not wait
     plot.style.height = `${layout.height}px`;
     await Plotly.react(plot, figure.data, layout, config);
     const lacking = Math.round((figure.layout.meta?.inside ?? 0) - plot._fullLayout._size.h);
@@ -75,9 +77,15 @@ const Plots = (() => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
     addEventListener("beforeprint", () => {
       document.documentElement.classList.add("printing");
-      plots.forEach((plot) => { show(plot, figures(plot)); Plotly.Plots.resize(plot); });
+      plots.forEach((plot) => show(plot, figures(plot)));
     });
-    addEventListener("afterprint", () => { document.documentElement.classList.remove("printing"); again(); });
+    addEventListener("afterprint", () => {
+      document.documentElement.classList.remove("printing");
+      plots.filter((plot) => plot.dataset.drawn).forEach(async (plot) => {
+        await show(plot, figures(plot));
+        await Plotly.relayout(plot, { autosize: true }); // as wide as its place again
+      });
+    });
     return again;
   };
 
