@@ -47,10 +47,13 @@ const Plots = (() => {
     if (printing()) layout.width = plot.clientWidth; // plotly fits a figure to its place in a while, and paper does not wait
     plot.style.height = `${layout.height}px`;
     await Plotly.react(plot, figure.data, layout, config);
-    const lacking = Math.round((figure.layout.meta?.inside ?? 0) - plot._fullLayout._size.h);
-    if (lacking < 4) return;
-    plot.style.height = `${layout.height + lacking}px`; // a legend of several lines takes no room from the rows
-    await Plotly.relayout(plot, { height: layout.height + lacking });
+    for (let height = layout.height, tries = 0; tries < 3; tries++) { // the legend moves with what it is given
+      const lacking = Math.round((figure.layout.meta?.inside ?? 0) - plot._fullLayout._size.h);
+      if (lacking < 4) return;
+      height += lacking;
+      plot.style.height = `${height}px`; // a legend of several lines takes no room from the rows
+      await Plotly.relayout(plot, { height });
+    }
   };
 
   // Arrow keys walk along the curve that has most points and show all values there.
