@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ SMALL = {
 }
 
 
+# Ctrl-C is tried too, and the children of a shell's background job ignore it where nobody asks for it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty directory with a sound config, `small.yaml`."""
@@ -27,9 +32,10 @@ def here(tmp_path, monkeypatch):
 # Files that start Ray, vLLM, a browser or whole runs go first, so that two workers end together: a long file that is
 # begun last would keep one of them waiting.
 SLOWEST_FIRST = (
-    "test_run_twin.py", "test_run_curricula.py", "test_misbehaviour.py", "test_kill.py", "test_distributed.py",
-    "test_parity.py", "test_install.py", "test_run_engines.py", "test_transport.py", "test_browser.py", "test_bwt.py",
-    "test_browser_dashboard.py", "test_sandbox.py", "test_phase_callback.py", "test_augment.py", "test_judge.py",
+    "test_run_twin.py", "test_actions.py", "test_run_curricula.py", "test_misbehaviour.py", "test_kill.py",
+    "test_distributed.py", "test_parity.py", "test_install.py", "test_run_engines.py", "test_transport.py",
+    "test_browser.py", "test_bwt.py", "test_browser_dashboard.py", "test_sandbox.py", "test_phase_callback.py",
+    "test_augment.py", "test_judge.py", "test_lending.py", "test_diagnose.py",
 )  # fmt: skip
 
 

@@ -20,9 +20,8 @@ import os, sys, time
 from pathlib import Path
 from rltrain.records import lock
 with lock.held(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 
