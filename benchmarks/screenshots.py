@@ -111,7 +111,8 @@ def settled(page: Any) -> None:
 
 def keep(png: bytes, path: Path) -> None:
     """Write a picture with few colours, and say so."""
-    whole, octree = Image.open(io.BytesIO(png)).convert("RGB"), Image.Quantize.FASTOCTREE  # keeps the colours of thin lines
+    whole = Image.open(io.BytesIO(png)).convert("RGB")
+    octree = Image.Quantize.FASTOCTREE  # thin lines keep their colours; a median cut gives them their neighbours'
     picture = whole.quantize(COLOURS, method=octree, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
     print(f"{path.name:36} {path.stat().st_size / 1000:6.0f} kB")
