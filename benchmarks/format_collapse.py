@@ -31,7 +31,7 @@ from diagnostics.format_diversity import FormatDiagnostic
 from rltrain.types import StepRecord
 
 LEVEL, WITHIN = 0.9, 5
-FIRST_SEED = 1000  # the alarm was built on others
+FIRST_SEED = 2000  # the alarm was built on others, up to 1039
 BEDS = ("bandit", "planted", "transformer")
 
 

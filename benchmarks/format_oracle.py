@@ -2,8 +2,9 @@
 
 It knows start, accuracies, learning rate, KL and how noisy an update is, and sees how many completions of a step have
 which form; what it does not know is which way the noise of the updates went. A particle filter over the policy's
-logits is then the best there is, and its alarm the step from which on it is more likely than not that a share of
-`LEVEL` has been reached.
+logits is then close to the best there is for one who sees no rewards (the noise of an update is taken as normal, its
+mean as if each advantage had the spread of all), and its alarm the step from which on it is more likely than not that
+a share of `LEVEL` has been reached.
 """
 
 from __future__ import annotations

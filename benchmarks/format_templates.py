@@ -56,7 +56,7 @@ def pretrained(accuracies: tuple[float, ...], seed: int = 0) -> Policy:
     """A policy that writes the templates in their shares, right as often as asked."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    batches = iter(lambda: examples(rng, 256, accuracies), None)
+    batches = (examples(rng, 256, accuracies) for _ in range(PRETRAINING))
     return taught(Policy(len(VOCABULARY), 2 + LENGTH), batches, PRETRAINING, prompt=2)
 
 

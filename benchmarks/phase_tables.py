@@ -12,7 +12,7 @@ from rich.table import Table
 
 def show(name: str, figures: Mapping[str, Any]) -> None:
     """Print one family."""
-    console = Console()
+    console = Console(width=160)
     null = Table("cell", "runs", "false alarms", "90% bound", "watched", "online, ever", "90% bound")
     for cell, row in {**figures["null"], "all": figures["null_total"]}.items():
         null.add_row(

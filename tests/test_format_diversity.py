@@ -323,6 +323,16 @@ def test_the_templates_are_read_as_the_forms_they_stand_for():
     assert all(group.scores[0].outcome == 1.0 for group in groups)
 
 
+def test_the_transformer_learns_the_templates_and_is_trained(monkeypatch):
+    from benchmarks import format_templates as templates
+
+    monkeypatch.setattr(templates, "PRETRAINING", 30)
+    start = templates.pretrained(templates.ACCURACIES)
+    assert templates.true_shares(start).sum() > 0.9  # other tokens begin no template
+    [*steps] = templates.run(templates.Setting("short", beta=0.05, steps=2), start, 0)
+    assert [record.step for _, record in steps] == [1, 2] and not np.array_equal(steps[0][0], steps[1][0])
+
+
 def test_a_summary_counts_alarms_against_the_truth():
     run = {"winner": "code", "share": 0.95, "effective": 1.2, "wrong_winner": False}
     runs = [run | {"true_onset": t, "alarm": a, "onset": a} for t, a in [(50, 53), (50, 60), (None, 9), (70, None)]]

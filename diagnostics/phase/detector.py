@@ -130,7 +130,8 @@ def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> 
     flat = 1.0 if rise is None else 1 - rise.probability
     falling = 0.0 if fall is None else fall.probability * fall.going_on
     if _certain(fall) and falling > 0.5:
-        return "consolidating", fall.onset, flat * falling, "execution is getting surer, plan diversity does not rise"
+        why = "execution is getting surer, plan diversity does not rise"
+        return "consolidating", _begin(steps, fall), flat * falling, why
     since = fall.end if _certain(fall) else int(steps[0])
     chances = (flat * (1 - falling), flat * falling, 1 - flat)  # of stalled, consolidating, planning
     if rise is None or fall is None:
@@ -162,7 +163,7 @@ def _segments(
     first, last = int(steps[0]), int(steps[-1])
     parts: list[Segment] = []
     if _certain(fall) and fall.onset < since:
-        begin = fall.onset if fall.onset - first >= FEWEST else first
+        begin = _begin(steps, fall)
         end = fall.end if since - fall.end >= FEWEST else since
         if begin > first:
             parts.append(_quiet(steps, first, begin, rise, fall))
@@ -173,6 +174,12 @@ def _segments(
     if parts and parts[-1].state == state:
         since = parts.pop().start
     return (*parts, Segment(state, since, last, confidence))
+
+
+def _begin(steps: np.ndarray, move: Rise) -> int:
+    """Its onset; the first step where too little was seen before it."""
+    first = int(steps[0])
+    return move.onset if move.onset - first >= FEWEST else first
 
 
 def _quiet(steps: np.ndarray, start: int, end: int, rise: Rise | None, fall: Rise | None) -> Segment:
