@@ -121,6 +121,7 @@ class Trainer:
         guard: RareSuccess | None = None,
         samples: int = 16,
         batch: int = 32,
+        rate: float = RATE,
     ):
         torch.manual_seed(seed)
         self.policy, self._given, self._rng = copy.deepcopy(start), given, np.random.default_rng(seed)
@@ -128,7 +129,7 @@ class Trainer:
         self._scale, self._guard, self._rates = scale, guard, PassRates()
         self._samples, self._batch = samples, batch
         self.steps, self.stopped = 0, False  # stopped: the curriculum has nothing left and asks to stop
-        self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=RATE)
+        self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=rate)
 
     def step(self) -> float:
         """One optimizer step; mean outcome of the batch."""

@@ -10,36 +10,17 @@ import numpy as np
 from curricula.beliefs import Beliefs
 from curricula.choice import candidates, draw, oldest, rounded
 from curricula.journal import Journal, shown
+from curricula.panels import PANELS
 from curricula.pools import Bounds, Pool, Shelf, judge
 from curricula.progress import Progress
+from curricula.reformulation import Reformulation
 from curricula.relations import relations
 from curricula.roster import Roster
 from curricula.settings import expect, one_of
 from curricula.tally import Tally
-from rltrain.types import Event, Group, Panel, Task, TaskTable
+from rltrain.types import REFORMULATED, Event, Group, Task, TaskTable
 
 PATIENCE = 3  # times an untried prompt is asked for without a result before it is left alone
-PANELS = (
-    Panel(
-        "Pools",
-        ("curriculum/unknown", "curriculum/learnable", "curriculum/too_easy", "curriculum/quarantined"),
-        "line",
-        "Where the prompts are. Learnable should not run empty; quarantined should shrink as the policy improves.",
-    ),
-    Panel(
-        "Flow between the pools",
-        ("curriculum/flow",),
-        "line",
-        "Prompts that moved, since the start. Out of quarantine: they became learnable. Out of too easy: forgotten.",
-    ),
-    Panel(
-        "Beliefs about prompts",
-        ("curriculum/surprise", "curriculum/lag"),
-        "line",
-        "Surprise is observed minus predicted pass rate. It should stay about 0: what is drawn rests on these "
-        "predictions. Lag is how many groups were asked for before a result was known.",
-    ),
-)
 
 
 class Difficulty:
@@ -52,7 +33,8 @@ class Difficulty:
     set-aside ones, tried again every `probe_every` steps, then 2, 4, 8 times that, or at once when related
     prompts improve. `prefer`: prompts are drawn by p(1 - p), or by the learning `progress` of related prompts.
     `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its time, `widen` to all
-    prompts alike, or `stop` the run after the step.
+    prompts alike, or `stop` the run after the step. `reformulate` is the share of a batch in which something easier
+    is asked in place of quarantined prompts (reformulation.py); `solution` the column of worked solutions for it.
     """
 
     panels = PANELS
@@ -74,13 +56,15 @@ class Difficulty:
         probe_every: int = 20,
         prefer: Literal["variance", "progress"] = "variance",
         when_empty: Literal["probe", "widen", "stop"] = "probe",
+        reformulate: float = 0.0,
+        solution: str = "solution",
     ):
         if inner is not None:
             raise ValueError("difficulty: takes no inner curriculum, it chooses single prompts")
         if not len(tasks):
             raise ValueError("difficulty: there are no tasks")
         shares = dict(low=low, high=high, confidence=confidence, explore=explore, probe=probe)
-        expect("difficulty", shares, 0, 1)
+        expect("difficulty", shares | {"reformulate": reformulate}, 0, 1)
         expect(
             "difficulty", dict(min_visits=min_visits, probe_every=probe_every, half_life=half_life, memory=memory), 1
         )
@@ -90,11 +74,15 @@ class Difficulty:
         one_of("difficulty", "when_empty", when_empty, ("probe", "widen", "stop"))
         self._tasks, self._seed, self._when_empty = tasks, seed, when_empty
         self._bounds = Bounds(low, high, confidence, min_visits)
-        self._explore, self._probe, self._prefer = explore, probe, prefer
+        self._explore, self._probe, self._prefer, self._reformulate = explore, probe, prefer, reformulate
         self._roster, self._relations = Roster(tasks.keys), relations(tasks)
         self._beliefs = Beliefs(self._relations, half_life=half_life, memory=memory)
         self._shelf = Shelf(len(tasks), probe_every=probe_every, patience=PATIENCE)
         self._progress = Progress(self._relations.names)
+        self._reformulate, self._forms = (
+            reformulate,
+            Reformulation(tasks, self._roster, self._relations, solution=solution),
+        )
         self._tally, self._journal = Tally(len(self._relations.names)), Journal()
         self._draws = self._asked = 0
         self._gone: frozenset[str] = frozenset()  # prompts of a loaded state; groups of them may still be under way
@@ -103,7 +91,7 @@ class Difficulty:
         """The next n tasks."""
         rng = np.random.default_rng([self._seed, self._draws])
         self._draws += 1
-        tasks: list[Task] = []
+        tasks = self._reformulated(rounded(self._reformulate * n, rng), rng) if self._reformulate else []
         while len(tasks) < n:
             tasks += [self._ask(row, action) for row, action in self._choose(n - len(tasks), rng)]
         return tasks
@@ -112,6 +100,9 @@ class Difficulty:
         """Learn from the outcomes of each group, in order."""
         moved: dict[tuple[Pool, Pool], list[str]] = {}
         for group in (group for group in groups if group.task.key not in self._gone):
+            if mark := group.task.meta.get(REFORMULATED):
+                self._learn_form(group, mark["of"])
+                continue
             row = self._roster.row(group.task.key)
             self._note(row, group)
             if group.outcomes:
@@ -135,7 +126,7 @@ class Difficulty:
     def metrics(self) -> dict[str, float]:
         """Sizes of the pools, moves between them, surprise and lag."""
         sizes = {f"curriculum/{label}": float(count) for label, count in self._shelf.sizes().items()}
-        return sizes | self._tally.metrics()
+        return sizes | self._tally.metrics() | self._forms.metrics()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the next prompt: columns of 35 bytes a prompt, and the keys."""
@@ -147,6 +138,7 @@ class Difficulty:
             "beliefs": self._beliefs.state_dict(),
             "shelf": self._shelf.state_dict(),
             "progress": self._progress.state_dict(),
+            "forms": self._forms.state_dict(),
             "tally": self._tally.state_dict(),
             "journal": self._journal.state_dict(),
         }
@@ -159,6 +151,7 @@ class Difficulty:
         self._beliefs.load_state_dict(state["beliefs"], match.saved, match.now)
         self._shelf.load_state_dict(state["shelf"], match.saved, match.now)
         self._progress.load_state_dict(state["progress"])
+        self._forms.load_state_dict(state["forms"])
         self._journal.load_state_dict(state["journal"])
         self._tally.load_state_dict(state["tally"], same=not (match.added or match.gone))
         if match.added or match.gone:
@@ -199,6 +192,18 @@ class Difficulty:
         every = np.arange(len(self._tasks))
         return [(row, "widen") for row in draw(every, n, lambda rows: np.ones(len(rows)), rng).tolist()]
 
+    def _reformulated(self, count: int, rng: np.random.Generator) -> list[Task]:
+        """Up to `count` tasks that stand in for quarantined prompts and are easier."""
+        tasks = []
+        for row, easier in self._forms.draw(self._shelf, count, rng):
+            task = self._ask(easier, "easier") if isinstance(easier, int) else easier
+            if task is easier:
+                self._journal.decide(
+                    "easier", task.key, task.source, f"in place of {self._roster.key(row)}, quarantined"
+                )
+            tasks.append(task)
+        return tasks
+
     def _kind_of_probe(self, row: int) -> str:
         return "probe" if self._shelf.pool[row] == Pool.QUARANTINED else "watch"
 
@@ -233,6 +238,13 @@ class Difficulty:
             evidence = {"related": self._relations.names[relation]}
             advice = "give these tasks a reward with role: outcome; without one every prompt is drawn alike"
             self._journal.tell("no_outcomes", "warning", evidence, advice)
+
+    def _learn_form(self, group: Group, original: str) -> None:
+        """An easier form came back; where it was solved, its original is due."""
+        rows = self._roster.rows([original])
+        if self._forms.learn(group) and rows[0] >= 0 and self._shelf.pool[rows[0]] == Pool.QUARANTINED:
+            self._shelf.hasten(rows, self._beliefs.now)
+            self._journal.decide("due", original, group.task.source, f"{group.task.key} was solved")
 
     def _learn(self, row: int, group: Group) -> tuple[Pool, Pool]:
         """Take a group's outcomes in; the pool the prompt was in and the one it is in now."""

@@ -22,6 +22,10 @@ class Roster:
     def __len__(self) -> int:
         return len(self._order)
 
+    def key(self, row: int) -> str:
+        """Key of a row."""
+        return self._keys[row]
+
     def row(self, key: str) -> int:
         """Row of a key; ValueError where it is none of these prompts."""
         (row,) = self.rows([key])

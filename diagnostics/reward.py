@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rltrain.types import Event, Group, Panel, Score, StepRecord
+from rltrain.types import REFORMULATED, Event, Group, Panel, Score, StepRecord, Task
 
 
 class RewardDiagnostic:
@@ -49,7 +49,7 @@ class RewardDiagnostic:
         """`reward/*` of a step; an admitted group counts as trained."""
         by_source: dict[str, list[Group]] = defaultdict(list)
         for group in record.groups:
-            by_source[group.task.source].append(group)
+            by_source[_label(group.task)].append(group)
         metrics = _of_groups(record.groups) | _by_name(record.groups) | _failures(record.groups)
         for source, groups in sorted(by_source.items()):
             metrics |= {f"{name}@{source}": value for name, value in _of_groups(groups).items()}
@@ -65,6 +65,12 @@ class RewardDiagnostic:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to restore."""
+
+
+def _label(task: Task) -> str:
+    """Its source; of a prompt that was asked in place of a harder one also how it was made easier."""
+    mark = task.meta.get(REFORMULATED)
+    return f"{task.source}, {mark['how']}" if mark else task.source
 
 
 def _of_groups(groups: Sequence[Group]) -> dict[str, float]:

@@ -33,7 +33,7 @@ class Columns:
     level: str | None = None
     id: str | None = None
     suffix: str = ""  # put behind each prompt
-    after: str = ""  # the answer is what follows the last such mark in its column
+    after: str = ""  # the answer is what follows the last such mark in its column; before it stands its rationale
 
     def with_suffix(self, suffix: str) -> Columns:
         return replace(self, suffix=suffix)
@@ -58,7 +58,8 @@ class Columns:
         row = {role: record[column] for role, column in used.items()}
         row["meta"] = {name: value for name, value in record.items() if name not in used.values()}
         if self.after and row.get("answer") is not None:
-            row["answer"] = str(row["answer"]).rpartition(self.after)[2].strip().replace(",", "")
+            steps, _, answer = str(row["answer"]).rpartition(self.after)
+            row["answer"], row["meta"]["rationale"] = answer.strip().replace(",", ""), steps.strip()
         row["prompt"] = extend(row["prompt"], self.suffix)
         return row
 

@@ -18,6 +18,7 @@ Kind = Literal["structured", "creative"]
 Role = Literal["outcome", "shaping"]
 Severity = Literal["info", "warning", "error"]
 Message = Mapping[str, str]
+REFORMULATED = "reformulated"  # in the meta of a task asked in place of another: {"of": its key, "how": kind of form}
 
 
 # --- nouns ---------------------------------------------------------------------------------------

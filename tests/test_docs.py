@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rltrain import check
+from rltrain import check, cli
 from rltrain.check.verdicts import errors
 from rltrain.config import Config
 
@@ -24,6 +24,18 @@ BASE = {
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_plugins_of_the_readme_pass_their_check_and_go_on_from_their_state(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for code in blocks("../README.md", "python"):
+        if file := re.match(r"# (\w+\.py)\n", code):
+            (tmp_path / file[1]).write_text(code)
+    specs = re.findall(r'"(my_\w+\.py:\w+)"', "".join(blocks("../README.md", "yaml")))
+    assert specs == ["my_rewards.py:short_and_right", "my_curricula.py:Unsolved"]
+    for spec in specs:
+        status, said = cli.main(["plugin", "check", spec]), capsys.readouterr().out
+        assert status == 0 and ("false accepts" in said or "goes on from its state" in said), said
 
 
 @pytest.mark.parametrize("block", blocks("plugins.md", "yaml"), ids=lambda block: block.split(":")[0])

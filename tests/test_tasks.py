@@ -123,7 +123,7 @@ def test_a_hub_data_set_is_read_by_its_mapping(tmp_path):
     rows = [{"question": f"How many are {i}?", "answer": f"Count.\n#### 1,{i:03}"} for i in range(20)]
     write(folder / "train.jsonl", rows)
     table = build(source("hub", dataset=str(folder), mapping="gsm8k", suffix=" Think.", held_out=0)).train
-    assert table[3].answer == "1003"
+    assert table[3].answer == "1003" and table[3].meta == {"rationale": "Count."}
     assert table[3].prompt[0]["content"] == "How many are 3? Think."
 
 

@@ -26,6 +26,9 @@ MACHINE = {
     "curriculum/lag": (
         "How late the curriculum learns; grows with run-ahead.",
         "A mean: a slow engine's groups can be much later."),
+    "curriculum/reformulated curriculum/reformulated_outcome": (
+        "Forms that are solved while their originals stay in quarantine are too easy, or teach something else.",
+        "A question turned round can have other right answers than the hidden number."),
     "curriculum/share curriculum/gap": (
         "Whether each source gets its part, and how long it was left out.",
         "Draws are no trained groups: refused ones count."),
