@@ -1,24 +1,19 @@
 """Whether the tagger is right, and how fast it is: `python -m benchmarks.tagger` (half a minute).
 
 Agreement over characters with the passages of `benchmarks/labels` ({"text", "spans"}, labelled after docs/labels.md)
-and what is missed, by move. The target is an F1 of 0.85 held out. A tenth was labelled twice: how well the two agree
-is what a tagger can reach. Whoever writes the lexicon sees the building half alone; `--show` prints no other.
-Speed: tokens a second of CPU time, of the tagger and with the step's planning masks; decoding is not counted. The
-target is 1,000,000. Texts are made solutions, cut to the lengths of completions; tokens are those of the built-in
-model's tokenizer, or 4 characters each where it is not there.
+and what is missed, by move; the halves hold texts of different manners. The target is an F1 of 0.85 held out. A tenth
+was labelled twice: how well the two agree is what a tagger can reach. Whoever writes the lexicon sees the building half
+alone; `--show` prints no other. Speed (`tagger_speed.py`): the target is 1,000,000 tokens a second on one core.
     python -m benchmarks.tagger [FILE.jsonl ...] [--lexicon FILE] [--show]
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
-import statistics
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +21,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.made_solutions import solutions
+from benchmarks.tagger_speed import speed, speed_table
 from benchmarks.tell import keep
 from diagnostics.taggers import CueTagger, LexiconTagger
-from rltrain.collect import planning_mask, planning_spans
-from rltrain.types import Completion, Tagger
+from rltrain.types import Tagger
 
 LABELS = Path(__file__).parent / "labels"
 BUILD, HELD_OUT, SECOND = (LABELS / f"planning_{name}.jsonl" for name in ("build", "heldout", "second"))
 TARGET_F1, TARGET_SPEED = 0.85, 1_000_000
-LENGTHS = (200, 1000, 8000)  # characters of a completion, about
-GROUPS = (1, 8)  # completions that are tagged by one call: a run tags a group at once
-CHARACTERS = 2_000_000  # of each speed measurement
-ROUNDS = 5
 SHIPPED = {"cues": CueTagger, "lexicon": LexiconTagger}
 MOVES = (  # of docs/labels.md; labels do not name them, so a span's own words do, the first line that fits
     (
@@ -59,8 +49,11 @@ Passage = tuple[str, Sequence[Sequence[int]]]
 
 def read(path: Path) -> list[Passage]:
     """(text, spans) of each line."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [(row["text"], row["spans"]) for row in rows]
+    return [(row["text"], row["spans"]) for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def marked(length: int, spans: Iterable[Sequence[int]]) -> np.ndarray:
@@ -101,6 +94,19 @@ def interval(tagger: Tagger, passages: Sequence[Passage], resamples: int = 1000)
     return float(low), float(high)
 
 
+def whole(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, float]:
+    """The share of the missed characters in labelled spans of which none is marked, and of the wrong ones in marks off
+    all labelled spans; the rest of both is at edges."""
+    missed, wrong = np.zeros(2), np.zeros(2)  # characters in spans that are met, in spans that are not
+    for text, spans in passages:
+        given = tagger.spans(text)
+        for counts, ranges, others in ((missed, spans, given), (wrong, given, spans)):
+            mask = marked(len(text), others)
+            for start, end in ranges:
+                counts[int(not mask[start:end].any())] += (~mask[start:end]).sum()
+    return {name: float(of[1] / max(of.sum(), 1)) for name, of in (("missed", missed), ("wrong", wrong))}
+
+
 def mistakes(tagger: Tagger, passages: Sequence[Passage]) -> tuple[Counter[str], Counter[str]]:
     """Spans the tagger does not touch, and what it marks where no span is, by their first three words."""
     missed: Counter[str] = Counter()
@@ -135,6 +141,15 @@ def ceiling() -> dict[str, float]:
     return agreement(Labels(second), [(text, first[text]) for text, _ in second])
 
 
+def by_manner(tagger: Tagger, path: Path) -> dict[str, dict[str, float]]:
+    """The agreement on the texts of each manner that the file names."""
+    manners: dict[str, list[Passage]] = defaultdict(list)
+    for row in _rows(path):
+        if "manner" in row:
+            manners[row["manner"]].append((row["text"], row["spans"]))
+    return {manner: agreement(tagger, passages) for manner, passages in manners.items()}
+
+
 def by_move(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, list[int]]:
     """Move -> [spans touched, spans, characters covered, characters] of the labelled spans."""
     found = {move: [0, 0, 0, 0] for move, _ in MOVES}
@@ -145,57 +160,6 @@ def by_move(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, list[int]]
             inside = mask[start:end]
             row[:] = row[0] + bool(inside.any()), row[1] + 1, row[2] + int(inside.sum()), row[3] + end - start
     return {move: row for move, row in found.items() if row[1]}
-
-
-def completions(length: int) -> list[Completion]:
-    """Texts of about this many characters, 2 million in all, cut into tokens."""
-    parts = [one.text for one in solutions(400, seed=5)]
-    whole = "\n".join(parts * (1 + CHARACTERS // sum(map(len, parts))))[:CHARACTERS]
-    cut = _tokenizer()
-    made = []
-    for start in range(0, len(whole), length):
-        text = whole[start : start + length]
-        ends = cut(text)
-        zeros = np.zeros(len(ends))
-        made.append(Completion(zeros.astype(np.int32), zeros.astype(np.float32), ends, text, "stop", 0, "", ""))
-    return made
-
-
-def _tokenizer() -> Callable[[str], np.ndarray]:
-    """Text -> ends of its tokens (T,)."""
-    from rltrain.models import load_tokenizer
-
-    try:
-        tokenizer = load_tokenizer("smollm2-135m")
-    except (ValueError, OSError):
-        return lambda text: np.minimum(np.arange(4, len(text) + 4, 4), len(text)).astype(np.int32)
-    return lambda text: np.array(
-        [end for _, end in tokenizer(text, return_offsets_mapping=True)["offset_mapping"]], np.int32
-    )
-
-
-def speed(tagger: Tagger) -> dict[str, dict[str, float]]:
-    """Tokens a second by length of the completions; medians of rounds in turn, the first of which does not count."""
-    found: dict[str, dict[str, float]] = {}
-    for length, size in itertools.product(LENGTHS, GROUPS):
-        made = completions(length)
-        groups = [[one.text for one in made[i : i + size]] for i in range(0, len(made), size)]
-        tokens = sum(len(one.offsets) for one in made)
-        tagging, masking = [], []
-        for _ in range(ROUNDS + 1):
-            begun = time.process_time()
-            spans = [of for group in groups for of in planning_spans(group, tagger)]
-            between = time.process_time()
-            for one, of in zip(made, spans, strict=True):
-                planning_mask(one, of)
-            tagging.append(between - begun)
-            masking.append(time.process_time() - begun)
-        found[f"{length} characters, {size} at once"] = {
-            "tagger": tokens / statistics.median(tagging[1:]),
-            "with masks": tokens / statistics.median(masking[1:]),
-            "characters a token": sum(len(one.text) for one in made) / tokens,
-        }
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -233,22 +197,34 @@ def judged(tagger: Tagger, files: Sequence[Path], show: bool, console: Console) 
         passages = read(path)
         found[path.stem] = agreement(tagger, passages)
         found[path.stem] |= {"interval": interval(tagger, passages), "moves": by_move(tagger, passages)}
+        found[path.stem] |= {"whole phrases": whole(tagger, passages), "manners": by_manner(tagger, path)}
         if show and path.stem not in (HELD_OUT.stem, SECOND.stem):
             missed, wrong = mistakes(tagger, passages)
             console.print({"missed": missed.most_common(60), "wrong": wrong.most_common(60)})
-    console.print(agreement_table(found))
-    console.print(move_table(found))
+    for made in (agreement_table, manner_table, move_table):
+        console.print(made(found))
     return found
 
 
 def agreement_table(found: Mapping[str, Any]) -> Table:
     """One line a file."""
-    table = Table("file", "texts", "spans", "precision", "recall", "F1", "95% interval", "spans touched")
+    heads = ("texts", "spans", "precision", "recall", "F1", "95% interval", "spans touched", "missed, wrong in wholes")
+    table = Table("file", *heads)
     for name, row in found.items():
         shares = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
         low, high = row["interval"]
         touched = f"{row['spans touched']:.0%}"
-        table.add_row(name, str(row["texts"]), str(row["spans"]), *shares, f"{low:.3f} to {high:.3f}", touched)
+        wholes = ", ".join(f"{share:.0%}" for share in row["whole phrases"].values())
+        table.add_row(name, str(row["texts"]), str(row["spans"]), *shares, f"{low:.3f} to {high:.3f}", touched, wholes)
+    return table
+
+
+def manner_table(found: Mapping[str, Any]) -> Table:
+    """One line a file and manner."""
+    table = Table("file", "manner", "texts", "spans", "F1")
+    for name, row in found.items():
+        for manner, of in row["manners"].items():
+            table.add_row(name, manner, str(of["texts"]), str(of["spans"]), f"{of['f1']:.3f}")
     return table
 
 
@@ -264,15 +240,6 @@ def move_table(found: Mapping[str, Any]) -> Table:
                 for cell in ((f"{row[1] - row[0]} of {row[1]}", f"{1 - row[2] / row[3]:.0%}") if row else ("", ""))
             ]
             table.add_row(move, *cells)
-    return table
-
-
-def speed_table(measured: Mapping[str, Mapping[str, float]]) -> Table:
-    """One line a length."""
-    table = Table("completions of", "tagger", "with masks", "characters a token", title="tokens a second, one core")
-    for label, row in measured.items():
-        figures = (f"{row[key]:,.0f}" for key in ("tagger", "with masks"))
-        table.add_row(label, *figures, f"{row['characters a token']:.2f}")
     return table
 
 

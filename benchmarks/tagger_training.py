@@ -98,7 +98,7 @@ def features(text: str, known: set[str]) -> Iterator[list[Feature]]:
 def labels(text: str, spans: Sequence[Sequence[int]]) -> np.ndarray:
     """Of each piece (N,), whether it lies in a span."""
     mask = marked(len(text), spans)
-    return np.array([mask[piece.start()] and mask[piece.end() - 1] for piece in pieces(text)], np.float32)
+    return np.array([mask[start] and mask[end - 1] for _, start, end in pieces(text)], np.float32)
 
 
 def regression(

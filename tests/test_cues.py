@@ -1,9 +1,12 @@
 """The tagger of weighed cues: what a cue says, how words add up, what a file may hold."""
 
+import numpy as np
 import pytest
+import torch
 
-from benchmarks import tagger_training
-from diagnostics.taggers.cues import CUES, CueTagger, normal, pieces
+from benchmarks import tagger_ceiling, tagger_training
+from diagnostics.taggers.cues import CUES, CueTagger, normal, parse, pieces
+from diagnostics.taggers.lexicon import read_lines
 
 HEAD = "# version: 7\n# bias: -10\n# threshold: 0\n# certain: 15\n"
 
@@ -93,6 +96,47 @@ def test_the_shipped_cues_find_what_nobody_listed_and_leave_execution_alone():
     assert found(of, "3 * 4 = 12, so x = 12. The final answer is 12.") == []
 
 
+TEXTS = (
+    "  \t So let me check this again, step by step.\n \n  Then we need to find x_1 (or 4.5).",
+    "",
+    "3 * 4 = 12\n",
+    "Hmm, wait \u2026 \u0130 let me reconsider; the second case, however, is * odd *. " * 30,
+    "\n\n   ",
+    "To solve this problem, we need to find the price. Let me check \u00bd. What if we try it backwards",
+)
+
+
+def test_many_texts_at_once_are_marked_as_one_by_one():
+    of = CueTagger()
+    together = of.batch(TEXTS)
+    assert together == [of.spans(text) for text in TEXTS] and together[0] and together[-1]
+    assert of.batch(TEXTS[::-1]) == together[::-1] and of.batch([]) == []
+
+
+def test_what_is_marked_is_the_sum_of_the_cues():
+    """The shipped file added up cue by cue, without numbers and tables."""
+    of, cues = CueTagger(), parse(read_lines(CUES), CUES)
+    known = {word for gram in cues.weights for word in gram}
+    for text in TEXTS:
+        held = list(pieces(text))
+        words = ["<^>", *(normal(piece, known) for piece, _, _ in held), "<$>"]
+        scores = dict.fromkeys(range(-4, len(words) + 8), cues.bias)
+        for start in range(len(words)):
+            for length in range(1, 5):
+                for place, weight in cues.weights.get(tuple(words[start : start + length]), {}).items():
+                    scores[start + place] += weight if start + length <= len(words) else 0
+        spans, run = [], []
+        for at, piece in enumerate([*held, None], 1):
+            if piece and scores[at] >= cues.threshold:
+                run.append((scores[at], *piece))
+                continue
+            spoken = [one for one in run if one[1][0].isalnum()]
+            if len(spoken) > 1 and max(run)[0] >= cues.certain:
+                spans.append((spoken[0][2], spoken[-1][3]))
+            run = []
+        assert of.spans(text) == spans
+
+
 def test_learned_cues_are_those_of_the_labels_and_fit_the_file(tmp_path):
     passages = [
         (f"Now let us try {word}. It has {n} sides, so x = {n}.", [[0, 14]])
@@ -105,3 +149,23 @@ def test_learned_cues_are_those_of_the_labels_and_fit_the_file(tmp_path):
     rows = list(tagger_training.features("so we go", {"so", "we", "go"}))
     assert (("so", "we"), 2) in rows[2] and (("<^>", "so"), 1) in rows[0] and (("go", "<$>"), -1) in rows[1]
     assert len(list(pieces("so we go"))) == len(rows) == 3
+
+
+def test_a_head_learns_labels_from_states_and_marks_as_the_tagger_does(monkeypatch):
+    """The ceiling's parts, on the tiny model."""
+    monkeypatch.setattr(tagger_ceiling, "MODEL", "tiny")
+    monkeypatch.setattr(tagger_ceiling, "LAYERS", (1, 2))
+    monkeypatch.setattr(tagger_ceiling, "KEPT", 16)
+    monkeypatch.setattr(tagger_ceiling, "HEAD_BATCH", 4)
+    passages = [(f"Now let us try {n}. It has {n} sides, so x = {n}.", [[0, 14]]) for n in range(24)]
+    states = tagger_ceiling.model_states([text for text, _ in passages])
+    assert [of.shape for of in states] == [(len(list(pieces(text))), 128) for text, _ in passages]
+    held = list(tagger_ceiling.reduced([torch.from_numpy(of) for of in states], 20))
+    head = tagger_ceiling.fitted(held, [tagger_training.labels(*one) for one in passages], 0, "test")
+    logits = [tagger_ceiling.judged(head, of) for of in held]
+    pair = tagger_ceiling.best(passages, logits)
+    text, spans = passages[0]
+    assert [list(span) for span in tagger_ceiling.phrases(text, logits[0], *pair)] == spans
+    sure = np.array([1, 1, -1, 1, 1, 2, 2, 2, 2])
+    assert tagger_ceiling.phrases("(let me. go ! on no)", sure, 0.0, 1.5) == [(9, 19)]
+    assert tagger_ceiling.phrases("(let me. go ! on no)", sure, -1.0, 1.5) == [(1, 19)]
