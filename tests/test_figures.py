@@ -141,6 +141,20 @@ def test_reward_has_its_interval_and_its_tasks(planted):
     assert titled(figures, "Pass/fail and nearness")
 
 
+def test_words_beside_a_step_stand_where_there_is_room(planted, tmp_path):
+    _, files = planted
+    shutil.copytree(files.path, tmp_path / "a")
+    told = files.diagnosis | {"format": {"onset_step": 2, "winner": "boxed"}}
+    told |= {"shortcuts": [{"name": "copied", "onset_step": STEPS}, {"name": "looped", "onset_step": 1}]}
+    (tmp_path / "a" / "diagnosis.json").write_text(json.dumps(told))
+    run = load_run(tmp_path / "a")
+    anchors = {
+        note.text.strip(): note.xanchor for name in ("format_river", "advantage") for figure in drawn(run, name)
+        for note in figure.layout.annotations
+    }  # fmt: skip
+    assert (anchors["boxed takes over"], anchors["copied"], anchors["looped"]) == ("left", "right", "left")
+
+
 def test_the_signal_is_shared_out(planted):
     truth, files = planted
     source, luck, work = drawn(files, "advantage")
