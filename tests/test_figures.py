@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import group, record, run
 
@@ -13,6 +14,7 @@ from diagnostics.mechanism import fit
 from diagnostics.report import compare
 from diagnostics.report.cards import cards
 from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, palette, panel, style
+from diagnostics.report.figures.curriculum_flow import COLUMNS, histogram
 from diagnostics.report.rollouts import groups, interval, sampled, windows
 from diagnostics.report.series import curves, extremes
 from rltrain.records import RunDir, load_run
@@ -153,6 +155,14 @@ def test_words_beside_a_step_stand_where_there_is_room(planted, tmp_path):
         for note in figure.layout.annotations
     }  # fmt: skip
     assert (anchors["boxed takes over"], anchors["copied"], anchors["looped"]) == ("left", "right", "left")
+
+
+def test_a_column_of_difficulty_stands_over_its_steps():
+    table = pd.DataFrame({"step": np.arange(1, 201), "outcome": np.arange(1, 201) > 100, "judged": 1}).astype(float)
+    middles, shares = histogram(table)
+    steps = np.array_split(np.arange(1, 201), len(middles))
+    assert len(middles) == COLUMNS and middles.tolist() == [part.mean() for part in steps]
+    np.testing.assert_allclose(shares[-1], [(part > 100).mean() for part in steps])
 
 
 def test_the_signal_is_shared_out(planted):
