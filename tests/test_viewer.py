@@ -46,6 +46,12 @@ def test_the_worst_has_the_lowest_outcome_and_then_the_lowest_reward():
     assert sorted(found["random"]) == [0, 1, 2, 3] and orders(rows)["random"] == found["random"]
 
 
+def test_a_step_of_very_many_completions_is_put_in_order():
+    rows = [light(i % 2, group=i // 8, error="Timeout" if i % 5 == 0 else None) for i in range(40_000)]
+    found = orders(rows)
+    assert sorted(found["worst"]) == list(range(40_000)) and found["worst"][-1] == 39_995
+
+
 def test_lucky_is_a_success_alone_in_a_large_group():
     alone = [light(1.0, "a")] + [light(0.0, "a")] * 7
     small = [light(1.0, "b"), light(0.0, "b")]
