@@ -148,6 +148,49 @@ def test_hostile_completions_do_nothing_and_the_rest_can_be_opened(live):
     assert shown.complaints == []
 
 
+def said(page) -> str:
+    return page.locator(".said").inner_text()
+
+
+def test_a_step_without_completions_leads_to_the_next_one_and_says_so(live):
+    page = live[0].page
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-001', tab: 'rollouts', step: 0, row: 5})")
+    page.wait_for_function("() => document.querySelector('.said').textContent.includes('Step 0 has no completions')")
+    assert "these are of step 1" in said(page) and page.locator("#rollout-step").input_value() == "1"
+    assert page.locator(".completion.chosen").count() == 0  # row 5 is another step's
+
+
+def test_a_step_without_a_lucky_hit_shows_no_other_step_s_completions(live):
+    page = live[0].page
+    page.evaluate(
+        "fetch = (old => async url => { const got = await old(url); if (!url.endsWith('/step/3')) return got; "
+        "const data = await got.json(); data.orders.lucky = []; return new Response(JSON.stringify(data)); })"
+        "(fetch.bind(window)); true"
+    )
+    page.locator("#rollout-step").select_option("2")
+    page.wait_for_function("() => document.querySelector('#rollout-step').value === '2'")
+    page.locator("button[data-pick=lucky]").click()
+    page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Lucky hit: 1')")
+    page.locator("button[aria-label='step after']").click()
+    page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Step 3 has no lucky hit')")
+    assert "Its first prompt is shown" in said(page)
+    assert page.locator(".completion .text").first.inner_text().startswith("step 3:")
+
+
+def test_a_torn_step_takes_the_other_step_s_completions_away(live):
+    shown, run, *_ = live
+    page = shown.page
+    kept = (run.path / "rollouts" / "step_00001.parquet").read_bytes()
+    (run.path / "rollouts" / "step_00001.parquet").write_bytes(b"PAR1 torn")
+    try:
+        page.locator("#rollout-step").select_option("1")
+        page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Step 1 cannot be shown')")
+        assert page.locator(".completion").count() == 0 == page.locator("#rollout-group option").count()
+    finally:
+        (run.path / "rollouts" / "step_00001.parquet").write_bytes(kept)
+        shown.complaints.clear()  # the browser's own, of the answer
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_dashboard_passes_the_accessibility_checker(live, dark):
     shown, *_ = live
