@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -189,6 +190,41 @@ def test_a_torn_step_takes_the_other_step_s_completions_away(live):
     finally:
         (run.path / "rollouts" / "step_00001.parquet").write_bytes(kept)
         shown.complaints.clear()  # the browser's own, of the answer
+
+
+def test_a_run_that_is_not_there_is_said(live):
+    page = live[0].page
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-999', tab: 'rollouts', step: 2, row: 3})")
+    page.wait_for_function("() => document.getElementById('absent').textContent.includes('no run quick-999')")
+    assert "this is quick-001" in page.locator("#absent").inner_text()
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-001'})")
+    page.wait_for_function("() => document.getElementById('absent').hidden")
+
+
+def test_a_run_beside_that_is_taken_away_stops_no_picture(live):
+    shown, _, folder, _ = live
+    page = shown.page
+    rollout_run(folder / "beside-003", 2)
+    page.get_by_label("draw beside-003 beside").check(timeout=PATIENCE)
+    page.wait_for_function("() => document.querySelector('#card-reward')?.innerText.includes('beside-003')")
+    shutil.rmtree(folder / "beside-003")
+    gone = "() => !document.querySelector('#card-reward').innerText.includes('beside-003')"
+    page.wait_for_function(gone, timeout=PATIENCE)
+    shown.complaints.clear()  # the browser's own: it was asked for once more before the list was read
+
+
+def test_a_page_that_is_not_seen_holds_no_line(live):
+    page = live[0].page
+    page.evaluate(
+        "window.lines = 0; EventSource.prototype.close = "
+        "(old => function () { lines -= 1; old.call(this); })(EventSource.prototype.close); true"
+    )
+    hide = "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}})"
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    page.evaluate(f"{hide.format('true')}; {look}")
+    assert page.evaluate("lines") == -1
+    with page.expect_request(lambda request: request.url.endswith("/follow")):
+        page.evaluate(f"{hide.format('false')}; {look}")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
