@@ -149,6 +149,23 @@ def test_per_token_lists_of_another_length_are_left_out(made, tmp_path):
     assert completions(path, [3])[0]["entropy"] is None
 
 
+def test_cells_of_another_writer_need_not_be_json(made, tmp_path):
+    table = parquet.read_table(file(made))
+    chat = [[{"role": "user", "content": "2 + 3?"}]] * table.num_rows
+    for name, cells in (
+        ("prompt", chat),
+        ("values", [{"numeric": 1.0}] * table.num_rows),
+        ("meta", [7] * table.num_rows),
+        ("completion", [7] * table.num_rows),
+    ):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(cells))
+    parquet.write_table(table, tmp_path / "step_00001.parquet")
+    members = outline(tmp_path / "step_00001.parquet")[:8]
+    found = group_payload(tmp_path / "step_00001.parquet", 1, members, [row["row"] for row in members])
+    assert found["task"]["prompt"] == [{"role": "user", "content": "2 + 3?"}] and found["task"]["meta"] == {}
+    assert found["completions"][0]["values"] == {"numeric": 1.0} and found["completions"][0]["pieces"] == ["7"]
+
+
 def test_a_torn_file_is_an_error_in_words(tmp_path):
     (tmp_path / "step_00001.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(ValueError, match=r"step_00001\.parquet: cannot be read"):
