@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -146,6 +147,84 @@ def test_hostile_completions_do_nothing_and_the_rest_can_be_opened(live):
     assert len(other.value.inner_text("body")) == 1_000_000
     other.value.close()
     assert shown.complaints == []
+
+
+def said(page) -> str:
+    return page.locator(".said").inner_text()
+
+
+def test_a_step_without_completions_leads_to_the_next_one_and_says_so(live):
+    page = live[0].page
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-001', tab: 'rollouts', step: 0, row: 5})")
+    page.wait_for_function("() => document.querySelector('.said').textContent.includes('Step 0 has no completions')")
+    assert "these are of step 1" in said(page) and page.locator("#rollout-step").input_value() == "1"
+    assert page.locator(".completion.chosen").count() == 0  # row 5 is another step's
+
+
+def test_a_step_without_a_lucky_hit_shows_no_other_step_s_completions(live):
+    page = live[0].page
+    page.evaluate(
+        "fetch = (old => async url => { const got = await old(url); if (!url.endsWith('/step/3')) return got; "
+        "const data = await got.json(); data.orders.lucky = []; return new Response(JSON.stringify(data)); })"
+        "(fetch.bind(window)); true"
+    )
+    page.locator("#rollout-step").select_option("2")
+    page.wait_for_function("() => document.querySelector('#rollout-step').value === '2'")
+    page.locator("button[data-pick=lucky]").click()
+    page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Lucky hit: 1')")
+    page.locator("button[aria-label='step after']").click()
+    page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Step 3 has no lucky hit')")
+    assert "Its first prompt is shown" in said(page)
+    assert page.locator(".completion .text").first.inner_text().startswith("step 3:")
+
+
+def test_a_torn_step_takes_the_other_step_s_completions_away(live):
+    shown, run, *_ = live
+    page = shown.page
+    kept = (run.path / "rollouts" / "step_00001.parquet").read_bytes()
+    (run.path / "rollouts" / "step_00001.parquet").write_bytes(b"PAR1 torn")
+    try:
+        page.locator("#rollout-step").select_option("1")
+        page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Step 1 cannot be shown')")
+        assert page.locator(".completion").count() == 0 == page.locator("#rollout-group option").count()
+    finally:
+        (run.path / "rollouts" / "step_00001.parquet").write_bytes(kept)
+        shown.complaints.clear()  # the browser's own, of the answer
+
+
+def test_a_run_that_is_not_there_is_said(live):
+    page = live[0].page
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-999', tab: 'rollouts', step: 2, row: 3})")
+    page.wait_for_function("() => document.getElementById('absent').textContent.includes('no run quick-999')")
+    assert "this is quick-001" in page.locator("#absent").inner_text()
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-001'})")
+    page.wait_for_function("() => document.getElementById('absent').hidden")
+
+
+def test_a_run_beside_that_is_taken_away_stops_no_picture(live):
+    shown, _, folder, _ = live
+    page = shown.page
+    rollout_run(folder / "beside-003", 2)
+    page.get_by_label("draw beside-003 beside").check(timeout=PATIENCE)
+    page.wait_for_function("() => document.querySelector('#card-reward')?.innerText.includes('beside-003')")
+    shutil.rmtree(folder / "beside-003")
+    gone = "() => !document.querySelector('#card-reward').innerText.includes('beside-003')"
+    page.wait_for_function(gone, timeout=PATIENCE)
+    shown.complaints.clear()  # the browser's own: it was asked for once more before the list was read
+
+
+def test_a_page_that_is_not_seen_holds_no_line(live):
+    page = live[0].page
+    page.evaluate(
+        "window.lines = 0; EventSource.prototype.close = "
+        "(old => function () { lines -= 1; old.call(this); })(EventSource.prototype.close); true"
+    )
+    hide = "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}})"
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    page.evaluate(f"{hide.format('true')}; {look}")
+    assert page.evaluate("lines") == -1
+    with page.expect_request(lambda request: request.url.endswith("/follow")):
+        page.evaluate(f"{hide.format('false')}; {look}")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -150,6 +150,13 @@ def test_one_cause_is_told_once(tmp_path):
     ]
 
 
+def test_an_event_with_null_as_advice_advises_nothing(tmp_path):
+    (RunDir.create(tmp_path / "a", "", {}).path / "events.jsonl").write_text(
+        '{"step": 4, "name": "odd", "severity": "warning", "evidence": {}, "advice": null}\n'
+    )
+    assert load_run(tmp_path / "a").events[0].advice == ""
+
+
 def test_an_event_of_step_0_is_before_the_first(tmp_path):
     stuck = Event(0, "stuck", "warning", {"stage": "rollout", "seconds": 1200, "stacks": "..."}, "see the stacks")
     told = findings(tmp_path, stuck, stuck)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,26 @@ def test_one_run_may_be_given_instead_of_a_directory_of_them(runs):
     one = client(runs / "a run")
     assert [run["name"] for run in one.get("/api/runs").json()] == ["a run"]
     assert one.get("/api/run/a%20run").json()["steps"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("rights", [0o000, 0o111], ids=["closed", "not to be listed"])
+def test_a_directory_that_may_not_be_read_hides_no_other_run(rights):
+    with tempfile.TemporaryDirectory() as folder:  # others may look into it, unlike those of pytest
+        os.chmod(folder, 0o755)
+        rollout_run(Path(folder, "mine"), 2)
+        closed = rollout_run(Path(folder, "theirs"), 2).path
+        asking, myself = client(Path(folder)), os.geteuid()
+        closed.chmod(rights)
+        try:
+            if myself == 0:  # who may read everything
+                os.seteuid(65534)
+            found = {run["name"]: run["state"] for run in asking.get("/api/runs").json()}
+            answer = asking.get("/api/run/theirs")
+        finally:
+            os.seteuid(myself)
+            closed.chmod(0o755)
+    assert found.pop("mine") == "running" and set(found.values()) <= {"unreadable"}
+    assert answer.status_code in (404, 422) and "theirs" in answer.text
 
 
 def test_a_run_s_words_and_pictures(local):

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import group, record, run
 
@@ -13,6 +14,7 @@ from diagnostics.mechanism import fit
 from diagnostics.report import compare
 from diagnostics.report.cards import cards
 from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, palette, panel, style
+from diagnostics.report.figures.curriculum_flow import COLUMNS, histogram
 from diagnostics.report.rollouts import groups, interval, sampled, windows
 from diagnostics.report.series import curves, extremes
 from rltrain.records import RunDir, load_run
@@ -139,6 +141,28 @@ def test_reward_has_its_interval_and_its_tasks(planted):
     assert len(bands[0].x) == 2 * STEPS / 4  # there and back over 4 steps of 6 groups together
     assert {one.name for one in titled(figures, "Outcome by task").data if one.name} == {"chain_sum", "letters"}
     assert titled(figures, "Pass/fail and nearness")
+
+
+def test_words_beside_a_step_stand_where_there_is_room(planted, tmp_path):
+    _, files = planted
+    shutil.copytree(files.path, tmp_path / "a")
+    told = files.diagnosis | {"format": {"onset_step": 2, "winner": "boxed"}}
+    told |= {"shortcuts": [{"name": "copied", "onset_step": STEPS}, {"name": "looped", "onset_step": 1}]}
+    (tmp_path / "a" / "diagnosis.json").write_text(json.dumps(told))
+    run = load_run(tmp_path / "a")
+    anchors = {
+        note.text.strip(): note.xanchor for name in ("format_river", "advantage") for figure in drawn(run, name)
+        for note in figure.layout.annotations
+    }  # fmt: skip
+    assert (anchors["boxed takes over"], anchors["copied"], anchors["looped"]) == ("left", "right", "left")
+
+
+def test_a_column_of_difficulty_stands_over_its_steps():
+    table = pd.DataFrame({"step": np.arange(1, 201), "outcome": np.arange(1, 201) > 100, "judged": 1}).astype(float)
+    middles, shares = histogram(table)
+    steps = np.array_split(np.arange(1, 201), len(middles))
+    assert len(middles) == COLUMNS and middles.tolist() == [part.mean() for part in steps]
+    np.testing.assert_allclose(shares[-1], [(part > 100).mean() for part in steps])
 
 
 def test_the_signal_is_shared_out(planted):

@@ -120,6 +120,13 @@ def test_no_place_for_a_report_is_wrong_input_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"] and not list(tmp_path.rglob(".*.tmp"))
 
 
+def test_a_place_that_may_not_be_written_is_wrong_input_with_another_to_give(tmp_path, capsys):
+    made = run(tmp_path / "a")
+    assert cli.main(["report", str(made.path), "--out", "/sys/report.html"]) == 2  # not even for root
+    said = capsys.readouterr().err
+    assert "'/sys/report.html': cannot be written" in said and "--out report.html" in said
+
+
 def test_a_damaged_config_is_a_note_in_the_report(tmp_path):
     made = run(tmp_path / "a")
     (made.path / "config.yaml").write_text("training: {steps: 5")

@@ -46,6 +46,12 @@ def test_the_worst_has_the_lowest_outcome_and_then_the_lowest_reward():
     assert sorted(found["random"]) == [0, 1, 2, 3] and orders(rows)["random"] == found["random"]
 
 
+def test_a_step_of_very_many_completions_is_put_in_order():
+    rows = [light(i % 2, group=i // 8, error="Timeout" if i % 5 == 0 else None) for i in range(40_000)]
+    found = orders(rows)
+    assert sorted(found["worst"]) == list(range(40_000)) and found["worst"][-1] == 39_995
+
+
 def test_lucky_is_a_success_alone_in_a_large_group():
     alone = [light(1.0, "a")] + [light(0.0, "a")] * 7
     small = [light(1.0, "b"), light(0.0, "b")]
@@ -141,6 +147,23 @@ def test_per_token_lists_of_another_length_are_left_out(made, tmp_path):
         table.set_column(place, table.schema.field(place), pa.array([[1.0]] * 24, pa.list_(pa.float32()))), path
     )
     assert completions(path, [3])[0]["entropy"] is None
+
+
+def test_cells_of_another_writer_need_not_be_json(made, tmp_path):
+    table = parquet.read_table(file(made))
+    chat = [[{"role": "user", "content": "2 + 3?"}]] * table.num_rows
+    for name, cells in (
+        ("prompt", chat),
+        ("values", [{"numeric": 1.0}] * table.num_rows),
+        ("meta", [7] * table.num_rows),
+        ("completion", [7] * table.num_rows),
+    ):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(cells))
+    parquet.write_table(table, tmp_path / "step_00001.parquet")
+    members = outline(tmp_path / "step_00001.parquet")[:8]
+    found = group_payload(tmp_path / "step_00001.parquet", 1, members, [row["row"] for row in members])
+    assert found["task"]["prompt"] == [{"role": "user", "content": "2 + 3?"}] and found["task"]["meta"] == {}
+    assert found["completions"][0]["values"] == {"numeric": 1.0} and found["completions"][0]["pieces"] == ["7"]
 
 
 def test_a_torn_file_is_an_error_in_words(tmp_path):

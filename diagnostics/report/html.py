@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import json
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ def write_report(
 
     `out`: by default `report.html` in the run; of several, a file beside the first one, named after them.
     `panels` are drawn in place of those of the diagnostics and curricula in the runs' configs, which `resolve` finds;
-    every other declared metric follows by area. ValueError if a path holds no run or `out` is no place for a file,
-    OSError if it cannot be written.
+    every other declared metric follows by area. ValueError if a path holds no run or `out` is no place for a file that
+    may be written, OSError if the disk refuses.
     """
     if not runs:
         raise ValueError("report: no run given; expected at least one run directory")
@@ -47,7 +48,13 @@ def write_report(
     if panels is None:
         panels, missing = run_panels(files, resolve)
         notes += missing
-    jsonl.replace(out, jsonl.clean(_page(files, panels, notes)))
+    try:
+        jsonl.replace(out, jsonl.clean(_page(files, panels, notes)))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        hint = "give a file of your own, for example --out report.html"
+        raise ValueError(f"report {str(out)!r}: cannot be written ({jsonl.cause(error)}); {hint}") from None
     return out
 
 

@@ -134,7 +134,7 @@ def events_of(rows: Iterable[dict[str, Any]]) -> list[Event]:
             name=str(row["name"]),
             severity=row["severity"] if row.get("severity") in ("info", "warning", "error") else "info",
             evidence=row["evidence"] if isinstance(row.get("evidence"), dict) else {},
-            advice=str(row.get("advice", "")),
+            advice=str(row.get("advice") or ""),
         )
         for row in rows
         if is_step(row.get("step")) and "name" in row

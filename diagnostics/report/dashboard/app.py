@@ -33,7 +33,8 @@ def application(root: Path, stopping: Callable[[], bool] = lambda: False) -> Sta
     """The dashboard over the runs in `root`. `stopping`: whether the server is about to end."""
     return Starlette(
         routes=_Pages().routes() + _Answers(Store(root), stopping).routes(),
-        exception_handlers={Missing: _missing, ValueError: _wrong, FileNotFoundError: _missing},
+        exception_handlers=dict.fromkeys((Missing, FileNotFoundError), _missing)
+        | dict.fromkeys((ValueError, PermissionError), _wrong),
     )
 
 

@@ -26,7 +26,10 @@ class Glances:
 
     def of(self, path: Path, now: float | None = None) -> dict[str, Any]:
         """Step, planned steps, state, last write, last reward and outcome, number of warnings and errors."""
-        found = marks(path)
+        try:
+            found = marks(path)
+        except PermissionError:  # its files may be known by name and not be listed
+            return dict.fromkeys(READ) | {"written": 0.0, "state": "unreadable"}
         if path not in self._known or self._known[path][0] != found:
             try:
                 self._known[path] = (found, _read(path))

@@ -148,7 +148,10 @@ class Store:
 
 
 def _is_run(path: Path) -> bool:
-    return path.is_dir() and any((path / mark).exists() for mark in MARKS)
+    try:
+        return path.is_dir() and any((path / mark).exists() for mark in MARKS)
+    except PermissionError:  # somebody else's directory beside the runs must not hide them
+        return False
 
 
 def _name(path: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from diagnostics.report import rollouts
 from diagnostics.report.figures import style
+from diagnostics.report.figures.marks import side
 from diagnostics.report.figures.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, faint
 from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
@@ -124,8 +125,8 @@ def _onsets(runs: Sequence[RunFiles], names: set[str]) -> tuple[list[dict], list
                 shared = {"yref": "paper", "name": run.name}
                 line = {"color": RED if len(runs) == 1 else style.colour_of(runs, run), "width": 1.5}
                 shapes.append({"type": "line", "x0": onset, "x1": onset, "y0": 0, "y1": 1, "line": line} | shared)
-                words = {"x": onset, "y": 1 - 0.09 * (len(notes) % 4), "xanchor": "left", "yanchor": "top"}
-                words |= {"text": style.text(f" {name}"), "font": {"size": 11}, "showarrow": False}
+                words = {"x": onset, "y": 1 - 0.09 * (len(notes) % 4), "xanchor": side(run, onset), "yanchor": "top"}
+                words |= {"text": style.text(f" {name} "), "font": {"size": 11}, "showarrow": False}
                 notes.append(words | shared)
     return shapes, notes
 

@@ -134,7 +134,7 @@ def _difficulty(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | No
 
 
 def histogram(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """First steps of the columns (C,), and the share of groups in each of `RATES` (6, C), from a row a group."""
+    """Middles of the columns (C,), in steps, and the share of groups in each of `RATES` (6, C), from a row a group."""
     rate = (table["outcome"] / table["judged"]).to_numpy(float)
     place = np.where(rate <= 0, 0, np.where(rate >= 1, len(RATES) - 1, np.digitize(rate, EDGES[1:-1], right=True) + 1))
     steps = np.unique(table["step"])
@@ -143,7 +143,7 @@ def histogram(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     column = np.searchsorted(first, table["step"], side="right") - 1
     counts = np.zeros((len(RATES), len(columns)))
     np.add.at(counts, (place, column), 1)
-    return first, counts / counts.sum(axis=0)
+    return np.array([(column[0] + column[-1]) / 2 for column in columns]), counts / counts.sum(axis=0)
 
 
 def _refused(runs: Sequence[RunFiles], x: X) -> go.Figure | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnostics.report.figures import style
+from diagnostics.report.figures.marks import side
 from diagnostics.report.figures.palette import BLUE, GREEN, RED, colours, faint
 from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
@@ -128,8 +129,8 @@ def _collapse(run: RunFiles) -> tuple[list[dict], list[dict]]:
     if not isinstance(onset, int):
         return [], []
     line = {"type": "line", "x0": onset, "x1": onset, "y0": 0, "y1": 1, "yref": "paper", "name": run.name}
-    words = {"x": onset, "y": 0.97, "yref": "paper", "xanchor": "right", "yanchor": "top", "showarrow": False}
-    words |= {"text": style.text(f"{shown(winner, 30)} takes over "), "name": run.name}
+    words = {"x": onset, "y": 0.97, "yref": "paper", "xanchor": side(run, onset), "yanchor": "top"}
+    words |= {"showarrow": False, "text": style.text(f" {shown(winner, 30)} takes over "), "name": run.name}
     words |= {"font": {"color": "#1c1d20", "size": 12}}
     return [line | {"line": {"width": 2, "color": "#1c1d20"}}], [words | {"bgcolor": "rgba(255,255,255,0.8)"}]
 

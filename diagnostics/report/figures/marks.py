@@ -38,3 +38,9 @@ def event_marks(runs: Sequence[RunFiles]) -> tuple[list[dict], list[dict]]:
         told = f"{whose}step {step}: {names}" + (f" ({severity})" if severity != "info" else "")
         notes.append(mark | {"font": {"color": colour, "size": 10}, "hovertext": html.escape(told)})
     return shapes, notes
+
+
+def side(run: RunFiles, step: int) -> str:
+    """The end of words beside a step that is at the step: on the side of the picture that has room for them."""
+    last = int(run.metrics["step"].max()) if len(run.metrics) else 0
+    return "right" if 2 * step > last else "left"

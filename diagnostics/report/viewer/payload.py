@@ -144,20 +144,24 @@ def _short(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}")
 
 
-def messages(prompt: str | None) -> list[dict[str, str]]:
-    """A prompt's chat messages; text that is no list of them is one message without a role."""
-    try:
-        found = json.loads(prompt or "[]")
-    except ValueError:
-        found = prompt
+def messages(prompt: Any) -> list[dict[str, str]]:
+    """A prompt's chat messages, as JSON or as they are; what is no list of them is one message without a role."""
+    found = _read(prompt, [])
     if isinstance(found, list) and all(isinstance(message, dict) for message in found):
         return [{"role": str(m.get("role", "")), "content": str(m.get("content", ""))} for m in found]
     return [{"role": "", "content": str(prompt)}]
 
 
-def _mapping(text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
+def _mapping(given: Any) -> dict[str, Any]:
+    found = _read(given, {})
     return found if isinstance(found, dict) else {}
+
+
+def _read(given: Any, nothing: Any) -> Any:
+    """What a cell with JSON holds; a cell of another writer's file may hold the thing itself."""
+    if given is None or given == "":
+        return nothing
+    try:
+        return json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        return given

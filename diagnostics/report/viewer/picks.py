@@ -21,7 +21,7 @@ def orders(rows: Sequence[Light], seed: int = 0) -> dict[str, list[int]]:
     Judged by outcome, then by reward; a completion whose judgement failed is neither good nor bad and stands last.
     """
     judged = [i for i, row in enumerate(rows) if row["error"] is None and row["reward"] is not None]
-    failed = [i for i in range(len(rows)) if i not in set(judged)]
+    failed = sorted(set(range(len(rows))) - set(judged))
     ascending = sorted(judged, key=lambda i: _worth(rows[i]))
     anyhow = list(range(len(rows)))
     random.Random(seed).shuffle(anyhow)

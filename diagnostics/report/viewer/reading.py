@@ -53,7 +53,8 @@ def completions(path: Path, rows: Collection[int]) -> list[dict[str, Any]]:
     """
     made = []
     for row, found in _rows(path, WHOLE, frozenset(rows), ROWS):
-        pieces, text = [piece or "" for piece in found["token_text"] or ()], found["completion"] or ""
+        given, text = found["token_text"], "" if found["completion"] is None else str(found["completion"])
+        pieces = [piece or "" for piece in given] if isinstance(given, list) else []
         if not pieces or "".join(pieces) != text:
             pieces = [text]
         count = len(pieces)

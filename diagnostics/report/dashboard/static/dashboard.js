@@ -5,7 +5,7 @@
   const { line, words, make, count, number: n } = Rollouts.text;
   const VIEWS = JSON.parse(document.getElementById("views").textContent);
   const [side, head, tabs, summary, cardsBox, eventsBox, rolloutsBox, status] = ["runs", "head", "tabs", "summary", "cards", "events", "rollouts", "line"].map((id) => document.getElementById(id));
-  const axis = document.getElementById("axis");
+  const [axis, absent] = ["axis", "absent"].map((id) => document.getElementById(id));
   const here = { run: null, tab: "pictures", step: null, row: null, pick: null, beside: new Set() };
   let runs = [], news = null, stream = null, viewer = null, about = null, generation = 0;
 
@@ -25,8 +25,11 @@
   };
   const follow = async () => {
     const given = new URLSearchParams(location.hash.slice(1)), number = (name) => (given.has(name) ? Number(given.get(name)) : null);
-    const run = runs.some((each) => each.name === given.get("run")) ? given.get("run") : runs[0]?.name;
-    const target = { tab: given.get("tab") === "rollouts" ? "rollouts" : "pictures", step: number("step"), row: number("row"), pick: given.get("pick") };
+    const wanted = given.get("run"), there = runs.some((each) => each.name === wanted), run = there ? wanted : runs[0]?.name;
+    const lost = wanted !== null && !there && runs.length > 0; // the step and the row are the other run's
+    const target = { tab: given.get("tab") === "rollouts" ? "rollouts" : "pictures", step: lost ? null : number("step"), row: lost ? null : number("row"), pick: given.get("pick") };
+    absent.textContent = lost ? `There is no run ${line(wanted, 80)} here; this is ${line(run, 80)}.` : "";
+    absent.hidden = !lost;
     const moved = target.step !== here.step || target.row !== here.row || target.pick;
     Object.assign(here, target);
     if (run !== undefined && run !== here.run) openRun(run);
@@ -39,6 +42,9 @@
   const progress = (run) => (run.step === null ? "no step yet" : run.planned ? `step ${run.step} of ${run.planned}` : `step ${run.step}`);
   const listRuns = async () => {
     runs = await ask("/api/runs");
+    const gone = [...here.beside].filter((name) => !runs.some((run) => run.name === name)); // it has no tick any more
+    for (const name of gone) here.beside.delete(name);
+    if (gone.length) redraw();
     const focused = document.activeElement?.dataset?.key;
     side.replaceChildren(...runs.map((run) => {
       const open = run.name === here.run, bar = make("span");
@@ -80,12 +86,22 @@
     cardsBox.replaceChildren();
     drawHead(runs.find((run) => run.name === name));
     layOut(VIEWS.map((view) => ({ ...view, terms: [], missing: [], detail: false })), ++generation);
-    stream = new EventSource(address(name, "/follow"));
-    stream.addEventListener("news", (event) => { status.textContent = ""; hear(JSON.parse(event.data)); });
-    stream.addEventListener("gone", (event) => { stream.close(); status.textContent = line(JSON.parse(event.data).words); });
-    stream.onerror = () => { status.textContent = "The connection is lost; trying again."; };
+    listen();
+    if (document.hidden) stream.close();
     document.title = `${line(name, 60)} \u00b7 rltrain`;
     listRuns().catch(failed);
+  };
+
+  /** News of the open run. Only a page that is seen holds a line: a browser gives all its tabs six of them together. */
+  const listen = () => {
+    const mine = stream = new EventSource(address(here.run, "/follow"));
+    mine.addEventListener("news", (event) => { status.textContent = ""; hear(JSON.parse(event.data)); });
+    mine.addEventListener("gone", (event) => { mine.close(); stream = null; status.textContent = line(JSON.parse(event.data).words); });
+    mine.onerror = () => { status.textContent = "The connection is lost; trying again."; };
+  };
+  const seenOrNot = () => {
+    stream?.close();
+    if (stream && !document.hidden) listen();
   };
 
   const drawHead = (run) => {
@@ -267,6 +283,7 @@
   // --- start -----------------------------------------------------------------------------------------------------
 
   addEventListener("hashchange", follow);
+  document.addEventListener("visibilitychange", seenOrNot);
   axis.addEventListener("change", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   Plots.theme(document.getElementById("theme"), recolour);

@@ -44,6 +44,8 @@ Rollouts.viewer = (() => {
       back.disabled = steps.indexOf(state.step) <= 0;
       ahead.disabled = steps.indexOf(state.step) >= steps.length - 1;
     };
+    /** The step itself, or the one whose completions are the next to it; the last one where none is asked for. */
+    const nearest = (step) => (Number.isFinite(step) ? steps.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best), steps[0]) : steps[steps.length - 1]);
     const move = (by) => show({ step: steps[steps.indexOf(state.step) + by], pick: state.pick });
 
     /** Groups of a step in the file's order, with their rows. */
@@ -62,7 +64,8 @@ Rollouts.viewer = (() => {
 
     const show = async ({ step, group, row, pick, still = false }) => {
       const mine = ++asked;
-      step = steps.includes(step) ? step : steps[steps.length - 1];
+      const wanted = step, away = Number.isFinite(wanted) && !steps.includes(wanted);
+      step = nearest(wanted);
       if (step === undefined) return void (said.textContent = "No rollouts have been written yet.");
       try {
         if (outline?.step !== step) {
@@ -74,15 +77,29 @@ Rollouts.viewer = (() => {
         Object.assign(state, { step, pick: pick ?? null, place: 0 });
         listSteps(steps);
         groupBox.replaceChildren(...outline.groups.map((each, i) => make("option", { value: i }, `${line(each.task_key ?? "prompt", 60)}: ${right(each.rows)}`)));
-        const order = pick ? outline.orders[pick] : null;
-        if (pick && !order.length) return void (said.textContent = `Step ${step} has no ${ORDERS[pick].toLowerCase()}: no success that is the only one of a group of eight or more.`);
-        const aim = order ? outline.rows[order[0]] : outline.rows.find((each) => each.row === row) ?? outline.rows.find((each) => each.group === group) ?? outline.rows[0];
-        await open(aim, mine, Boolean(order) || row !== undefined, still);
+        const order = pick && outline.orders[pick].length ? outline.orders[pick] : null, none = pick && !order && outline.rows.length > 0;
+        const lacking = `Step ${step} has no ${ORDERS[pick]?.toLowerCase()}: no success that is the only one of a group of eight or more.`;
+        if (none && shown?.step === step) return void (said.textContent = lacking);
+        const aim = order ? outline.rows[order[0]] : outline.rows.find((each) => each.row === row && !away) ?? outline.rows.find((each) => each.group === group) ?? outline.rows[0];
+        await open(aim, mine, Boolean(order) || (row !== undefined && !away), still);
+        if (mine !== asked) return;
+        const told = [away && `Step ${wanted} has no completions; these are of step ${step}.`, none && `${lacking} Its first prompt is shown.`, said.textContent];
+        said.textContent = told.filter(Boolean).join(" ");
       } catch (error) {
         if (mine === asked) failed(error);
       }
     };
-    const failed = (error) => { said.textContent = `Step ${state.step ?? ""} cannot be shown: ${line(error.message, 300)}`; };
+    const failed = (error) => {
+      if (!outline) clear();
+      said.textContent = `Step ${state.step ?? ""} cannot be shown: ${line(error.message, 300)}`;
+    };
+    /** Takes away what stands there: it is another step's. */
+    const clear = () => {
+      [shown, cards] = [null, []];
+      for (const each of [groupBox, key, task, columns, compared]) each.replaceChildren();
+      hint();
+      listSteps(steps);
+    };
 
     /** The next completion of an order: the worst, then the next worst. */
     const next = async (pick) => {
@@ -92,7 +109,10 @@ Rollouts.viewer = (() => {
     };
 
     const open = async (aim, mine, chosen, still = false) => {
-      if (!aim) return void (said.textContent = `Step ${state.step} has no completions.`);
+      if (!aim) {
+        clear();
+        return void (said.textContent = `Step ${state.step} has no completions.`);
+      }
       const found = await source.group(state.step, aim.group);
       if (mine !== asked) return;
       [shown, state.group, marked] = [found, aim.group, null];
@@ -101,7 +121,7 @@ Rollouts.viewer = (() => {
       const all = outline.groups.find((each) => each.group === aim.group).rows;
       shown.completions.forEach((c) => { c.place = all.findIndex((row) => row.row === c.row) + 1; });
       draw();
-      const order = state.pick && outline.orders[state.pick];
+      const order = outline.orders[state.pick]?.length ? outline.orders[state.pick] : null;
       const whole = outline.of > outline.rows.length ? ` This page holds ${outline.rows.length} of the step's ${count(outline.of, "completion")}.` : "";
       said.textContent = (order ? `${ORDERS[state.pick]}: ${state.place + 1} of ${order.length}; press again for the next.` : "") + whole;
       const target = cards.find((each) => each.c.row === aim.row);
