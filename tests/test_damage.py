@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -121,6 +122,20 @@ def test_numbers_no_run_writes_are_left_out(tmp_path):
     files = load_run(made.path)
     assert files.metrics["step"].tolist() == [0, 1, 2, 3] and "Damaged lines" in files.notes[0]
     assert "step 3" in screen(files) and write_report([made.path], tmp_path / "r.html").is_file()
+
+
+def test_numbers_that_another_program_wrote_are_read_or_named(tmp_path):
+    """A table that went through a spreadsheet: steps as 4.0, values as text, a line without its step."""
+    made = run(tmp_path / "a", 3)
+    with open(made.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4.0, "reward/mean": 0.5}\n{"step": 5, "reward/mean": "0.6"}\n{"reward/mean": 0.7}\n')
+    files = load_run(made.path)
+    rewards = files.metrics.set_index("step")["reward/mean"]
+    assert rewards[4] == 0.5 and math.isnan(rewards[5]) and files.metrics["step"].max() == 5
+    assert files.notes[-2:] == [
+        "Lines of metrics.jsonl without a step, which are left out: 1",
+        "metrics.jsonl holds values that are no numbers, which are left out: reward/mean",
+    ]
 
 
 # --- events of one name --------------------------------------------------------------------------

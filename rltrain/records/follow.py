@@ -26,7 +26,6 @@ class FollowedRun(RunFiles):
     def __init__(self, path: Path):
         super().__init__(path)
         self._marks: dict[str, Mark] = {}
-        self._columns: Columns = Columns()
         self._rows: list[dict[str, Any]] = []
 
     @property

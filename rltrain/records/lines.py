@@ -17,6 +17,7 @@ from rltrain.types import Event
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST = 4  # metrics that are named
 LAST = 2**53  # no run has more steps; a number beyond it is damage
 
 
@@ -90,17 +91,31 @@ class Columns:
     def __init__(self) -> None:
         self._places: dict[int, int] = {}  # step -> row
         self._columns: dict[str, array] = {}
+        self._strange: dict[str, None] = {}  # metrics with a value that is no number; in order
+        self._stepless = 0
 
     def add(self, lines: Iterable[dict[str, Any]]) -> None:
         """Further lines."""
         for line in lines:
-            if not is_step(line.get("step")):
+            if not is_step(step := whole(line.get("step"))):
+                self._stepless += 1
                 continue
-            place = self._places.setdefault(line["step"], len(self._places))
+            place = self._places.setdefault(step, len(self._places))
             for name, value in line.items():
                 column = self._columns.setdefault(name, array("d"))
                 column.extend([math.nan] * (place + 1 - len(column)))
                 column[place] = _number(value)
+                if not isinstance(value, int | float | None):
+                    self._strange[name] = None
+
+    def notes(self, name: str) -> list[str]:
+        """What of the lines of a file of this name is left out, in words."""
+        told = [f"Lines of {name} without a step, which are left out: {self._stepless:,}"] if self._stepless else []
+        if self._strange:
+            named = ", ".join(metric[:60] for metric in list(self._strange)[:MOST])
+            more = f" and {len(self._strange) - MOST:,} more" if len(self._strange) > MOST else ""
+            told.append(f"{name} holds values that are no numbers, which are left out: {named}{more}")
+        return told
 
     def frame(self) -> pd.DataFrame:
         """One row a step, by step."""
@@ -113,8 +128,14 @@ class Columns:
         return frame.sort_values("step", ignore_index=True)
 
 
+def whole(value: Any) -> Any:
+    """A float without a fraction as the whole number it is: tables of other programs write steps like that."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def is_step(value: Any) -> bool:
-    """Whether a value out of a file can be a step."""
+    """Whether a value out of a file can be a step; also one written as 3.0, which `whole` makes 3."""
+    value = whole(value)
     return isinstance(value, int) and 0 <= value < LAST
 
 

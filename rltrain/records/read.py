@@ -31,14 +31,15 @@ class RunFiles:
         self.path = path
         self.name = path.resolve().name
         self._lines, self._told = Tail(path / "metrics.jsonl"), Tail(path / "events.jsonl")
+        self._columns = Columns()
         self._unread: dict[Path, str] = {}  # tables that were looked at in vain, and why
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row a step: `step` and a column for each metric, NaN where a step has none."""
-        columns = Columns()
-        columns.add(self._lines.read()[0])
-        return columns.frame()
+        self._columns = Columns()
+        self._columns.add(self._lines.read()[0])
+        return self._columns.frame()
 
     @cached_property
     def events(self) -> list[Event]:
@@ -65,6 +66,7 @@ class RunFiles:
             *(words for name, words in damage.ABSENT.items() if not (self.path / name).exists()),
             *(words for _, found in (self._config, self._manifest, self._diagnosis) for words in found),
             *(words for tail in (self._lines, self._told) for words in tail.notes()),
+            *self._columns.notes("metrics.jsonl"),
             *([] if self._lines.error else damage.no_lines(steps, completions)),
             *damage.no_completions(completions),
             *damage.unread(unread),

@@ -54,7 +54,7 @@ def _state(read: dict[str, Any], felt: pulse.Pulse | None, quiet_s: float) -> st
 
 def _read(path: Path) -> dict[str, Any]:
     lines = [line for line in last_objects(path / "metrics.jsonl") if is_step(line.get("step"))]
-    steps = [line["step"] for line in lines]
+    steps = [int(line["step"]) for line in lines]
     events = list(jsonl.read(path / "events.jsonl"))  # all of them: the last ones may be many and harmless
     return {
         "step": max(steps, default=None),
