@@ -50,6 +50,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve the engines beside the trainer
         try:
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says, which a node of a cluster may have set
                 num_cpus=max(4, os.cpu_count() or 1, processes),  # actors ask for none; Ray Train's workers one each
                 include_dashboard=False,
                 log_to_driver=False,

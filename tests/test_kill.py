@@ -21,8 +21,13 @@ ORDER = ["checkpoints.every=2", "evaluation.prompts=2", "run.console=false"]
 
 def start(directory: Path, *options: str) -> subprocess.Popen:
     arguments = ["train", "quickstart", "--twin", *options, f"run.dir={directory}", *ORDER]
+    on_a_node = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}  # of a cluster, which the config does not ask for
     return subprocess.Popen(
-        [sys.executable, "-m", "rltrain", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "rltrain", *arguments],
+        env=on_a_node,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
