@@ -85,7 +85,11 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, sent, under_way):
         assert run.poll() is None, run.stdout.read()
         time.sleep(0.02)
     run.send_signal(sent)
+    if under_way:
+        time.sleep(0.5)
+        run.send_signal(sent)  # as one who will not wait
     output, _ = run.communicate(timeout=60)
     assert run.returncode in (1, 130)
     assert f"--resume {directory}" in output
     assert "Traceback" not in output
+    assert "SIGTERM handler is not set" not in output  # Ray started a second time, by a thread of the first
