@@ -94,7 +94,7 @@ def run_rank(order: Order, console: Console) -> None:
         run.trainer.run(loop.train(run), resume_from=order.resume.path if order.resume else None)
         lines = finish.finish(run)
         channel.announce("stop")
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may call sys.exit
         raise _failed(error, order) from error
     finally:
         with cluster.uninterrupted():
