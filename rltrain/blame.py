@@ -11,8 +11,27 @@ from rltrain import plugins
 from rltrain.config import CurriculumSpec
 
 
-class CurriculumFailed(RuntimeError):
-    """A curriculum or gate raised, or gave back what it may not; the message names it."""
+class PluginFailed(RuntimeError):
+    """A plugin raised, or gave back what it may not; the message names it."""
+
+
+class CurriculumFailed(PluginFailed):
+    """A curriculum or gate did."""
+
+
+@contextmanager
+def plugin(kind: str, made: object, method: str) -> Iterator[None]:
+    """A call of a method of a plugin's object. PluginFailed with its kind, class, method and line where it raises."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        file = getattr(sys.modules.get(type(made).__module__), "__file__", None)
+        last = ([frame for frame in frames if frame.filename == file] or frames)[-1]
+        raise PluginFailed(
+            f"{kind} {type(made).__name__!r}: {method} raised {type(error).__name__}: {error} "
+            f"at {last.filename}:{last.lineno}"
+        ) from error
 
 
 @contextmanager
@@ -20,14 +39,14 @@ def curriculum(spec: CurriculumSpec, method: str) -> Iterator[None]:
     """A call of a curriculum's method. CurriculumFailed with the plugin, the method and the line where it raises."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may not end the run without a word
         use, place = _where(spec, error)
         raise CurriculumFailed(
             f"curriculum {use!r}: {method} raised {type(error).__name__}: {error} at {place}"
         ) from error
 
 
-def _where(spec: CurriculumSpec, error: Exception) -> tuple[str, str]:
+def _where(spec: CurriculumSpec, error: BaseException) -> tuple[str, str]:
     """The innermost curriculum that was running and `file:line` in it; else where the error was raised."""
     use_of = {}  # file -> plugin
     inner: CurriculumSpec | None = spec

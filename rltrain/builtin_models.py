@@ -72,10 +72,12 @@ def cached(name: str, source: str, write: Callable[[Path], None]) -> Path:
     root = cache_root()
     final, partial = root / name, root / f".{name}.partial"
     fingerprint = {"source": source, "recipe": RECIPE}
+    if is_whole(final, fingerprint):  # before the lock: the cache may be one that only others may write to
+        return final
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root / f".{name}.lock"):
-            if is_whole(final, fingerprint):
+            if is_whole(final, fingerprint):  # by now
                 return final
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
@@ -96,11 +98,11 @@ def cached(name: str, source: str, write: Callable[[Path], None]) -> Path:
 
 def is_whole(directory: Path, fingerprint: dict[str, object]) -> bool:
     """Whether a cached checkpoint is from this source and every file has the size it was written with."""
-    marker = directory / MARKER
-    if not marker.is_file():
+    try:
+        found = json.loads((directory / MARKER).read_text(encoding="utf-8"))
+        sizes = found.pop("files")
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one that a power cut has left blank
         return False
-    found = json.loads(marker.read_text(encoding="utf-8"))
-    sizes = found.pop("files")
     files = {name: directory / name for name in sizes}
     return found == fingerprint and all(f.is_file() and f.stat().st_size == sizes[n] for n, f in files.items())
 

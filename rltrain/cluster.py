@@ -44,12 +44,14 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            with uninterrupted():
+                ray.shutdown()
         return
     with reaped() as folder:
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve the engines beside the trainer
         try:
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says, which a node of a cluster may have set
                 num_cpus=max(4, os.cpu_count() or 1, processes),  # actors ask for none; Ray Train's workers one each
                 include_dashboard=False,
                 log_to_driver=False,
@@ -59,7 +61,8 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
             end_on_sigterm()
             yield
         finally:
-            ray.shutdown()
+            with uninterrupted():
+                ray.shutdown()
 
 
 def _join(address: str) -> None:
@@ -99,6 +102,27 @@ def reaped() -> Iterator[str]:
         reaper.communicate(b"done", timeout=60)  # an orderly end: nothing to reap
         os.environ.pop(MARK, None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While a run is ending, Ctrl-C and SIGTERM are answered with a word.
+
+    An ending cut short would leave threads behind that, once Ray is shut down, start another one by asking it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def told(number: int, frame: object) -> None:
+        os.write(2, b"rltrain: it is ending already, and takes a moment\n")  # print may be under way itself
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def end_on_sigterm() -> None:

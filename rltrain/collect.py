@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rltrain import blame
 from rltrain.types import BatchTagger, Completion, FormatClassifier, Group, Tagger, Ticket
 
 WAIT_S = 0.5
@@ -102,13 +103,22 @@ def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, for
         ticket.prompt_ids,
         completions,
         planning=tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True)),
-        formats=tuple(formats.format(c.text) for c in completions),
+        formats=_formats(completions, formats),
     )
+
+
+def _formats(completions: Sequence[Completion], formats: FormatClassifier) -> tuple[str, ...]:
+    with blame.plugin("formats", formats, "format"):
+        return tuple(formats.format(c.text) for c in completions)
 
 
 def planning_spans(texts: Sequence[str], tagger: Tagger) -> Sequence[Sequence[tuple[int, int]]]:
     """The spans of each text, by one call of a tagger that takes many."""
-    return tagger.batch(texts) if isinstance(tagger, BatchTagger) else [tagger.spans(text) for text in texts]
+    if isinstance(tagger, BatchTagger):
+        with blame.plugin("tagger", tagger, "batch"):
+            return tagger.batch(texts)
+    with blame.plugin("tagger", tagger, "spans"):
+        return [tagger.spans(text) for text in texts]
 
 
 def planning_mask(completion: Completion, spans: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -85,12 +85,11 @@ def subject(target: str, config_path: str | None) -> Subject:
 
 def _expect_model(path: str) -> None:
     """ValueError, before any engine starts, unless there is a model with its tokenizer and weights."""
-    from rltrain.models import load_tokenizer, locate
+    from rltrain.models import load_tokenizer, locate, stored_shapes
 
     load_tokenizer(path)
-    place = locate(path)
-    if isinstance(place, Path) and not any(any(place.glob(kind)) for kind in ("*.safetensors", "*.bin")):
-        raise ValueError(f"eval {path!r}: {place} holds no weights (*.safetensors); give what save_pretrained wrote")
+    if isinstance(place := locate(path), Path):
+        stored_shapes(place)
 
 
 def held_out(config: Config, prompts: int | None) -> list[Task]:

@@ -68,7 +68,7 @@ def built(spec: str, factory: Callable[..., Any], /, *args: Any, **named: Any) -
         return factory(*args, **named)
     except ValueError:  # says itself what was given and what was expected
         raise
-    except Exception as error:  # somebody else's code: its fault is told, with the line it happened at
+    except (Exception, SystemExit) as error:  # somebody else's code: its fault is told, with the line it happened at
         at = traceback.extract_tb(error.__traceback__)[-1]
         raise ValueError(
             f"plugin {spec!r}: {shown} raised {type(error).__name__}: {error} ({at.filename}, line {at.lineno}); "

@@ -34,16 +34,17 @@ def finish(run: Run) -> list[str]:
             f"held-out outcome: {before:.3f} before, {after:.3f} after; "
             f"after minus before {gain} (paired bootstrap 95%, {len(evaluations[first])} prompts): {verdict}"
         ]
+    path = shlex.quote(str(run.directory.path))
     return [
         *lines,
         f"report     {report}   open it in a browser",
-        f"look       rltrain dashboard {shlex.quote(str(run.directory.path))}   "
+        f"look       rltrain dashboard {path}   "
         "pictures and every completion, the worst of the last step one click away",
         f"metrics    {run.directory.path / 'metrics.jsonl'}   events.jsonl beside it",
         f"rollouts   {run.directory.path / 'rollouts'}   one parquet a step, every completion with its tokens",
         f"model      {run.directory.path / 'model'}   from_pretrained and vLLM load it",
         *run.tracker.told(),
-        f"go on with rltrain status {run.directory.path}   or rltrain eval {run.directory.path}",
+        f"go on with rltrain status {path}   or rltrain eval {path}",
     ]
 
 

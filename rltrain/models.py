@@ -82,7 +82,13 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     place = _reachable(path)
     if isinstance(place, Path) and not any(place.glob("tokenizer*")):
         raise ValueError(f"model {path!r}: {place} holds no tokenizer (tokenizer.json); copy the base model's there")
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+    except Exception as error:  # the tokenizers library raises nothing more special
+        cause = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ValueError(
+            f"model {path!r}: its tokenizer cannot be read ({type(error).__name__}: {cause}); copy or download it again"
+        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -164,6 +170,35 @@ def fill(template: str, messages: Sequence[Message]) -> str:
     return re.sub(r"\{(prompt|system)\}", lambda hit: prompt if hit[1] == "prompt" else system, template)
 
 
+def stored_shapes(directory: Path) -> dict[str, list[int]]:
+    """Name -> shape of the tensors that `from_pretrained` will read; of files other than safetensors, nothing.
+
+    ValueError unless they are here, every shard of them, none cut short.
+    """
+    name, again = str(directory), "copy or download it again, or give what save_pretrained wrote"
+    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if single.is_file():
+        files = [single]
+    elif index.is_file():
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = [directory / shard for shard in sorted(set(shards))]
+    elif any(directory.glob("pytorch_model*.bin")):
+        return {}
+    else:
+        raise ValueError(f"model {name!r}: no weights in it (model.safetensors); {again}")
+    shapes: dict[str, list[int]] = {}
+    for file in files:
+        if not file.is_file():
+            raise ValueError(f"model {name!r}: no {file.name}, which {index.name} names; {again}")
+        length, header = _header(file)
+        header.pop("__metadata__", None)
+        ends = [tensor["data_offsets"][1] for tensor in header.values()]
+        if (size := file.stat().st_size) < 8 + length + max(ends, default=0):
+            raise ValueError(f"model {name!r}: {file.name} is cut short at {size:,} bytes; {again}")
+        shapes |= {key: tensor["shape"] for key, tensor in header.items()}
+    return shapes
+
+
 # --- where a model is ----------------------------------------------------------------------------
 
 
@@ -235,8 +270,16 @@ def _count_parameters(directory: Path) -> int | None:
     """Elements of all tensors, from the safetensors headers (8 bytes of length, then JSON)."""
     count = 0
     for file in (files := sorted(directory.glob("*.safetensors"))):
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
+        _, header = _header(file)
         count += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     return count if files else None
+
+
+def _header(file: Path) -> tuple[int, dict[str, Any]]:
+    """What a safetensors file says of its tensors, and in how many bytes. ValueError where it cannot be read."""
+    with file.open("rb") as stream:
+        try:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            return length, json.loads(stream.read(length))
+        except (struct.error, ValueError, OverflowError, MemoryError) as error:
+            raise ValueError(f"{file} is no whole safetensors file ({error}); copy or download it again") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rltrain import advantages, diagnose
+from rltrain import advantages, blame, diagnose
 from rltrain import credit as planning
 from rltrain.correction import drift_metrics
 from rltrain.records import jsonl, load_run
@@ -64,7 +64,8 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)
         for diagnostic in run.diagnostics:
-            metrics |= diagnostic.observe(seen)  # into the record's own, where the next diagnostic finds them
+            with blame.plugin("diagnostic", diagnostic, "observe"):
+                metrics |= diagnostic.observe(seen)  # into the record's own, where the next diagnostic finds them
     report_losses(run, step)
     account(run, step)
     times = run.stages.take()
@@ -74,7 +75,9 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     metrics |= times | {"throughput/tokens_per_s": trained / max(times["time/step_s"], 1e-9)}
     begun = time.monotonic()
     for diagnostic in run.diagnostics:
-        for event in diagnostic.events():
+        with blame.plugin("diagnostic", diagnostic, "events"):
+            events = list(diagnostic.events())
+        for event in events:
             run.event(event)
     run.directory.write_rollouts(StepRecord(step, tuple(groups), tokens, metrics))
     run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})

@@ -1,5 +1,6 @@
 """What a step says when a curriculum, a gate or the rewards are at fault."""
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,8 +8,8 @@ import pytest
 from synthetic import group
 from tiny import config
 
-from rltrain import admission, steps
-from rltrain.blame import CurriculumFailed
+from rltrain import admission, blame, collect, steps
+from rltrain.blame import CurriculumFailed, PluginFailed
 from rltrain.config import CurriculumSpec
 from rltrain.run import Progress
 from rltrain.types import Score
@@ -53,6 +54,12 @@ def test_an_exception_in_a_curriculum_names_plugin_method_and_line(run):
         admission.admitted(run, group(0, (0.0, 1.0)))
 
 
+def test_a_curriculum_that_calls_exit_is_named(run):
+    run.curriculum.sample = lambda n: sys.exit()
+    with pytest.raises(CurriculumFailed, match=r"odd.py:Odd': sample raised SystemExit"):
+        steps.request(run, 2, 0)
+
+
 def test_an_exception_in_a_gate_is_the_gates(run):
     gate = CurriculumSpec(use=run.config.curriculum.use)
     outer = CurriculumSpec(use="uniform", gates=[gate])
@@ -60,6 +67,33 @@ def test_an_exception_in_a_gate_is_the_gates(run):
     run.gates, run.curriculum = [run.curriculum], SimpleNamespace(admit=lambda group: None)
     with pytest.raises(CurriculumFailed, match=r"odd\.py:Odd': admit raised"):
         admission.admitted(run, group(0, (0.0, 1.0)))
+
+
+READERS = """class Tagger:
+    def spans(self, text):
+        return [][0]
+
+class Formats:
+    def format(self, text):
+        return {}[text]
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("tagger", r"tagger 'Tagger': spans raised IndexError: list index out of range at .*readers\.py:3$"),
+        ("formats", r"formats 'Formats': format raised KeyError: '.*' at .*readers\.py:7$"),
+    ],
+)
+def test_a_reader_of_texts_is_named_with_its_line(tmp_path, broken, said):
+    (tmp_path / "readers.py").write_text(READERS)
+    sound = {"tagger": SimpleNamespace(spans=lambda text: []), "formats": SimpleNamespace(format=lambda text: "prose")}
+    made = blame.plugins.resolve(f"{tmp_path / 'readers.py'}:{broken.title()}", f"rltrain.{broken}")()
+    made_of = group(0)
+    ticket = SimpleNamespace(id=0, task=made_of.task, prompt_ids=made_of.prompt_ids)
+    with pytest.raises(PluginFailed, match=said):
+        collect.tag(ticket, made_of.completions, **sound | {broken: made})
 
 
 def refused(reason):

@@ -1,8 +1,14 @@
 """What `rltrain check` says, and that what it refuses is refused before a run makes a directory."""
 
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
 import pytest
 
-from rltrain import check, config, launch
+from rltrain import check, config, launch, models
 from rltrain.check import arguments, loss
 from rltrain.check.memory import _from_name, trainer_bytes
 from rltrain.check.verdicts import Section, errors
@@ -165,6 +171,7 @@ def test_a_diagnostic_with_undeclared_metrics_is_told(tmp_path):
         ({"rewards": [{"use": "format", "role": "shaping"}]}, "no outcome reward applies"),
         ({"training": {"loss": "cispo"}}, "set training.trl.epsilon_high"),
         ({"advantages": {"hicra": {"start": 9}}}, "the run ends at step 4, so it never begins"),
+        ({"training": {"updates_per_rollout": 2}, "evaluation": {"every": 3, "prompts": 16}}, "it is due every 6"),
     ],
 )
 def test_what_is_allowed_and_often_not_meant_is_a_warning(sections, warning):
@@ -274,6 +281,59 @@ def test_what_check_refuses_makes_no_directory(override, tmp_path, monkeypatch):
 
 
 NESTED = {"use": "curricula.staged:Staged", "inner": {"use": "curricula.difficulty:Difficulty"}}
+
+
+def _without(directory: Path) -> None:
+    (directory / "model.safetensors").unlink()
+
+
+def _cut(directory: Path) -> None:
+    os.truncate(directory / "model.safetensors", 50_000)
+
+
+def _blank(directory: Path) -> None:
+    os.truncate(directory / "model.safetensors", 0)
+
+
+def _shard_lost(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
+def _described(directory: Path, **other) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | other))
+
+
+def _tokenizer_broken(directory: Path) -> None:
+    (directory / "tokenizer.json").write_text('{"x": 1}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (_without, "no weights in it"),
+        (_cut, "is cut short at 50,000 bytes"),
+        (_blank, "is no whole safetensors file"),
+        (_shard_lost, "no model-00002-of-00002.safetensors, which model.safetensors.index.json names"),
+        (partial(_described, vocab_size=300), "has shape [259, 64] in the weights, and config.json asks for [300, 64]"),
+        (partial(_described, model_type="frobnicate"), "frobnicate"),
+        (partial(_described, model_type="t5"), "T5Config"),
+        (_tokenizer_broken, "its tokenizer cannot be read"),
+    ],
+)
+def test_a_model_that_could_not_be_loaded_is_an_error(damage, error, tmp_path):
+    directory = Path(shutil.copytree(models.locate("tiny"), tmp_path / "model"))
+    damage(directory)
+    assert error in lines(check.look(settings(model={"path": str(directory)})), "error")
+
+
+def test_tensors_that_would_begin_at_random_are_told(tmp_path):
+    directory = Path(shutil.copytree(models.locate("tiny"), tmp_path / "model"))
+    _described(directory, num_hidden_layers=3)
+    found = check.look(settings(model={"path": str(directory)}))
+    assert "9 tensors are not in the weights and begin at random, model.layers.2." in lines(found, "warning")
 
 
 def test_nested_curricula_are_built_and_tried():

@@ -63,7 +63,7 @@ def test_an_engine_too_short_for_the_completions():
 
 
 PLUGINS = """
-import os, time
+import os, sys, time
 from curricula.uniform import Uniform
 def exits(task, completion): os._exit(3)
 def interrupts(task, completion): raise KeyboardInterrupt
@@ -71,6 +71,10 @@ def deaf(task, completion):
     while True:
         try: time.sleep(60)
         except BaseException: pass
+class EndsAtItsStart(Uniform):
+    def __init__(self, *args, **named): sys.exit("enough")
+class EndsInUse(Uniform):
+    def observe(self, groups): sys.exit("enough")
 class Unpicklable(Uniform):
     def state_dict(self): return super().state_dict() | {"f": lambda: 1}
 """
@@ -98,6 +102,13 @@ def test_a_curriculum_whose_state_cannot_be_saved(plugin):
     config = settings(curriculum={"use": f"{plugin}:Unpicklable"})
     section = trials.check_curriculum(config, sources.check_tasks(config)[1], {})
     assert "state_dict(): expected what can be pickled, for checkpoints" in "".join(errors([section]))
+
+
+@pytest.mark.parametrize("name", ["EndsAtItsStart", "EndsInUse"])
+def test_a_plugin_that_calls_exit_does_not_end_the_check(plugin, name):
+    config = settings(curriculum={"use": f"{plugin}:{name}"})
+    section = trials.check_curriculum(config, sources.check_tasks(config)[1], {})
+    assert "SystemExit: enough" in "".join(errors([section]))
 
 
 def test_an_outcome_that_no_task_has_is_a_warning(tmp_path):

@@ -96,6 +96,7 @@ def refused(here, capfd, *arguments: str) -> str:
             "actions=[{event: phase_changd, do: stop}]",
             ["'phase_changd'", "did you mean 'phase_changed'?", "format_coll"],
         ),
+        ("run.seed=4294967296", ["run.seed: input should be less than 4294967296"]),
         ("actions=[{at: 9, do: stop}]", ["stop at step 9", "ends at step 2 (training.steps)"]),
         ("training.trl={warmup_steps: -5}", ["training.trl.warmup_steps: expected 0 or more, got -5"]),
         ("training.trl={adam_beta2: 1.5}", ["adam_beta2: expected a number from 0 to below 1, got 1.5"]),

@@ -88,7 +88,7 @@ def test_what_is_no_model_is_refused_before_anything_starts(tmp_path, monkeypatc
     for target, told in (
         (tmp_path / "none", "no such directory, and not a hub id"),
         (tmp_path / "plain", r"no config\.json in it"),
-        (tmp_path / "empty", "holds no weights"),
+        (tmp_path / "empty", "no weights in it"),
     ):
         with pytest.raises(ValueError, match=told):
             compare.main(str(target), "quickstart", None, 2)

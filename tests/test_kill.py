@@ -21,8 +21,13 @@ ORDER = ["checkpoints.every=2", "evaluation.prompts=2", "run.console=false"]
 
 def start(directory: Path, *options: str) -> subprocess.Popen:
     arguments = ["train", "quickstart", "--twin", *options, f"run.dir={directory}", *ORDER]
+    on_a_node = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}  # of a cluster, which the config does not ask for
     return subprocess.Popen(
-        [sys.executable, "-m", "rltrain", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "rltrain", *arguments],
+        env=on_a_node,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -80,7 +85,11 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, sent, under_way):
         assert run.poll() is None, run.stdout.read()
         time.sleep(0.02)
     run.send_signal(sent)
+    if under_way:
+        time.sleep(0.5)
+        run.send_signal(sent)  # as one who will not wait
     output, _ = run.communicate(timeout=60)
     assert run.returncode in (1, 130)
     assert f"--resume {directory}" in output
     assert "Traceback" not in output
+    assert "SIGTERM handler is not set" not in output  # Ray started a second time, by a thread of the first

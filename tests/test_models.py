@@ -285,6 +285,21 @@ def test_a_killed_build_leaves_nothing_behind_and_a_new_source_replaces_the_old(
     assert not (own_cache / ".demo.partial").exists()
 
 
+@pytest.mark.parametrize("marker", ["", "{}", "[]"], ids=["blank", "without files", "a list"])
+def test_a_damaged_marker_is_that_of_no_whole_model(own_cache, marker):
+    made = builtin_models.cached("demo", "source 1", lambda d: (d / "config.json").write_text("1"))
+    (made / builtin_models.MARKER).write_text(marker)
+    builtin_models.cached("demo", "source 1", lambda d: (d / "config.json").write_text("again"))
+    assert (made / "config.json").read_text() == "again"
+
+
+def test_a_whole_model_in_a_cache_of_others_is_taken_as_it_is(own_cache):
+    made = builtin_models.cached("demo", "source 1", lambda d: (d / "config.json").write_text("1"))
+    (own_cache / ".demo.lock").unlink()
+    (own_cache / ".demo.lock").mkdir()  # cannot be opened for writing, by root neither
+    assert builtin_models.cached("demo", "source 1", lambda d: pytest.fail("built again")) == made
+
+
 def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

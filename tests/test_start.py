@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rltrain import config, order
+from rltrain import config, manifest, order
 from rltrain.check.room import check_room, sizes
 from rltrain.check.verdicts import errors
 from rltrain.records import RunDir, lock
@@ -103,3 +103,20 @@ def test_a_disk_too_small_for_a_checkpoint_is_an_error_with_both_numbers():
     assert "bytes free, at least 16,000,000,008,388,608 needed (12,000,000,000,000,000 of a checkpoint" in told
     assert errors([check_room(settings(), FACTS)]) == []
     assert "room for checkpoints" in lines([check_room(settings(), None)], "unchecked")
+
+
+def test_a_machine_without_git_has_a_manifest_without_a_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert manifest._commit() is None
+
+
+def test_the_commit_of_a_repository_around_an_installation_is_not_ours(tmp_path):
+    def git(*command):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "theirs")
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    assert len(manifest._commit(tmp_path)) == 40
+    assert manifest._commit(inside) is None

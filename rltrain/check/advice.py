@@ -16,6 +16,7 @@ def advice(config: Config) -> Section:
     _distribution(section, config)
     _engines(section, config)
     _evaluation(section, config)
+    _periods(section, config)
     _phase(section, config)
     if not section.lines:
         section.ok("nothing stands out")
@@ -60,6 +61,18 @@ def _engines(section: Section, config: Config) -> None:
         section.warn(
             f"rollouts.engines {r.engines}: only {config.groups_per_rollout} groups a batch, some engines idle"
         )
+
+
+def _periods(section: Section, config: Config) -> None:
+    """What is due every so many steps is done where a rollout batch ends, so it may come less often than asked for."""
+    updates = config.training.updates_per_rollout
+    asked = {"evaluation.every": config.evaluation.every, "checkpoints.every": config.checkpoints.every}
+    for key, every in (asked | {"rollouts.parity_every": config.rollouts.parity_every}).items():
+        if every and every % updates:
+            section.warn(
+                f"{key} {every}: a rollout batch ends every {updates} steps (training.updates_per_rollout), so it is "
+                f"due every {math.lcm(every, updates)}; a multiple of {updates} is kept as it is"
+            )
 
 
 def _phase(section: Section, config: Config) -> None:

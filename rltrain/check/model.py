@@ -31,6 +31,8 @@ def check_model(config: Config, tasks: Tasks) -> tuple[Section, dict[str, Any] |
     tokenizer = section.attempt(f"model {path!r}", lambda: models.load_tokenizer(path))
     if tokenizer is None:
         return section, facts
+    if section.attempt(f"model {path!r}", lambda: _weights(section, config, place)) is None:
+        return section, facts
     size = f", {facts['parameters']:,} parameters" if facts["parameters"] else ""
     section.ok(f"{path} in {place}{size}")
     _lengths(section, config, facts)
@@ -41,6 +43,28 @@ def check_model(config: Config, tasks: Tasks) -> tuple[Section, dict[str, Any] |
             section.ok(f"adapter of rank {config.model.lora.rank}: {trainable:,} parameters are trained")
     _prompts(section, config, tasks, tokenizer)
     return section, facts
+
+
+def _weights(section: Section, config: Config, place: Path) -> bool:
+    """Weights on disk against the model that its config describes. ValueError where a run could not load them.
+
+    A hub id's may be yet to come. What the files lack transformers fills with random numbers, and says so to nobody.
+    """
+    plain = config.model_copy(update={"model": config.model.model_copy(update={"lora": None})})
+    built = {name: list(tensor.shape) for name, tensor in skeleton(plain, place).state_dict().items()}
+    if not isinstance(models.locate(config.model.path), Path):
+        return False
+    stored = models.stored_shapes(place)
+    for name in stored.keys() & built.keys():
+        if stored[name] != built[name]:
+            raise ValueError(
+                f"{name} has shape {stored[name]} in the weights, and config.json asks for {built[name]}; the two are "
+                "not of one model"
+            )
+    absent = [name for name in built if name not in stored and name != "lm_head.weight"]
+    if stored and absent and stored.keys() <= built.keys():  # else they are stored under other names
+        section.warn(f"{len(absent)} tensors are not in the weights and begin at random, {absent[0]} among them")
+    return True
 
 
 def _lengths(section: Section, config: Config, facts: dict[str, Any]) -> None:

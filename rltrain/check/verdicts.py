@@ -65,7 +65,7 @@ class Section:
             text = str(error)
             name = what[what.find("'") :] if "'" in what else what  # the text may say: plugin 'mine'
             self.error(text if name in text else f"{what}: {text}")
-        except Exception as error:  # somebody else's code: its fault is told, with the line it happened at
+        except (Exception, SystemExit) as error:  # somebody else's code: told with the line it happened at
             at = traceback.extract_tb(error.__traceback__)[-1]
             self.error(f"{what}: {type(error).__name__}: {error} ({at.filename}, line {at.lineno})")
         return None

@@ -35,7 +35,8 @@ def _run_commands(add: Add) -> None:
     _config_arguments(sub)
     sub.add_argument("--resume", nargs="?", const="", metavar="RUN", help="go on with RUN, or this config's newest run")
     sub.add_argument("--twin", action="store_true", help="the same run on a CPU in under a minute, with a tiny model")
-    sub.add_argument("--fault", action="append", default=[], metavar="KIND@STEP", help="break something on purpose")
+    told = "break something on purpose: kill, hang (noticed after rollouts.deadline_s), slow, stale, nan"
+    sub.add_argument("--fault", action="append", default=[], metavar="KIND@STEP", help=told)
 
     sub = add("check", commands.check, "everything that can be known without a GPU or a download")
     _config_arguments(sub)

@@ -67,7 +67,7 @@ class Run(Section):
     """Name under `runs/`. Default: the config file's name and the next free number."""
     dir: Path | None = None
     """Exact run directory instead of `runs/<name>`; it must not hold a run already."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random: tasks, sampling, initialisation, order."""
     wandb: bool = True
     """Mirror the metrics to Weights & Biases; offline when nobody is logged in."""
