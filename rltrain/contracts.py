@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from rltrain.types import Curriculum, Diagnostic, FormatClassifier, Tagger
 
@@ -24,6 +27,13 @@ CONTRACTS = {
     "rltrain.taggers": Contract("tagger", Tagger, "docs/plugins.md has one that works"),
     "rltrain.formats": Contract("format classifier", FormatClassifier, "docs/plugins.md has one that works"),
 }
+
+
+def numbers(what: str, metrics: Any) -> Mapping[str, float]:
+    """Metrics as a plugin gives them. ValueError where they are not a number each."""
+    if not isinstance(metrics, Mapping) or not all(isinstance(v, int | float | np.number) for v in metrics.values()):
+        raise ValueError(f"{what}: expected a dict of numbers by name, got {reprlib.repr(metrics)}")
+    return metrics
 
 
 def fulfilled(made: Any, spec: str, group: str) -> Any:

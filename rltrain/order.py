@@ -83,9 +83,9 @@ def _begin(
         note = _hold(directory, held)
         made.append(directory / lock.NAME)
         RunDir.create(directory, dump(config), manifest()).close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyboardInterrupt) as error:
         take_back(made)
-        if isinstance(error, ValueError):
+        if not isinstance(error, OSError):
             raise
         raise ValueError(f"run directory {str(named or RUNS)!r}: {error}") from error
     return directory, (*made, directory / "config.yaml", directory / "manifest.json"), note

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rltrain import advantages, blame, diagnose
+from rltrain import advantages, blame, contracts, diagnose
 from rltrain import credit as planning
 from rltrain.correction import drift_metrics
 from rltrain.records import jsonl, load_run
@@ -59,13 +59,15 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         metrics["plan/credit"] = planning.effect(groups)
     if run.config.advantages.guard is not None:
         metrics |= advantages.withheld(groups)
-    metrics |= run.pool.metrics() | run.curriculum.metrics() | evaluation
+    metrics |= run.pool.metrics() | contracts.numbers("curriculum: metrics()", run.curriculum.metrics()) | evaluation
     metrics |= run.judge.metrics() if run.judge is not None else {}
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)
         for diagnostic in run.diagnostics:
             with blame.plugin("diagnostic", diagnostic, "observe"):
-                metrics |= diagnostic.observe(seen)  # into the record's own, where the next diagnostic finds them
+                found = diagnostic.observe(seen)
+            named = f"diagnostic {type(diagnostic).__name__!r}: observe()"
+            metrics |= contracts.numbers(named, found)  # into the record's own, where the next diagnostic finds them
     report_losses(run, step)
     account(run, step)
     times = run.stages.take()

@@ -1,5 +1,6 @@
 """Plugins of every kind that are not what the loop asks for: what was expected, what came, what to do."""
 
+import numpy as np
 import pytest
 
 from rltrain import build, contracts, plugins
@@ -169,3 +170,10 @@ def test_what_is_expected_is_what_the_protocols_say():
     assert contracts.expected("rltrain.diagnostics").startswith("panels, observe(record), events(), state_dict()")
     for group, protocol in (("curricula", Curriculum), ("diagnostics", Diagnostic)):
         assert contracts.CONTRACTS[f"rltrain.{group}"].protocol is protocol
+
+
+@pytest.mark.parametrize("given", [{"reward": "abc"}, {"reward": None}, [("reward", 1.0)], None])
+def test_metrics_that_are_no_numbers_are_refused(given):
+    with pytest.raises(ValueError, match=r"^diagnostic 'D': observe\(\): expected a dict of numbers by name, got "):
+        contracts.numbers("diagnostic 'D': observe()", given)
+    assert contracts.numbers("", {"a": np.float32(1), "b": 2}) == {"a": 1, "b": 2}

@@ -1,6 +1,7 @@
 """A start that fails leaves nothing behind, and nothing that it did not make is touched."""
 
 import contextlib
+import json
 import resource
 import subprocess
 import sys
@@ -76,6 +77,23 @@ def test_a_directory_of_another_run_is_not_taken_back(tmp_path):
     with pytest.raises(ValueError, match="is taken"):
         RunDir.create(tmp_path / "a", "other", {})
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == before
+
+
+@pytest.mark.parametrize("moment", ["rltrain.manifest.manifest", "json.dumps"], ids=["lock", "manifest"])
+def test_ctrl_c_at_the_very_start_leaves_nothing(here, monkeypatch, moment):
+    """While the directory is made: with its lock and nothing else in it, and with its config."""
+
+    def ctrl_c(*args, **kwargs):
+        if moment != "json.dumps" or Path("runs/mine/config.yaml").exists():
+            raise KeyboardInterrupt
+        return dumps(*args, **kwargs)
+
+    dumps = json.dumps
+    loaded = config.load("small.yaml", ["run.dir=runs/mine"])
+    monkeypatch.setattr(moment, ctrl_c)
+    with contextlib.ExitStack() as held, pytest.raises(KeyboardInterrupt):
+        order.place(loaded, "small", resume=None, asked=loaded, faults=(), held=held)
+    assert not Path("runs").exists()
 
 
 def test_a_withdrawn_run_frees_its_name(here):

@@ -15,6 +15,7 @@ from rltrain.check.lent import lent
 from rltrain.check.sources import Tasks
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config, CurriculumSpec
+from rltrain.contracts import numbers
 from rltrain.metrics import METRICS
 from rltrain.types import (
     Accountable,
@@ -93,7 +94,7 @@ def _try_curriculum(curriculum: Curriculum, config: Config, scores: Mapping[str,
     if reason is not None and not isinstance(reason, str):
         raise ValueError(f"admit: expected None or a reason as str, got {reason!r}")
     curriculum.load_state_dict(_state(curriculum))
-    _numbers("metrics()", curriculum.metrics())
+    numbers("metrics()", curriculum.metrics())
     if isinstance(curriculum, Accountable):
         _listed("decisions()", curriculum.decisions(), Mapping, "dicts")
         _listed("events()", curriculum.events(), Event, "events")
@@ -150,7 +151,7 @@ def _try_formats(formats: Any) -> None:
 
 def _try_diagnostic(diagnostic: Any, record: StepRecord) -> list[str]:
     """Metrics a diagnostic gives that nobody declared."""
-    metrics = _numbers("observe()", diagnostic.observe(record))
+    metrics = numbers("observe()", diagnostic.observe(record))
     diagnostic.load_state_dict(_state(diagnostic))
     _listed("events()", diagnostic.events(), Event, "events")
     panels = _listed("panels", diagnostic.panels, Panel, "panels (rltrain.types.Panel)")
@@ -180,12 +181,6 @@ def _state(plugin: Any) -> dict[str, Any]:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ValueError(f"state_dict(): expected what can be pickled, for checkpoints; {error}") from error
     return state
-
-
-def _numbers(what: str, metrics: Any) -> Mapping[str, float]:
-    if not isinstance(metrics, Mapping) or not all(isinstance(v, int | float | np.number) for v in metrics.values()):
-        raise ValueError(f"{what}: expected a dict of numbers by name, got {metrics!r}")
-    return metrics
 
 
 def _step(tasks: Tasks, scores: Mapping[str, tuple[Score, ...]]) -> StepRecord | None:

@@ -41,7 +41,7 @@ class RunDir:
                 raise FileExistsError
             path.mkdir(parents=True, exist_ok=True)
             with open(path / "config.yaml", "x", encoding="utf-8") as file:  # of two that race, one gets it
-                made.append(path / "config.yaml")
+                made += [path / "config.yaml", path / "manifest.json"]
                 file.write(config_text)
             run = cls(path)
             run._manifest(dict(manifest))
@@ -50,8 +50,10 @@ class RunDir:
                 f"run directory {str(path)!r} is taken; give another run.name or run.dir, "
                 "or go on with that run by --resume"
             ) from None
-        except OSError as error:
+        except (OSError, KeyboardInterrupt) as error:
             take_back(made)
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise failed(path, error, "give another run.dir, or free space there, and start again") from error
         return run
 
