@@ -33,7 +33,6 @@ BESIDE = 2  # words before and behind a cue that it still speaks about
 PLACES = LONGEST + 2 * BESIDE  # a cue's weights: for its first word's place less BESIDE, and so on
 FEWEST = 2  # words of a phrase
 REMEMBERED = 100_000  # spellings whose number is kept at hand
-SPREAD = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: spreads neighbouring keys over a table
 START, END = "<^>", "<$>"
 GAP = [""] * (BESIDE + 2)  # between two texts: the end of one, as many as a cue may still speak about, the next's start
 _PIECE = re.compile(r"(?:[^\W_]+(?:['\u2019\u02bc][^\W_]+)*|[^\w\s]|_)[^\S\n]*|\n+[^\S\n]*")
@@ -99,18 +98,22 @@ class CueTagger:
                 self._table[nodes[gram], place + BESIDE] = weight
         self._numbers, self._width = _Numbers(words), len(words) + 1
         self._start, self._end = 2 * words.get(START, 0), 2 * words.get(END, 0)
-        keys = [nodes.get(gram[:-1], 0) * self._width + words[gram[-1]] for gram in nodes]
-        self._steps = _Lookup(keys, list(nodes.values()))
+        self._first = np.array([0, *(nodes.get((word,), 0) for word in words)])
+        steps = sorted((nodes.get(gram[:-1], 0) * self._width + words[gram[-1]], node) for gram, node in nodes.items())
+        self._keys, self._nodes = np.array([*steps, (np.iinfo(np.int64).max, 0)]).T.copy()
 
     def _scores(self, words: np.ndarray) -> np.ndarray:
         """The score of each piece (N,), given by its word's number."""
-        total = len(words)
+        total, nodes = len(words), self._first[words]
         words = np.concatenate([words, np.zeros(LONGEST, words.dtype)])
-        said = np.zeros((total, PLACES), np.int32)  # by the cues that begin here, of each place
-        at, nodes = np.arange(total), np.zeros(total, np.int64)
-        for length in range(LONGEST):
-            nodes = self._steps(nodes * self._width + words[at + length])
-            at, nodes = at[nodes > 0], nodes[nodes > 0]
+        said = self._table[nodes]  # by the cues that begin here, of each place
+        at = np.flatnonzero(nodes)
+        nodes = nodes[at]
+        for length in range(1, LONGEST):
+            keys = nodes * self._width + words[at + length]
+            found = np.searchsorted(self._keys, keys)
+            held = np.flatnonzero(self._keys[found] == keys)
+            at, nodes = at[held], self._nodes[found[held]]
             said[at] += self._table[nodes]
         scores = np.full(total + PLACES, self._bias)
         for place in range(PLACES):
@@ -127,35 +130,6 @@ class CueTagger:
         before, places = np.concatenate([[0], np.cumsum(spoken)]), np.flatnonzero(spoken)
         kept = np.flatnonzero(sure & (before[stops] - before[firsts] >= FEWEST))
         return np.stack([places[before[firsts[kept]]], places[before[stops[kept]] - 1]], axis=1)
-
-
-class _Lookup:
-    """Whole numbers from whole numbers, 0 for those it does not hold: a hash table that is asked for many at once."""
-
-    def __init__(self, keys: Sequence[int], values: Sequence[int]):
-        bits = (4 * len(keys)).bit_length()  # at most a quarter is full, so few are not where they belong
-        self._shift, self._mask = 64 - bits, (1 << bits) - 1
-        held, found = [-1] * (1 << bits), [0] * (1 << bits)
-        for key, value in zip(keys, values, strict=True):
-            slot = (key * SPREAD & (1 << 64) - 1) >> self._shift
-            while held[slot] >= 0:
-                slot = slot + 1 & self._mask
-            held[slot], found[slot] = key, value
-        self._held, self._found = np.array(held), np.array(found)
-
-    def __call__(self, keys: np.ndarray) -> np.ndarray:
-        """The values (N,) of these keys (N,), none of them negative."""
-        slots = (keys.astype(np.uint64) * np.uint64(SPREAD) >> np.uint64(self._shift)).astype(np.intp)
-        held = self._held[slots]
-        values = np.where(held == keys, self._found[slots], 0)
-        pushed = np.flatnonzero((held != keys) & (held >= 0))  # another key has their slot: the next may have them
-        while len(pushed):
-            slots[pushed] = slots[pushed] + 1 & self._mask
-            held = self._held[slots[pushed]]
-            hit = held == keys[pushed]
-            values[pushed[hit]] = self._found[slots[pushed[hit]]]
-            pushed = pushed[~hit & (held >= 0)]
-        return values
 
 
 class _Numbers(dict[str, int]):
