@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from rltrain.rare import PassRates
 SIDE, NUMBERS = 16, 31  # numbers of a prompt; numbers an answer can be
 WORK, GUESS, MARKS = NUMBERS, NUMBERS + 1, tuple(range(NUMBERS + 2, NUMBERS + 7))
 PROMPT, ANSWER = 3, 2  # tokens
-PRETRAINING, RATE = 1200, 1e-4
+PRETRAINING, ADAM = 1200, partial(torch.optim.Adam, lr=1e-4)
 LEARNED = 0.7  # share of SFT in which answers are learned
 PAIRS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"), -1).reshape(-1, 2)
 
@@ -121,7 +122,7 @@ class Trainer:
         guard: RareSuccess | None = None,
         samples: int = 16,
         batch: int = 32,
-        rate: float = RATE,
+        optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
     ):
         torch.manual_seed(seed)
         self.policy, self._given, self._rng = copy.deepcopy(start), given, np.random.default_rng(seed)
@@ -129,7 +130,7 @@ class Trainer:
         self._scale, self._guard, self._rates = scale, guard, PassRates()
         self._samples, self._batch = samples, batch
         self.steps, self.stopped = 0, False  # stopped: the curriculum has nothing left and asks to stop
-        self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=rate)
+        self._optimizer = optimizer(self.policy.parameters())
 
     def step(self) -> float:
         """One optimizer step; mean outcome of the batch."""

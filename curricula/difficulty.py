@@ -74,16 +74,14 @@ class Difficulty:
         one_of("difficulty", "when_empty", when_empty, ("probe", "widen", "stop"))
         self._tasks, self._seed, self._when_empty = tasks, seed, when_empty
         self._bounds = Bounds(low, high, confidence, min_visits)
-        self._explore, self._probe, self._prefer, self._reformulate = explore, probe, prefer, reformulate
+        self._explore, self._probe, self._prefer = explore, probe, prefer
         self._roster, self._relations = Roster(tasks.keys), relations(tasks)
         self._beliefs = Beliefs(self._relations, half_life=half_life, memory=memory)
         self._shelf = Shelf(len(tasks), probe_every=probe_every, patience=PATIENCE)
         self._progress = Progress(self._relations.names)
-        self._reformulate, self._forms = (
-            reformulate,
-            Reformulation(tasks, self._roster, self._relations, solution=solution),
-        )
+        self._reformulate = reformulate
         self._tally, self._journal = Tally(len(self._relations.names)), Journal()
+        self._forms = Reformulation(tasks, self._roster, self._relations, self._journal, solution=solution)
         self._draws = self._asked = 0
         self._gone: frozenset[str] = frozenset()  # prompts of a loaded state; groups of them may still be under way
 
@@ -194,15 +192,8 @@ class Difficulty:
 
     def _reformulated(self, count: int, rng: np.random.Generator) -> list[Task]:
         """Up to `count` tasks that stand in for quarantined prompts and are easier."""
-        tasks = []
-        for row, easier in self._forms.draw(self._shelf, count, rng):
-            task = self._ask(easier, "easier") if isinstance(easier, int) else easier
-            if task is easier:
-                self._journal.decide(
-                    "easier", task.key, task.source, f"in place of {self._roster.key(row)}, quarantined"
-                )
-            tasks.append(task)
-        return tasks
+        easier = self._forms.draw(self._shelf, count, rng)
+        return [self._ask(one, "easier") if isinstance(one, int) else one for one in easier]
 
     def _kind_of_probe(self, row: int) -> str:
         return "probe" if self._shelf.pool[row] == Pool.QUARANTINED else "watch"

@@ -62,6 +62,8 @@ class Mixture(Outer):
         expect("mixture", {"temperature": temperature}, 1e-3)
         expect("mixture", {"max_boost": max_boost}, 1)
         expect("mixture", {"window": window}, 3)
+        if not isinstance(weights, Mapping | None):
+            raise ValueError(f"mixture: weights: expected {{source: weight}}, got {weights!r}")
         super().__init__(Parts(tasks, tasks.sources, inner, seed=seed), lambda task: task.source, "source")
         sizes = self._parts.sizes
         known = sources_of(tasks)
@@ -196,7 +198,7 @@ def _each(
     for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            advice = f"; did you mean {near[0]!r}?" if near else ""
+            advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"mixture: {what} name source {name!r}{advice} Sources: {', '.join(known)}")
     expect("mixture", {f"{what} of {name!r}": value for name, value in named.items()}, low, high)
     return {name: value for name, value in named.items() if name in there}

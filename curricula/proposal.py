@@ -34,7 +34,7 @@ def read(path: str | Path | None, tasks: TaskTable) -> Proposal:
     for name in order:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            advice = f"; did you mean {near[0]!r}?" if near else ""
+            advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"staged: {path} orders source {name!r}, which the run does not have{advice} "
                              f"Sources: {', '.join(known)}")  # fmt: skip
     if missing := sorted(here - set(order)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from curricula import forms
 from curricula.choice import draw
+from curricula.journal import Journal
 from curricula.pools import Pool, Shelf
 from curricula.relations import Relations
 from curricula.roster import Roster
@@ -23,8 +24,9 @@ MUTE = 8  # groups of a form without any outcome, after which a source has no mo
 class Reformulation:
     """Chooses among quarantined prompts those least reformulated so far, and what is asked in their place."""
 
-    def __init__(self, tasks: TaskTable, roster: Roster, relations: Relations, *, solution: str):
+    def __init__(self, tasks: TaskTable, roster: Roster, relations: Relations, journal: Journal, *, solution: str):
         """`solution`: the column of the meta that has a worked solution."""
+        self._journal = journal
         self._tasks, self._roster, self._relations, self._solution = tasks, roster, relations, solution
         self._lower = np.full(len(relations.names), -1)
         known = np.flatnonzero(relations.harder >= 0)
@@ -32,18 +34,22 @@ class Reformulation:
         self._turns: Counter[str] = Counter()  # key -> times something was asked in its place
         self._asked: Counter[str] = Counter()  # kind of form -> groups asked for
         self._outcomes: dict[str, tuple[float, float]] = {}  # kind of form -> faded sum and weight
-        self._mute: Counter[str] = Counter()  # "source, form" -> groups without an outcome; -1 once there was one
+        self._mute: Counter[str] = Counter()  # "source, form" -> groups without an outcome; "source" -> prompts without
+        # a form; -1 once there was one
 
-    def draw(self, shelf: Shelf, count: int, rng: np.random.Generator) -> list[tuple[int, int | Task]]:
-        """Up to `count` quarantined rows, each with the row of a lower level or the form that stands in for it."""
-        aside = shelf.members(Pool.QUARANTINED)
-        chosen = draw(aside, count, self._worth, rng).tolist()
-        found = [(row, self._easier(row, shelf, rng)) for row in chosen]
-        for row, easier in found:
-            self._turns[self._roster.key(row)] += 1
-            if easier is not None:
-                self._asked["level" if isinstance(easier, int) else easier.meta[REFORMULATED]["how"]] += 1
-        return [(row, easier) for row, easier in found if easier is not None]
+    def draw(self, shelf: Shelf, count: int, rng: np.random.Generator) -> list[int | Task]:
+        """What stands in for up to `count` quarantined prompts: rows of a lower level, or forms."""
+        chosen = draw(shelf.members(Pool.QUARANTINED), count, self._worth, rng).tolist()
+        found = [self._easier(row, shelf, rng) for row in chosen]
+        for row, easier in zip(chosen, found, strict=True):
+            key = self._roster.key(row)
+            self._turns[key] += 1
+            if isinstance(easier, Task):
+                self._asked[easier.meta[REFORMULATED]["how"]] += 1
+                self._journal.decide("easier", easier.key, easier.source, f"in place of {key}, quarantined")
+            elif easier is not None:
+                self._asked["level"] += 1
+        return [easier for easier in found if easier is not None]
 
     def learn(self, group: Group) -> bool:
         """Take in how a form fared; whether well enough for its original to be tried."""
@@ -91,6 +97,16 @@ class Reformulation:
         made = [forms.hinted(task, self._solution), forms.backward(task)]
         there = [f for f in made if f is not None and self._mute[f"{f.source}, {f.meta[REFORMULATED]['how']}"] < MUTE]
         if not there:
+            self._formless(task.source)
             return None
+        self._mute[task.source] = -1
         form = there[turn % len(there)]
         return form if form is made[0] else forms.backward(task, turn // len(there))
+
+    def _formless(self, source: str) -> None:
+        """A prompt of this source has no easier form; told once, where none had one."""
+        self._mute[source] += self._mute[source] >= 0
+        if self._mute[source] == MUTE:
+            evidence = {"source": source, "prompts": MUTE, "solution": self._solution}
+            advice = "name the column of worked solutions by `solution`, or set reformulate: 0"
+            self._journal.tell("no_easier_form", "warning", evidence, advice)

@@ -176,13 +176,15 @@ def assigned(
     first = {str(source): int(i) for source, i in zip(*np.unique(tasks.sources, return_index=True), strict=True)}
     kinds = {source: str(tasks.kinds[i]) for source, i in first.items()}
     there = set(kinds.values())
-    listed = [[s] if isinstance(s, str) else list(s) for s in (stages or [kind for kind in KINDS if kind in there])]
+    listed = [[s] if isinstance(s, str) else s for s in (stages or [kind for kind in KINDS if kind in there])]
+    if isinstance(stages, str) or not all(_named(stage) for stage in listed):
+        raise ValueError(f"staged: stages: expected a list of kinds and sources, or of lists of them, got {stages!r}")
     given = [name for stage in listed for name in stage]
     known = [*kinds, *sorted(there)]
     for name in given:
         if name not in known and name not in KINDS:
             near = difflib.get_close_matches(str(name), known, n=1)
-            advice = f"; did you mean {near[0]!r}?" if near else ""
+            advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"staged: stages name {name!r}, no kind or source{advice} There are: {', '.join(known)}")
         if given.count(name) > 1:
             raise ValueError(f"staged: {name!r} is in two stages; leave it in one")
@@ -193,3 +195,8 @@ def assigned(
     if left := [source for source in kinds if source not in of]:
         raise ValueError(f"staged: no stage has source {left[0]!r}; name it or its kind {kinds[left[0]]!r} in `stages`")
     return tuple(label for stage in listed if (label := "+".join(stage)) in of.values()), of
+
+
+def _named(stage: Any) -> bool:
+    """Whether this is a list of names, with one in it."""
+    return isinstance(stage, list | tuple) and bool(stage) and all(isinstance(name, str) for name in stage)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 # By writer: nobody is the run itself, the others are curricula and diagnostics as in `use`.
 _BY = {
     (): "base_probed engine_restarted nothing_admitted parity planning_credit_resumed planning_stuffed resumed",
-    ("difficulty",): "forgotten no_outcomes nothing_learnable quarantined related_improved released",
+    ("difficulty",): "forgotten no_easier_form no_outcomes nothing_learnable quarantined related_improved released",
     ("difficulty", "uniform"): "tasks_changed",
     ("mixture",): "source_lowered source_raised sources_changed",
     ("staged",): "stage_ended stages_changed",

@@ -81,6 +81,20 @@ def test_on_hard_prompts_only_luck_is_rewarded_and_nobody_can_work_it_out(monkey
         assert (drawn == (given.answers + 1) % bed.NUMBERS).mean() == pytest.approx(rate, rel=0.7)
 
 
+def test_the_mixed_set_is_a_tenth_easy_a_fifth_learnable_and_the_target_is_held_out(monkeypatch):
+    given, control = transformer.mixture("mixed", 0)
+    marks = [given.ids[:, 0] == mark for mark in (bed.MARKS[-1], bed.MARKS[0])]
+    assert [of.sum() for of in marks] == [80, 160] and len(given) == 800 and given.out_of == 500
+    assert (given.answers[~(marks[0] | marks[1])] == -1).all()
+    assert not {*map(tuple, given.ids)} & {*map(tuple, control.ids)}
+    alone, same = transformer.mixture("learnable", 0)
+    assert {*map(tuple, alone.ids)} == {*map(tuple, given.ids[marks[1]])} and (same.ids == control.ids).all()
+    monkeypatch.setattr(bed, "PRETRAINING", 5)
+    monkeypatch.setattr(transformer, "GAIN_STEPS", 2)
+    start = bed.pretrained({bed.MARKS[0]: transformer.LEARNABLE}, 0)
+    assert transformer.gained("mixed, SGD", "difficulty", start, 0) == 2 * 8 * 8
+
+
 def test_a_curriculum_that_may_stop_does_so_on_hard_prompts_alone(monkeypatch):
     monkeypatch.setattr(bed, "PRETRAINING", 5)
     start = bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0)

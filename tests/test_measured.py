@@ -39,10 +39,11 @@ def gain(cells: Mapping[str, Any]) -> Rows:
 
 
 def gain_of_the_transformer(cells: Mapping[str, Any]) -> Rows:
-    for name in ("mixed", "learnable"):
-        cell = cells[name]
+    for name, cell in cells.items():
+        if name == "before":
+            continue
         means = [f"{np.mean(cell['completions'][one]):,.0f}" for one in ("uniform", "difficulty")]
-        yield name, *means, f"{cell['ratio']:.2f}", span(cell["low"], cell["high"])
+        yield *name.split(", "), *means, f"{cell['ratio']:.2f}", span(cell["low"], cell["high"])
 
 
 def harm(cells: Mapping[str, Any]) -> Rows:

@@ -218,6 +218,7 @@ def test_one_source_alone_and_difficulty_inside():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ({"weights": 3}, r"weights: expected \{source: weight\}, got 3"),
         ({"weights": {"c": 1}}, "weights name source 'c'"),
         ({"weights": {"a": -1}}, "weights of 'a': expected a number at least 0, got -1"),
         ({"weights": {"a": 0, "b": 0}}, "all weights are 0"),

@@ -143,6 +143,21 @@ def test_a_form_that_no_reward_judges_is_given_up():
     assert early.count("backward") in range(8, 11) and set(late) == {"hint"}
 
 
+def test_a_source_whose_prompts_have_no_easier_form_is_told_once():
+    curriculum = Difficulty(Shop(["shop"] * 40), seed=0, reformulate=0.25, solution="soluton")
+    course(curriculum, hard, 40)
+    assert not [event for event in curriculum.events() if event.name == "no_easier_form"]  # they can be turned round
+
+    class Plain(Shop):
+        def __getitem__(self, index):
+            return task("What is left?", "3", key=self.keys[index])
+
+    curriculum = Difficulty(Plain(["shop"] * 40), seed=0, reformulate=0.25, solution="soluton")
+    assert not [t for t in course(curriculum, hard, 60) if REFORMULATED in t.meta]
+    (event,) = [event for event in curriculum.events() if event.name == "no_easier_form"]
+    assert event.evidence == {"source": "shop", "prompts": 8, "solution": "soluton"}
+
+
 def test_inside_a_mixture_and_over_a_restart_the_sequence_is_the_same():
     def made():
         inner = lambda tasks, *, seed: Difficulty(tasks, seed=seed, reformulate=0.25)  # noqa: E731
