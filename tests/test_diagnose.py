@@ -218,3 +218,15 @@ def test_one_step_is_in_memory_at_a_time(tmp_path):
         seen += sum(len(group.completions) for group in record.groups)
         assert pool.bytes_allocated() - before < 50e6
     assert seen == 100_000
+
+
+def test_what_was_read_of_a_table_is_given_back(tmp_path, monkeypatch):
+    """Buffers of row groups that are done would add up: a table of ten million rows has hundreds."""
+    monkeypatch.setattr(rows, "ROWS", 64)
+    noise = pa.array(list(np.random.default_rng(0).normal(size=(64, 2048))))  # a megabyte that nothing makes smaller
+    part = pa.table({"step": np.arange(64), "completion": ["so"] * 64} | dict.fromkeys(rebuild.ARRAYS, noise))
+    with parquet.ParquetWriter(tmp_path / "long.parquet", part.schema) as writer:
+        for _ in range(16):
+            writer.write_table(part)
+    held = [pa.total_allocated_bytes() for _ in rows.read_rows([tmp_path / "long.parquet"], {})]
+    assert len(held) == 16 * 64 and max(held) - held[0] < 2 * part.nbytes, (max(held) - held[0]) / part.nbytes

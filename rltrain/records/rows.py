@@ -14,6 +14,7 @@ from rltrain.records.table import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as parquet
 
 ROWS = 1024  # read at once
 BUFFER = 2**20  # bytes of a column held while it is read; without it a whole column chunk, which may be a whole file's
@@ -75,8 +76,7 @@ def read_rows(files: Sequence[Path], notes: dict[str, int]) -> Iterator[dict[str
         if foreign and not trl:
             note(notes, f"columns that mean nothing here: {', '.join(sorted(foreign)[:8])}")
         step = next(unnumbered)
-        given = itertools.chain.from_iterable(map(_plain, file.iter_batches(ROWS, columns=kept)))
-        for i, row in enumerate(given):
+        for i, row in enumerate(_rows(file, kept)):
             if i and i % MOST == 0:
                 step = next(unnumbered)
             if row.get("step") is None:
@@ -85,6 +85,13 @@ def read_rows(files: Sequence[Path], notes: dict[str, int]) -> Iterator[dict[str
                     note(notes, f"files of more than {MOST} rows without a step: as many at a time count as one")
             yield _from_trl(row, foreign) if trl else row
         file.close()
+
+
+def _rows(file: parquet.ParquetFile, kept: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One row group after the other: read in one go, the buffers of all that were read would stay until the end."""
+    for group in range(file.num_row_groups):
+        for batch in file.iter_batches(ROWS, row_groups=[group], columns=kept):
+            yield from _plain(batch)
 
 
 def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
