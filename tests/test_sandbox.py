@@ -48,10 +48,12 @@ def outside(tmp_path_factory):
     abstract.bind("\0rltrain-sandbox-test")
     abstract.listen()
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    log.bind(str(folder / "log"))
     yield {"folder": folder, "port": listener.getsockname()[1], "pid": victim.pid, "victim": victim}
     victim.kill()
     victim.wait()
-    for some in (listener, local, abstract):
+    for some in (listener, local, abstract, log):
         some.close()
     del os.environ["RLTRAIN_TEST_SECRET"]
 
@@ -108,6 +110,10 @@ ATTEMPTS = {
     "unix socket": "import socket; socket.socket(socket.AF_UNIX).connect('{folder}/socket'); print('OUT')",
     "abstract socket": "import socket; socket.socket(socket.AF_UNIX).connect('\\0rltrain-sandbox-test'); print('OUT')",
     "raw socket": "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('OUT')",
+    "datagram from a pair": (
+        "import socket\npair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "pair[0].sendto(b'x', '{folder}/log'); print('OUT')"
+    ),
     "netlink": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); print('OUT')",
     "web": "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}', timeout=1); print('OUT')",
     # processes
@@ -175,7 +181,7 @@ def test_nothing_gets_out(sandbox, outside, name):
     assert "SECRET" not in told.output
     assert sandbox._started().pid == server
     assert (outside["folder"] / "secret.txt").read_text() == "SECRET"
-    assert sorted(path.name for path in outside["folder"].iterdir()) == ["secret.txt", "socket"]
+    assert sorted(path.name for path in outside["folder"].iterdir()) == ["log", "secret.txt", "socket"]
     assert outside["victim"].poll() is None
 
 
