@@ -1,6 +1,7 @@
 """Code that tries to get out, to exhaust or to see what it should not; and the reward that runs it."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -197,6 +198,20 @@ def test_nothing_is_exhausted(sandbox, name):
     assert told.peak_mb < 160
     after = sandbox.run({"code": "def f(): return 7", "calls": [{"call": "f"}]}, QUICK)
     assert after.results[1:] == [{"value": 7}]
+
+
+def test_folders_deeper_than_there_are_descriptors_are_removed():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        some = Sandbox(unsafe=True)
+        told = some.run({"code": EXHAUSTING["deep folders"], "stdin": ""}, QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert told.ended == "done"
+    listed = some.run({"code": "import os\nprint(os.listdir('/tmp'))", "stdin": ""}, QUICK).output
+    assert listed == "[]\n" or "namespaces" not in some.barriers
+    some.close()
 
 
 def test_what_computing_needs_is_there(sandbox):
