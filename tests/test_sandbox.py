@@ -409,6 +409,11 @@ def test_code_that_is_wrong_or_cheats_gets_nothing(text):
     assert scored["full"] == 0.0
 
 
+def test_a_forged_number_beyond_all_floats_is_wrong():
+    forged = "import os\nos.write(3, b'{\"value\": null}\\n{\"value\": ' + b'9' * 400 + b'}\\n')\nos._exit(0)"
+    assert judged(forged, [{"call": "half", "args": [3], "expected": 1.5}])["value"] == 0.0
+
+
 def test_code_that_hangs_keeps_what_it_had():
     scored = judged("def add(a, b):\n    while a == 0: pass\n    return a + b", seconds=0.5)
     assert scored == {"value": 0.25, "share": 0.25, "full": 0.0, "ran": 0.0}
