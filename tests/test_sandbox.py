@@ -437,3 +437,4 @@ def test_the_program_of_a_completion():
     assert program("```\na\n```\n```\nb\n```") == "b\n"
     assert program("```python\nnot closed") == "not closed"
     assert program("plain") == "plain"
+    assert program("```" + " " * 1_000_000) == "```" + " " * 1_000_000  # one pass, however long

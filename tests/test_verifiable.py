@@ -128,6 +128,10 @@ def test_no_answer_takes_long_or_counts(text):
 def test_extraction_by_name():
     assert final_answer("The answer is 42.", "answer_is") == ("answer_is", "42.")
     assert final_answer("2 of 3, -1,234.5 left", "last_number") == ("last_number", "-1,234.5")
+def test_lines_without_end_take_one_pass():
+    assert final_answer("The answer is" + "\n" * 200_000, "final") is None
+
+
     assert final_answer("no number", "final") is None
     assert final_answer("<think>I think it is \\boxed{42}", "final") is None
 
