@@ -10,7 +10,7 @@ from rewards.sandbox.cases import Call, Check, Program, read
 from rewards.sandbox.pool import Limits, Sandbox, Told
 from rltrain.types import Completion, Task
 
-_FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*+```[ \t]*+(\w*+)[^\n]*+\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 LONGEST = 100_000  # characters of a program
 # completions that score 1, for `rltrain plugin check`
 EXAMPLES = (

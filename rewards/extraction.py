@@ -13,7 +13,7 @@ FINAL: tuple[Extract, ...] = ("boxed", "tags", "answer", "answer_is", "last_numb
 _MARK = r"answer(?:\*\*|__)?[ \t]{0,3}[:=][ \t]{0,3}(?:\*\*|__)?"
 _ANSWER = re.compile(rf"{_MARK}[ \t]*\n?[ \t]*([^\n]+)", re.IGNORECASE)
 _AFTER = re.compile(_MARK, re.IGNORECASE)
-_ANSWER_IS = re.compile(r"\banswer(?:\s+\S{1,20}){0,8}?\s+(?:is|are|equals)\s*:?\s+([^\n]+)", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"\banswer(?:\s+\S{1,20}){0,8}?\s+(?:is|are|equals)(?:\s*+:)?\s++([^\n]+)", re.IGNORECASE)
 _HASHES = re.compile(r"^\s{0,9}####[ \t]{0,9}([^\n]+)", re.MULTILINE)
 _LAST_NUMBER = re.compile(
     r"(?<![\w.])[-+\u2212]?\s?[$\u20ac\u00a3]?(?:\d[\d,]*\d|\d)?(?:\.\d+|(?<=\d))(?:/\d+|e[-+]?\d+)?%?", re.I

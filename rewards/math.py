@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
 _GLOSS = re.compile(r"(.*[^\s=(])\s*\((?:or |i\.e\.,? |about )?([^()]+)\)\W*")  # 66 (sixty-six)
 # 3 clips + 4 clips = 7 clips
 _SUM = re.compile(r"(?!.*(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z]))([^=<>]*\d[^=<>]*)=\s*([^=<>]+)")
+_EITHER = re.compile(r"\}[^\w{}]{0,9}\bor\b[^\w{}]{0,9}(?:[a-z]\s?=\s?)?\\boxed")  # 41 or 42
 _PARTIAL = re.compile(r"[{^_\u221a\u03c0\u00b2\u00b3]")  # a number beside one of them is part of something
 LONGEST = 2_000  # characters of an extracted answer; longer ones are no answer
 # completions that score 1, for `rltrain plugin check`
@@ -52,8 +53,11 @@ def _forms(answer: str, rule: str, text: str) -> list[str]:
         return _around(answer, text[-LONGEST:])
     forms = [answer]
     if rule == "boxed":
-        together = next(filter(None, map(boxed, reversed(text.splitlines()))), [])
-        return [*forms, ", ".join(together)] if len(together) > 1 else forms
+        line = next(filter(boxed, reversed(text.splitlines())), "")
+        if len(together := boxed(line)) < 2:
+            return forms
+        either = _EITHER.search(line) and not all(equal(one, answer) for one in together)
+        return [*([] if either else forms), ", ".join(together)]
     first = _SENTENCE.split(answer, maxsplit=1)[0].replace("**", "")
     forms += [form for form in (first, answer.strip("*_ ")) if form != answer]
     formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(answer)]

@@ -59,7 +59,7 @@ class Address:
             told = " ".join(error.message.split())
             kind = "Down" if error.status_code >= 500 else "Refused"
             return Unanswered(kind, f"{self.url} says {error.status_code}: {told}"[:TOLD])
-        except (openai.OpenAIError, ValueError) as error:  # a body that is no JSON, or not what it says it is
+        except (openai.OpenAIError, ValueError, RecursionError) as error:  # a body that is no JSON
             return Unanswered("Nonsense", f"{self.url} does not speak the protocol ({error})"[:TOLD])
         try:
             text = reply.choices[0].message.content

@@ -109,8 +109,16 @@ def _raised(reward: BoundReward, error: BaseException) -> _Failure:
     if isinstance(error, Interrupted):
         error = error.own
     told = "".join(traceback.format_exception(error))
-    what = f"Raised {type(error).__name__}: reward {reward.label!r}: {_first_line(str(error))}"
+    what = f"Raised {type(error).__name__}: reward {reward.label!r}: {_first_line(_said(error))}"
     return _Failure(f"{what.removesuffix(': ')}\n{told}")
+
+
+def _said(error: BaseException) -> str:
+    """An exception's own words; none, where saying them raises."""
+    try:
+        return str(error)
+    except BaseException:  # the reward's fault like the exception itself, whose type and traceback tell enough
+        return ""
 
 
 def _call(reward: BoundReward, task: Task, completions: Sequence[Completion]) -> Any:
@@ -197,7 +205,10 @@ def _number(value: Any) -> float | None:
     """A float, an int, a bool, or a numpy or torch scalar as float."""
     if isinstance(value, str | bytes) or not hasattr(value, "__float__") or getattr(value, "ndim", 0):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf
 
 
 def _first_line(text: str | None) -> str | None:

@@ -123,8 +123,10 @@ class Handler(BaseHTTPRequestHandler):
     def as_page(self, prompt, number):
         self.say("<html>welcome</html>", kind="text/html")
 
-    def as_torn(self, prompt, number):
-        body = b'{"choices": [{"mess'
+    def as_deep(self, prompt, number):
+        self.as_torn(prompt, number, b"[" * 100_000)
+
+    def as_torn(self, prompt, number, body=b'{"choices": [{"mess'):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

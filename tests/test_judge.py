@@ -193,6 +193,7 @@ FAILURES = {
     "locked": ("Refused", "says 401"),
     "page": ("Nonsense", "no chat completion"),
     "torn": ("Nonsense", "does not speak the protocol"),
+    "deep": ("Nonsense", "does not speak the protocol"),
     "empty": ("Nonsense", "no chat completion"),
     "silent": ("Nonsense", "without text"),
 }

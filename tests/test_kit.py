@@ -64,7 +64,13 @@ def test_a_new_curriculum_or_diagnostic_passes_its_check_and_its_test_as_written
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("a-b", "expected a Python name"), ("math", "is installed"), ("polite", "is there already")]
+    ("name", "told"),
+    [
+        ("a-b", "expected a Python name"),
+        ("math", "is installed"),
+        ("json", "module of this name"),
+        ("polite", "is there already"),
+    ],
 )
 def test_new_refuses(here, capfd, name, told):
     (here / "polite.py").write_text("mine")

@@ -1,6 +1,7 @@
 """Code that tries to get out, to exhaust or to see what it should not; and the reward that runs it."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -48,10 +49,12 @@ def outside(tmp_path_factory):
     abstract.bind("\0rltrain-sandbox-test")
     abstract.listen()
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    log.bind(str(folder / "log"))
     yield {"folder": folder, "port": listener.getsockname()[1], "pid": victim.pid, "victim": victim}
     victim.kill()
     victim.wait()
-    for some in (listener, local, abstract):
+    for some in (listener, local, abstract, log):
         some.close()
     del os.environ["RLTRAIN_TEST_SECRET"]
 
@@ -108,6 +111,10 @@ ATTEMPTS = {
     "unix socket": "import socket; socket.socket(socket.AF_UNIX).connect('{folder}/socket'); print('OUT')",
     "abstract socket": "import socket; socket.socket(socket.AF_UNIX).connect('\\0rltrain-sandbox-test'); print('OUT')",
     "raw socket": "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('OUT')",
+    "datagram from a pair": (
+        "import socket\npair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "pair[0].sendto(b'x', '{folder}/log'); print('OUT')"
+    ),
     "netlink": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); print('OUT')",
     "web": "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}', timeout=1); print('OUT')",
     # processes
@@ -175,7 +182,7 @@ def test_nothing_gets_out(sandbox, outside, name):
     assert "SECRET" not in told.output
     assert sandbox._started().pid == server
     assert (outside["folder"] / "secret.txt").read_text() == "SECRET"
-    assert sorted(path.name for path in outside["folder"].iterdir()) == ["secret.txt", "socket"]
+    assert sorted(path.name for path in outside["folder"].iterdir()) == ["log", "secret.txt", "socket"]
     assert outside["victim"].poll() is None
 
 
@@ -191,6 +198,20 @@ def test_nothing_is_exhausted(sandbox, name):
     assert told.peak_mb < 160
     after = sandbox.run({"code": "def f(): return 7", "calls": [{"call": "f"}]}, QUICK)
     assert after.results[1:] == [{"value": 7}]
+
+
+def test_folders_deeper_than_there_are_descriptors_are_removed():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        some = Sandbox(unsafe=True)
+        told = some.run({"code": EXHAUSTING["deep folders"], "stdin": ""}, QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert told.ended == "done"
+    listed = some.run({"code": "import os\nprint(os.listdir('/tmp'))", "stdin": ""}, QUICK).output
+    assert listed == "[]\n" or "namespaces" not in some.barriers
+    some.close()
 
 
 def test_what_computing_needs_is_there(sandbox):
@@ -388,6 +409,11 @@ def test_code_that_is_wrong_or_cheats_gets_nothing(text):
     assert scored["full"] == 0.0
 
 
+def test_a_forged_number_beyond_all_floats_is_wrong():
+    forged = "import os\nos.write(3, b'{\"value\": null}\\n{\"value\": ' + b'9' * 400 + b'}\\n')\nos._exit(0)"
+    assert judged(forged, [{"call": "half", "args": [3], "expected": 1.5}])["value"] == 0.0
+
+
 def test_code_that_hangs_keeps_what_it_had():
     scored = judged("def add(a, b):\n    while a == 0: pass\n    return a + b", seconds=0.5)
     assert scored == {"value": 0.25, "share": 0.25, "full": 0.0, "ran": 0.0}
@@ -411,3 +437,4 @@ def test_the_program_of_a_completion():
     assert program("```\na\n```\n```\nb\n```") == "b\n"
     assert program("```python\nnot closed") == "not closed"
     assert program("plain") == "plain"
+    assert program("```" + " " * 1_000_000) == "```" + " " * 1_000_000  # one pass, however long

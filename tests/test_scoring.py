@@ -150,17 +150,19 @@ def test_two_rewards_need_two_names():
 
 
 def test_a_failure_is_typed_and_stays_with_its_sample():
-    told = ("fine", "raise", "raise", "nan", "text", "none", "no value")
-    fine, first, second, nan, text, none, no_value = scores([reward("says")], group(*told))
+    told = ("fine", "raise", "raise", "nan", "huge", "mute", "text", "none", "no value")
+    fine, first, second, nan, huge, mute, text, none, no_value = scores([reward("says")], group(*told))
     assert (fine.outcome, fine.error) == (1.0, None)
     assert (none.outcome, none.values, none.error) == (None, {"says": None}, None)
     assert first.error.startswith("Raised KeyError: ")
     assert "trial_rewards.py" in first.error  # the traceback is kept once
     assert "\n" not in second.error
     assert nan.error == "NotFinite: 'says' returned nan"
+    assert huge.error == "NotFinite: 'says' returned inf"
+    assert mute.error == "Raised Mute: reward 'says'"
     assert text.error == "WrongType: 'says' returned str, expected a number"
     assert no_value.error.startswith("WrongType: 'says' returned parts without 'value'")
-    assert {s.outcome for s in (first, second, nan, text, no_value)} == {None}
+    assert {s.outcome for s in (first, second, nan, huge, mute, text, no_value)} == {None}
 
 
 def test_a_failed_shaping_reward_fails_the_score_and_others_keep_their_values():

@@ -78,6 +78,9 @@ def test_every_expected_answer_of_the_tables_can_be_read():
         ("42", "Answer: 42 (forty-two)", 1.0, "answer"),
         ("42", "Answer: 42 (or 43)", 0.0, "answer"),
         ("4, 7", "$x = \\boxed{4}$ or $x = \\boxed{7}$", 1.0, "boxed"),
+        ("7", "$x = \\boxed{4}$ or $x = \\boxed{7}$", 0.0, "boxed"),
+        ("42", "The answer is \\boxed{41} or \\boxed{42}.", 0.0, "boxed"),
+        ("0.5", "It is $\\boxed{50\\%}$, or $\\boxed{\\frac{1}{2}}$.", 1.0, "boxed"),
         ("\\frac{3}{4}", "So it is $\\frac{3}{4}$.", 1.0, "last_number"),
         ("4", "So it is $\\frac{3}{4}$.", 0.0, "last_number"),
         ("27", "The volume is 27π.", 0.0, "last_number"),
@@ -123,6 +126,10 @@ def test_an_unreadable_answer_of_a_task_is_an_error_and_not_a_zero():
 def test_no_answer_takes_long_or_counts(text):
     for form in (text, f"\\boxed{{{text}}}", f"Answer: {text}"):
         assert math(task("\\sqrt{2}+1"), says(form))["value"] == 0.0
+
+
+def test_lines_without_end_take_one_pass():
+    assert final_answer("The answer is" + "\n" * 200_000, "final") is None
 
 
 def test_extraction_by_name():

@@ -111,8 +111,12 @@ def alike(given: Any, expected: Any) -> bool:
     if isinstance(given, list) and isinstance(expected, list):
         return len(given) == len(expected) and all(map(alike, given, expected))
     if isinstance(given, int | float) and isinstance(expected, int | float):
-        exact = isinstance(given, int) and isinstance(expected, int)
-        return given == expected if exact else math.isclose(given, expected, rel_tol=CLOSE, abs_tol=1e-9)
+        if isinstance(given, int) and isinstance(expected, int):
+            return given == expected
+        try:
+            return math.isclose(given, expected, rel_tol=CLOSE, abs_tol=1e-9)
+        except OverflowError:  # a whole number beyond all floating-point numbers
+            return False
     return type(given) is type(expected) and given == expected
 
 

@@ -239,16 +239,30 @@ def _limited(job: Mapping[str, Any]) -> None:
 
 
 def _emptied(folder: int) -> None:
-    """Remove all that a job left in an open folder, by descriptors: its paths may be longer than a path may be."""
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            os.chmod(entry.name, 0o700, dir_fd=folder)
-            inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            _emptied(inner)
-            os.close(inner)
-            os.rmdir(entry.name, dir_fd=folder)
+    """Remove all that a job left in an open folder, by descriptors: its paths may be longer than a path may be.
+
+    Two descriptors at a time, however deep the folders are: there may be more of them than a process may open.
+    """
+    here, above = os.dup(folder), []
+    while True:
+        inner = None
+        for entry in list(os.scandir(here)):
+            if entry.is_dir(follow_symlinks=False):
+                inner = entry.name
+            else:
+                os.unlink(entry.name, dir_fd=here)
+        if inner is None and not above:
+            break
+        if inner is not None:
+            os.chmod(inner, 0o700, dir_fd=here)
+        there = os.open(inner or "..", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+        os.close(here)
+        here = there
+        if inner is not None:
+            above.append(inner)
         else:
-            os.unlink(entry.name, dir_fd=folder)
+            os.rmdir(above.pop(), dir_fd=here)
+    os.close(here)
 
 
 # --- messages ---

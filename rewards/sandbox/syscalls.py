@@ -13,7 +13,7 @@ _ALLOWED = (
     *range(0, 16),  # read, write, open, close, stat, fstat, lstat, poll, lseek, mmap, mprotect, munmap, brk, rt_sig*
     *(17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28),  # pread64, pwrite64, readv, writev, access, pipe, select, ...
     *(32, 33, 34, 35, 36, 37, 38, 39),  # dup, dup2, pause, nanosleep, getitimer, alarm, setitimer, getpid
-    *(44, 45, 48),  # sendto, recvfrom, shutdown: only a pair of sockets can be had
+    *(45, 48),  # recvfrom, shutdown: only a pair of sockets can be had
     *(
         60,
         63,
@@ -48,7 +48,7 @@ _ALLOWED = (
         439,
     ),  # eventfd2, epoll_create1, dup3, pipe2, renameat2, getrandom, rseq, ...
 )
-_CLONE3, _IOCTL, _SOCKETPAIR, _FCNTL, _PRLIMIT = 435, 16, 53, 72, 302
+_CLONE3, _IOCTL, _SENDTO, _SOCKETPAIR, _FCNTL, _PRLIMIT = 435, 16, 44, 53, 72, 302
 _ARGUMENTS = {  # call -> (argument, values of its lower half that are allowed)
     _IOCTL: (1, (0x5421, 0x5450, 0x5451)),  # FIONBIO, FIONCLEX, FIOCLEX
     _SOCKETPAIR: (0, (1,)),  # AF_UNIX
@@ -86,5 +86,11 @@ def program() -> bytes:
         *[(_LOAD, 0, 0, 36), (_EQUAL, 1, 0, 0), refuse],
         allow,
     ]
-    code += [(_EQUAL, 0, len(own_limits), _PRLIMIT), *own_limits, refuse]
+    code += [(_EQUAL, 0, len(own_limits), _PRLIMIT), *own_limits]
+    other_end = [  # sendto(..., NULL, ...): to the pair's other end; with an address a datagram reaches any socket
+        *[(_LOAD, 0, 0, 48), (_EQUAL, 1, 0, 0), refuse],
+        *[(_LOAD, 0, 0, 52), (_EQUAL, 1, 0, 0), refuse],
+        allow,
+    ]
+    code += [(_EQUAL, 0, len(other_end), _SENDTO), *other_end, refuse]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)

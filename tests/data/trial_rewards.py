@@ -61,6 +61,11 @@ def scored(task, completion):
     return Score(outcome=0.5, parts={"style": 2.0})
 
 
+class Mute(Exception):
+    def __str__(self):
+        return self.nothing
+
+
 def says(task, completion):
     """Does what the completion says."""
     told = completion.text
@@ -72,6 +77,10 @@ def says(task, completion):
         sys.exit(3)
     if told == "nan":
         return float("nan")
+    if told == "huge":
+        return 10**400
+    if told == "mute":
+        raise Mute
     if told == "text":
         return "0.5"
     if told == "none":
