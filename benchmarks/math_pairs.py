@@ -2,8 +2,8 @@
 
 Each line of a file is an expected answer, a given one, and whether they are the same mathematics. The rules were
 built on `math_build`; the others were scored before their disagreements were mended (docs/rewards.md has the
-figures). `math_completions` and `math_completions_second` hold whole completions instead of answers, so that what finds
-the answer is scored too. math-verify alone, as its own page shows it, is scored beside.
+figures). The three `math_completions` hold whole completions instead of answers, so that what finds the answer is
+scored too. math-verify alone, as its own page shows it, is scored beside.
 `python -m benchmarks.math_pairs FILE.tsv` scores a file of your own.
 """
 
@@ -26,7 +26,7 @@ from rewards.math import math
 from rltrain.types import Completion, Task
 
 LABELS = Path(__file__).parent / "labels"
-TABLES = ("math_build", "math_heldout", "math_completions", "math_completions_second")
+TABLES = ("math_build", "math_heldout", "math_completions", "math_completions_second", "math_completions_third")
 WHOLE = "# expected\tcompletion\t"  # how a file begins whose second column is a completion
 LINE_END = "\u23ce"  # in a completion
 TARGET = 0.99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 from typing import Literal
@@ -35,10 +36,12 @@ def numeric(
     `last_number` looks at the whole completion; the other values are those of `exact`, e.g. `answer` for
     what follows the last "Answer:". `tolerance` is relative, and absolute below 1. "1,234.50", "3/4",
     "1 1/2", "\\frac{3}{4}", "$7", "2e3" and "50%" are read; 50% is right for 0.5 and for 50. None for a task
-    whose answer is not a number.
+    whose answer is not a number. ValueError for a tolerance that is no number from 0 on.
 
     With `extract: answer` and the task answer "72", "48/2 = 24, so 48 + 24. Answer: 72 clips" gives 1.0.
     """
+    if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
+        raise ValueError(f"tolerance: expected a number from 0 on, got {tolerance!r}")
     expected = _numbers(task.answer or "")
     if not expected:
         return None

@@ -103,6 +103,12 @@ def test_numeric(answer, text, value):
     assert numeric(task(answer), says(text)) == value
 
 
+@pytest.mark.parametrize("tolerance", ["abc", -1, float("nan")])
+def test_numeric_refuses_a_tolerance_that_is_none(tolerance):
+    with pytest.raises(ValueError, match="tolerance: expected a number from 0 on, got"):
+        numeric(task("4"), says("4"), tolerance=tolerance)
+
+
 def test_numeric_tolerance_and_extraction():
     assert numeric(task("3.1416"), says("3.14"), tolerance=1e-3) == 1.0
     assert numeric(task("3.1416"), says("3.14")) == 0.0

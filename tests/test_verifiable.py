@@ -44,7 +44,9 @@ def test_answers_are_compared_as_the_table_says(name, least):
     assert wrong == []  # a disagreement that stays belongs into docs/rewards.md
 
 
-@pytest.mark.parametrize(("name", "least"), [("math_completions", 390), ("math_completions_second", 130)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("math_completions", 390), ("math_completions_second", 130), ("math_completions_third", 77)]
+)
 def test_completions_are_judged_as_the_table_says(name, least):
     rows = math_pairs.read(LABELS / f"{name}.tsv")
     assert len(rows) >= least
