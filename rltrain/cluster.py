@@ -108,7 +108,8 @@ def reaped() -> Iterator[str]:
 def uninterrupted() -> Iterator[None]:
     """While a run is ending, Ctrl-C and SIGTERM are answered with a word.
 
-    An ending cut short would leave threads behind that, once Ray is shut down, start another one by asking it.
+    An ending cut short would leave threads behind that, once Ray is shut down, start another one by asking it. A second
+    SIGTERM while Ray ends is the end all the same: its core has taken the handler away by then; the reaper cleans up.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
