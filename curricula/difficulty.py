@@ -178,12 +178,15 @@ class Difficulty:
         ]
 
     def _without(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
-        """With nothing learnable or unknown left: what was configured, and an event that says so."""
+        """With nothing learnable or unknown left: what was configured, and an event that says so.
+
+        Where few prompts were asked for again and again before their results could come, it is not known yet.
+        """
         sizes, shelf = self._shelf.sizes(), self._shelf
         advice = "easier or new prompts, a lower `low`, or when_empty: stop"
-        if not self._tally.empty:
+        if not self._tally.empty and not shelf.awaited():
             self._journal.tell("nothing_learnable", "warning", {"pools": sizes, "then": self._when_empty}, advice)
-        self._tally.empty = True
+            self._tally.empty = True
         aside = shelf.members(Pool.QUARANTINED)
         if self._when_empty != "widen" and len(aside):
             return [(row, "probe") for row in oldest(aside, n, shelf.due, rng).tolist()]
