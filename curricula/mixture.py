@@ -201,7 +201,7 @@ def _each(
     named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(there, given)
     for name in named:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"mixture: {what} name source {name!r}{advice} Sources: {', '.join(known)}")
     expect("mixture", {f"{what} of {name!r}": value for name, value in named.items()}, low, high)

@@ -240,6 +240,7 @@ def test_one_source_alone_and_difficulty_inside():
     [
         ({"weights": 3}, r"weights: expected \{source: weight\}, got 3"),
         ({"weights": {"c": 1}}, "weights name source 'c'"),
+        ({"weights": {1: 1}}, "weights name source 1. Sources: a, b"),
         ({"weights": {"a": -1}}, "weights of 'a': expected a number at least 0, got -1"),
         ({"weights": {"a": 0, "b": 0}}, "all weights are 0"),
         ({"floors": 0.6}, r"floors sum to 1\.2, more than 1"),
