@@ -346,3 +346,18 @@ def test_a_date_beyond_all_is_kept():
     curriculum = Difficulty(Columns(["a"] * 20), seed=0, probe_every=10**9)
     course(curriculum, lambda _: 0.0, 40)
     assert curriculum.metrics()["curriculum/quarantined"] == 20
+
+
+def test_groups_of_prompts_that_are_gone_may_come_after_a_second_restart():
+    old, rng = Difficulty(Columns(["a"] * 40), seed=0), np.random.default_rng(0)
+    under_way = old.sample(32)
+    for version in range(2):
+        new = Difficulty(Columns(["a"] * 20), seed=0)
+        new.load_state_dict(pickle.loads(pickle.dumps(old.state_dict())))
+        new.observe(tried(under_way[16 * version :][:16], lambda _: 0.5, rng, version))
+        old = new
+    assert sum(new.metrics()[f"curriculum/{pool}"] for pool in ("unknown", "learnable")) == 20
+    whole = Difficulty(Columns(["a"] * 40), seed=0)
+    whole.load_state_dict(new.state_dict())  # they are back
+    whole.observe(tried(under_way, lambda _: 0.5, rng, 3))
+    assert whole.metrics()["curriculum/learnable"] > 20
