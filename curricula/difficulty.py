@@ -83,7 +83,7 @@ class Difficulty:
         self._tally, self._journal = Tally(len(self._relations.names)), Journal()
         self._forms = Reformulation(tasks, self._roster, self._relations, self._journal, solution=solution)
         self._draws = self._asked = 0
-        self._gone: frozenset[str] = frozenset()  # prompts of a loaded state; groups of them may still be under way
+        self._gone: frozenset[str] = frozenset()  # prompts of loaded states; groups of them may still be under way
 
     def sample(self, n: int) -> list[Task]:
         """The next n tasks."""
@@ -130,6 +130,7 @@ class Difficulty:
         """Everything that decides the next prompt: columns of 35 bytes a prompt, and the keys."""
         return {
             "keys": self._roster.packed(),
+            "gone": sorted(self._gone),
             "seed": self._seed,
             "draws": self._draws,
             "asked": self._asked,
@@ -144,7 +145,8 @@ class Difficulty:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; prompts that came since are unknown, and an event lists them and those gone."""
         match = self._roster.match(state["keys"])
-        self._gone = frozenset(match.gone)
+        earlier = {key for key in state["gone"] if self._roster.rows([key])[0] < 0}
+        self._gone = frozenset({*match.gone, *earlier})
         self._seed, self._draws, self._asked = state["seed"], state["draws"], state["asked"]
         self._beliefs.load_state_dict(state["beliefs"], match.saved, match.now)
         self._shelf.load_state_dict(state["shelf"], match.saved, match.now)
@@ -178,12 +180,15 @@ class Difficulty:
         ]
 
     def _without(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
-        """With nothing learnable or unknown left: what was configured, and an event that says so."""
+        """With nothing learnable or unknown left: what was configured, and an event that says so.
+
+        Where few prompts were asked for again and again before their results could come, it is not known yet.
+        """
         sizes, shelf = self._shelf.sizes(), self._shelf
         advice = "easier or new prompts, a lower `low`, or when_empty: stop"
-        if not self._tally.empty:
+        if not self._tally.empty and not shelf.awaited():
             self._journal.tell("nothing_learnable", "warning", {"pools": sizes, "then": self._when_empty}, advice)
-        self._tally.empty = True
+            self._tally.empty = True
         aside = shelf.members(Pool.QUARANTINED)
         if self._when_empty != "widen" and len(aside):
             return [(row, "probe") for row in oldest(aside, n, shelf.due, rng).tolist()]

@@ -14,6 +14,7 @@ SHOWN = 0.5  # most of a solution that a hint gives away
 LONGEST = 100  # characters of an answer that a question can be turned round on
 HIDDEN = "[?]"
 NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w|[.,]\d)")
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def hinted(task: Task, column: str) -> Task | None:
@@ -69,4 +70,6 @@ def _steps(solution: str) -> list[str]:
 
 
 def _names(step: str, answer: str) -> bool:
+    """Whether a step says the answer, in capitals or not, its thousands set apart or not."""
+    step, answer = (THOUSANDS.sub("", text.strip().casefold()) for text in (step, answer))
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", step) is not None

@@ -107,16 +107,19 @@ class Mixture(Outer):
         return {"counts": counts, "boosts": self._boosts.state_dict()} | self._inner_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; a source that is new starts even with the others, one that is gone is forgotten."""
-        total = sum(state["counts"]["_drawn"].values())
-        for name, counts in state["counts"].items():
-            fresh = {"_drawn": lambda source: round(total * self._given[source]), "_last": lambda source: total}
-            start = fresh.get(name, lambda source: 0)
-            setattr(self, name, {source: counts.get(source, start(source)) for source in self._shares})
+        """Go on from a state; a source that is new starts even with the others, one that is gone is forgotten.
+
+        Positions count from the draws of the sources that are there now: where those of last draws moved, gaps go on.
+        """
+        was, total = state["counts"], sum(state["counts"]["_drawn"].values())
+        self._drawn = {name: was["_drawn"].get(name, round(total * self._given[name])) for name in self._shares}
+        moved = sum(self._drawn.values()) - total
+        self._last = {name: was["_last"].get(name, total) + moved for name in self._shares}
+        self._before, self._longest = ({n: was[key].get(n, 0) for n in self._shares} for key in ("_before", "_longest"))
         self._boosts.load_state_dict(state["boosts"])
         self._shares = self._boosted()
         self._load_inner_state(state)
-        were = state["counts"]["_drawn"].keys()
+        were = was["_drawn"].keys()
         if were != self._drawn.keys():
             self._before = dict(self._drawn)
             evidence = {"added": sorted(self._drawn.keys() - were), "gone": sorted(were - self._drawn.keys())}
@@ -158,9 +161,10 @@ def shares(weights: Mapping[str, float], temperature: float, floors: Mapping[str
     """
     if sum(floors.values()) > 1 + 1e-9:
         raise ValueError(f"mixture: floors sum to {sum(floors.values()):g}, more than 1: {dict(floors)}; lower them")
-    powers = {name: weight ** (1 / temperature) if weight else 0.0 for name, weight in weights.items()}
-    if not sum(powers.values()):
+    most = max(weights.values())
+    if not most:
         raise ValueError(f"mixture: all weights are 0: {dict(weights)}")
+    powers = {n: (w / most) ** (1 / temperature) if w else 0.0 for n, w in weights.items()}  # of most: none overflows
     raised: set[str] = set()
     while True:
         free = {name: power for name, power in powers.items() if name not in raised}
@@ -197,7 +201,7 @@ def _each(
     named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(there, given)
     for name in named:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"mixture: {what} name source {name!r}{advice} Sources: {', '.join(known)}")
     expect("mixture", {f"{what} of {name!r}": value for name, value in named.items()}, low, high)

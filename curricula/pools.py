@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class Shelf:
         self.due = np.full(count, NOT_DUE, np.int32)
         self.probes = np.zeros(count, np.uint8)  # in a row that changed nothing
         self.unanswered = np.zeros(count, np.uint8)  # times asked for since the last result
+        self.heard = 0  # number of the latest question that was answered
         self.asked = np.zeros(count, np.int64)  # how many groups had been asked for when this was, last
 
     def members(self, pool: Pool) -> np.ndarray:
@@ -103,15 +104,19 @@ class Shelf:
         self.asked[row] = number
         self.unanswered[row] = min(int(self.unanswered[row]) + 1, 255)
         if self.due[row] != NOT_DUE:
-            self.due[row] = now + self._interval(int(self.probes[row]))
+            self.due[row] = self._date(row, now)
         if self.pool[row] == Pool.UNKNOWN and self.unanswered[row] >= self._patience:
             self._put(row, Pool.SILENT)
 
     def answered(self, row: int) -> None:
         """A result came, whether or not it says anything."""
-        self.unanswered[row] = 0
+        self.unanswered[row], self.heard = 0, max(self.heard, int(self.asked[row]))
         if self.pool[row] == Pool.SILENT:
             self._put(row, Pool.UNKNOWN)
+
+    def awaited(self) -> bool:
+        """Whether a silent prompt may yet answer: nothing that was asked for after it has."""
+        return bool((self.asked[self.members(Pool.SILENT)] > self.heard).any())
 
     def place(self, row: int, pool: Pool, now: int) -> Pool:
         """Put a prompt in a pool after a result; where it was. A set-aside one gets its next date."""
@@ -121,7 +126,7 @@ class Shelf:
             self.probes[row], self.due[row] = 0, NOT_DUE
             return was
         self.probes[row] = min(int(self.probes[row]) + 1, 255) if pool == was else 0
-        self.due[row] = now + self._interval(int(self.probes[row]))
+        self.due[row] = self._date(row, now)
         return was
 
     def hasten(self, rows: np.ndarray, now: int) -> None:
@@ -133,16 +138,17 @@ class Shelf:
         self.counts[pool] += 1
         self.pool[row] = pool
 
-    def _interval(self, probes: int) -> int:
-        """Steps to the next probe: doubled for each one that changed nothing, up to eight times."""
-        return self._every * 2 ** min(probes, DOUBLINGS)
+    def _date(self, row: int, now: int) -> int:
+        """When the next probe is: the time to it is doubled for each that changed nothing, up to eight times."""
+        return int(min(now + self._every * 2 ** min(int(self.probes[row]), DOUBLINGS), NOT_DUE - 1))
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the columns."""
-        return {name: getattr(self, name).copy() for name in self.COLUMNS}
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of the columns, and a number."""
+        return {name: getattr(self, name).copy() for name in self.COLUMNS} | {"heard": self.heard}
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray], saved: Sequence[int], rows: Sequence[int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], saved: Sequence[int], rows: Sequence[int]) -> None:
         """Take the state's rows `saved` as these `rows`."""
         for name in self.COLUMNS:
             getattr(self, name)[rows] = state[name][saved]
+        self.heard = state["heard"]
         self.counts = np.bincount(self.pool, minlength=len(Pool))

@@ -27,8 +27,8 @@ def read(path: str | Path | None, tasks: TaskTable) -> Proposal:
     ValueError where there is no such file, it is another file, it names a source that the run does not have, or
     one of these tasks is of a source it does not know.
     """
-    if path is None:
-        raise ValueError(f"staged: order: bwt needs matrix_file, the path of a bwt.json; {HOW}")
+    if not isinstance(path, str | Path):
+        raise ValueError(f"staged: order: bwt needs matrix_file, the path of a bwt.json, got {path!r}; {HOW}")
     order, forecast = _read(Path(path))
     known, here = sources_of(tasks), set(tasks.sources.tolist())
     for name in order:

@@ -176,9 +176,12 @@ def assigned(
     first = {str(source): int(i) for source, i in zip(*np.unique(tasks.sources, return_index=True), strict=True)}
     kinds = {source: str(tasks.kinds[i]) for source, i in first.items()}
     there = set(kinds.values())
+    wrong = f"staged: stages: expected a list of kinds and sources, or of lists of them, got {stages!r}"
+    if not isinstance(stages, list | tuple | None):
+        raise ValueError(wrong)
     listed = [[s] if isinstance(s, str) else s for s in (stages or [kind for kind in KINDS if kind in there])]
-    if isinstance(stages, str) or not all(_named(stage) for stage in listed):
-        raise ValueError(f"staged: stages: expected a list of kinds and sources, or of lists of them, got {stages!r}")
+    if not all(_named(stage) for stage in listed):
+        raise ValueError(wrong)
     given = [name for stage in listed for name in stage]
     known = [*kinds, *sorted(there)]
     for name in given:

@@ -124,7 +124,7 @@ def _pools(tasks: TaskTable, weights: Mapping[str, float] | None) -> dict[str, n
     known = sources_of(tasks)
     for name in weights:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"uniform: weights name source {name!r}{advice} Sources: {', '.join(known)}")
     return {name: np.flatnonzero(tasks.sources == name) for name in np.unique(tasks.sources).tolist()}

@@ -95,13 +95,18 @@ def test_how_sure_an_order_is():
 
 
 def test_a_single_task_run_trains_on_one_source_by_the_inner_curriculum():
-    spec = {"use": "staged", "order": "bwt", "inner": {"use": "difficulty", "low": 0.2}, "gates": [{"use": "g:G"}]}
+    inner = {"use": "difficulty", "low": 0.2}
+    spec = {"use": "staged", "order": "bwt", "inner": inner, "gates": [{"use": "g:G"}]}
     asked = Config.model_validate(TWO | {"curriculum": spec, "actions": [{"at": 3, "do": "stop"}]})
     single = cells.alone(asked, "chain_sum", ["chain_sum", "words"], 7, Path("there"))
     assert single.curriculum.use == "mixture" and single.curriculum.args["weights"] == {"chain_sum": 1.0, "words": 0.0}
     assert single.curriculum.inner.use == "difficulty" and single.curriculum.inner.args == {"low": 0.2}
     assert [gate.use for gate in single.curriculum.gates] == ["g:G"]
     assert (single.training.steps, single.actions, single.run.dir) == (7, [], Path("there"))
+    spec["inner"] = {"use": "mixture", "inner": inner | {"when_empty": "stop"}}  # would end it before its last step
+    asked = Config.model_validate(TWO | {"curriculum": spec})
+    single = cells.alone(asked, "chain_sum", ["chain_sum", "words"], 7, Path("there"))
+    assert single.curriculum.inner.inner.args == {"low": 0.2, "when_empty": "probe"}
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def test_the_state_of_a_million_prompts_is_small():
     ("arguments", "told"),
     [
         ({"weights": {"aa": 1}}, "source 'aa'"),
+        ({"weights": {1: 1}}, "source 1. Sources"),
         ({"weights": {"a": -1}}, "weight of 'a'"),
         ({"weights": {"a": "much"}}, "weight of 'a'"),
         ({"weights": {"a": 0, "b": 0}}, "all weights are 0"),

@@ -320,3 +320,44 @@ def test_bad_tables_and_groups():
     curriculum = Difficulty(Columns(["a"] * 4), seed=0)
     with pytest.raises(ValueError, match="'b/9' is none of the 4"):
         curriculum.observe([answered(Columns(["b"] * 10)[9], [1.0], 0)])
+
+
+@pytest.mark.parametrize(("count", "n", "ahead"), [(8, 32, 1), (40, 32, 4)])
+def test_few_prompts_asked_for_again_before_they_answered_are_not_given_up(count, n, ahead):
+    curriculum = Difficulty(Columns(["a"] * count), seed=0, when_empty="stop")
+    rng, asked = np.random.default_rng(0), [curriculum.sample(n) for _ in range(ahead)]
+    assert [event.name for event in curriculum.events()] == []
+    for version in range(3):
+        curriculum.observe(tried(asked.pop(0), lambda _: LEARNABLE, rng, version))
+        asked.append(curriculum.sample(n))
+    assert "nothing_learnable" not in [event.name for event in curriculum.events()]
+
+
+def test_a_prompt_that_never_answered_while_later_ones_did_is_no_hope():
+    curriculum = Difficulty(Columns(["a"] * 8), seed=0, when_empty="stop")
+    for version in range(60):
+        tasks = [task for task in curriculum.sample(4) if number(task)]  # the first is over the length
+        curriculum.observe(tried(tasks, lambda _: 0.0, np.random.default_rng(version), version))
+    assert [event.name for event in curriculum.events()].count("nothing_learnable") == 1
+    assert curriculum.metrics()["curriculum/silent"] == 1
+
+
+def test_a_date_beyond_all_is_kept():
+    curriculum = Difficulty(Columns(["a"] * 20), seed=0, probe_every=10**9)
+    course(curriculum, lambda _: 0.0, 40)
+    assert curriculum.metrics()["curriculum/quarantined"] == 20
+
+
+def test_groups_of_prompts_that_are_gone_may_come_after_a_second_restart():
+    old, rng = Difficulty(Columns(["a"] * 40), seed=0), np.random.default_rng(0)
+    under_way = old.sample(32)
+    for version in range(2):
+        new = Difficulty(Columns(["a"] * 20), seed=0)
+        new.load_state_dict(pickle.loads(pickle.dumps(old.state_dict())))
+        new.observe(tried(under_way[16 * version :][:16], lambda _: 0.5, rng, version))
+        old = new
+    assert sum(new.metrics()[f"curriculum/{pool}"] for pool in ("unknown", "learnable")) == 20
+    whole = Difficulty(Columns(["a"] * 40), seed=0)
+    whole.load_state_dict(new.state_dict())  # they are back
+    whole.observe(tried(under_way, lambda _: 0.5, rng, 3))
+    assert whole.metrics()["curriculum/learnable"] > 20

@@ -197,6 +197,26 @@ def test_a_source_that_is_new_starts_even_and_one_that_is_gone_is_forgotten():
     assert event.evidence == {"added": ["c"], "gone": ["b"]}
 
 
+@pytest.mark.parametrize("now", ["ac", "abcd"])
+def test_gaps_go_on_where_sources_came_or_went(now):
+    def mixture(names):
+        table = Columns([name for name in names for _ in range(10)])
+        return Mixture(table, seed=0, weights={"c": 1e-4}, max_gap={"c": 16})
+
+    old, new = mixture("abc"), mixture(now)
+    before = sources(course(old, 100))
+    new.load_state_dict(old.state_dict())
+    drawn = before + sources(course(new, 20))
+    places = [i for i, name in enumerate(drawn) if name == "c"]
+    assert max(np.diff(places)) <= 16 and len(places) > 50
+    assert new.metrics()["curriculum/gap@c"] <= 16 and new.metrics()["curriculum/gap@a"] < 10
+
+
+def test_a_low_temperature_leaves_the_heaviest():
+    for weights in ({"a": 4.0, "b": 1.0}, {"a": 0.25, "b": 0.1}, {"a": 5e4, "b": 1.0}):
+        assert shares(weights, 1e-3, {}) == {"a": 1.0}
+
+
 @pytest.mark.parametrize("inner", ["mixture:Mixture", "uniform:Uniform"])
 def test_arguments_may_name_sources_of_another_part_and_none_else(inner):
     def spec(name):
@@ -220,6 +240,7 @@ def test_one_source_alone_and_difficulty_inside():
     [
         ({"weights": 3}, r"weights: expected \{source: weight\}, got 3"),
         ({"weights": {"c": 1}}, "weights name source 'c'"),
+        ({"weights": {1: 1}}, "weights name source 1. Sources: a, b"),
         ({"weights": {"a": -1}}, "weights of 'a': expected a number at least 0, got -1"),
         ({"weights": {"a": 0, "b": 0}}, "all weights are 0"),
         ({"floors": 0.6}, r"floors sum to 1\.2, more than 1"),

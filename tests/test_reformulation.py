@@ -47,6 +47,8 @@ def test_a_hint_is_the_first_half_of_the_solution_and_never_the_answer():
     assert form.meta == {"solution": SOLUTION, "entry": {"x": 1}, REFORMULATED: {"of": "shop/7", "how": "hint"}}
     early = task(answer="24")
     assert "24" not in forms.hinted(early, "solution").prompt[-1]["content"].removeprefix(TEXT)
+    for answer, step in (("1234", "First 1,234."), ("1,234", "It is 1234"), ("Paris", "So PARIS.")):
+        assert forms.hinted(task(answer=answer, solution=f"{step}\nb\nc\nd"), "solution") is None
     sentences = forms.hinted(task(solution="Add them. Then halve. Done."), "solution")
     assert "begins like this:\nAdd them.\n\nGo on" in sentences.prompt[-1]["content"]
 

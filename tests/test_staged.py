@@ -102,6 +102,8 @@ def test_resume_is_bit_equal(cut):
         ({"stages": ["structured"]}, "no stage has source 'haiku'; name it or its kind 'creative'"),
         ({"stages": ["structured", ["creative", "structured"]]}, "'structured' is in two stages"),
         ({"stages": "structured"}, "stages: expected a list of kinds and sources, .* got 'structured'"),
+        ({"stages": 5}, "stages: expected a list of kinds and sources, .* got 5"),
+        ({"order": "bwt", "matrix_file": 5}, r"the path of a bwt\.json, got 5"),
         ({"stages": [3, "creative"]}, r"expected a list .* got \[3, 'creative'\]"),
         ({"stages": [[], "creative"]}, r"expected a list .* got \[\[\], 'creative'\]"),
         ({"stages": ["x", "creative"]}, r"'x', no kind or source\. There are: "),

@@ -53,7 +53,7 @@ def alone(config: Config, source: str, sources: Sequence[str], steps: int, direc
     while spec.use in STAGED:
         spec = spec.inner or CurriculumSpec()
     weights = {name: float(name == source) for name in sources}
-    inner = spec.model_dump(exclude={"gates", "base_probe"})
+    inner = _going_on(spec.model_dump(exclude={"gates", "base_probe"}))
     outer = {"use": "mixture", "weights": weights, "inner": inner, "gates": config.curriculum.gates}
     outer["base_probe"] = config.curriculum.base_probe // len(sources)
     updates = config.training.updates_per_rollout
@@ -68,6 +68,12 @@ def alone(config: Config, source: str, sources: Sequence[str], steps: int, direc
         }
     )
     return Config.model_validate(changed.model_dump())
+
+
+def _going_on(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The curriculum, probing where it would stop the run when nothing is learnable: transfer needs all steps."""
+    inner = {"inner": _going_on(spec["inner"])} if spec.get("inner") else {}
+    return {**spec, **inner, **({"when_empty": "probe"} if spec.get("when_empty") == "stop" else {})}
 
 
 def outcomes(cell: Cell) -> tuple[Outcomes, Outcomes] | None:
