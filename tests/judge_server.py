@@ -66,13 +66,19 @@ class Handler(BaseHTTPRequestHandler):
             self.server.at_once[0] += 1
             self.server.at_once[1] = max(self.server.at_once)
             number = self.server.asked[model]
+            self.at_work = True
         try:
             getattr(self, f"as_{model}")(prompt, number)
         except (BrokenPipeError, ConnectionResetError):  # whoever asked has gone
             pass
         finally:
-            with self.server.lock:
-                self.server.at_once[0] -= 1
+            self.done()
+
+    def done(self):
+        """Before the answer goes out: whoever has it may ask again at once."""
+        with self.server.lock:
+            self.server.at_once[0] -= self.at_work
+            self.at_work = False
 
     def say(self, text, status=200, kind="application/json", **choice):
         message = {"role": "assistant", "content": text}
@@ -83,6 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.done()
         self.wfile.write(body)
 
     def as_good(self, prompt, number):
