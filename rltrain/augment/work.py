@@ -99,9 +99,8 @@ def write(
             said = generator.generate(prompts, max_tokens=wish.max_tokens, temperature=wish.temperature)
             failed += [answer for answer in said if isinstance(answer, Unanswered)]
             if all(isinstance(answer, Unanswered) for answer in said):
-                raise RuntimeError(
-                    f"no answer: {said[0].message}; what there is stands in {wish.out}, go on by the same"
-                )
+                kept = f"what there is stands in {wish.out}; " if Path(wish.out).exists() else ""
+                raise RuntimeError(f"no answer: {said[0].message}; {kept}go on by the same command")
             _judge_and_keep(chunk, list(zip(wanted, said, strict=True)), judge, journal, seen)
             progress.advance(bar, len(chunk))
     if failed:
