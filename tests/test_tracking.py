@@ -37,6 +37,8 @@ def records(path: Path) -> list:
             at += left
             continue
         _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        if at + 7 + length > len(data):
+            break  # wandb's process is still writing it
         part, at = part + data[at + 7 : at + 7 + length], at + 7 + length
         if kind in (1, 4):  # whole, or the last piece
             found.append(Record.FromString(part))
