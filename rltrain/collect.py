@@ -96,20 +96,18 @@ class Collector:
 
 def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, formats: FormatClassifier) -> Group:
     """The group with its planning masks and format names; each completion is read once."""
+    planning, named = read(completions, tagger, formats)
+    return Group(ticket.id, ticket.task, ticket.prompt_ids, completions, planning=planning, formats=named)
+
+
+def read(
+    completions: Sequence[Completion], tagger: Tagger, formats: FormatClassifier
+) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+    """The planning masks (T,) bool of some completions, tagged together, and the names of their formats."""
     spans = planning_spans([completion.text for completion in completions], tagger)
-    return Group(
-        ticket.id,
-        ticket.task,
-        ticket.prompt_ids,
-        completions,
-        planning=tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True)),
-        formats=_formats(completions, formats),
-    )
-
-
-def _formats(completions: Sequence[Completion], formats: FormatClassifier) -> tuple[str, ...]:
+    masks = tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True))
     with blame.plugin("formats", formats, "format"):
-        return tuple(formats.format(c.text) for c in completions)
+        return masks, tuple(formats.format(c.text) for c in completions)
 
 
 def planning_spans(texts: Sequence[str], tagger: Tagger) -> Sequence[Sequence[tuple[int, int]]]:

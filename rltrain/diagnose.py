@@ -84,7 +84,7 @@ def main(path: Path, out: Path | None, also: Sequence[str] = (), scorer: str | N
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from rltrain import plugins
-    from rltrain.collect import planning_mask
+    from rltrain.collect import read
     from rltrain.manifest import manifest
     from rltrain.records import RunDir, load_run
     from rltrain.records.rebuild import step_records
@@ -99,16 +99,13 @@ def main(path: Path, out: Path | None, also: Sequence[str] = (), scorer: str | N
     by_name = _diagnostics(config.diagnostics if config else (), also, lent, notes)
     diagnostics = list(by_name.values())
 
-    def read(completion):
-        return planning_mask(completion, tagger.spans(completion.text)), formats.format(completion.text)
-
     rows = check(files)
     listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("completions", total=rows)
-        for record in step_records(files, read, notes):
+        for record in step_records(files, lambda completions: read(completions, tagger, formats), notes):
             metrics: dict[str, float] = {}
             record = dataclasses.replace(record, metrics=metrics)  # where each diagnostic finds those before it
             for diagnostic in diagnostics:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rltrain.collect import planning_mask, planning_spans
+from rltrain.collect import read
 from rltrain.records.rebuild import task_key
 from rltrain.tokenizers import TokenText
 from rltrain.trl_taps import Judged, Row
@@ -46,7 +46,7 @@ def _group(
 ) -> Group:
     completions = tuple(_completion(row, step, text) for row in rows)
     judged = [row.judged for row in rows if row.judged is not None]
-    spans = planning_spans([completion.text for completion in completions], tagger)
+    planning, named = read(completions, tagger, formats)
     return Group(
         ticket=ticket,
         task=_task(judged[0] if judged else None, rows[0].prompt_ids, text),
@@ -54,8 +54,8 @@ def _group(
         completions=completions,
         scores=tuple(_score(of, outcome) for of in judged) if len(judged) == len(rows) else (),
         advantages=tuple(_advantage(row) for row in rows) if rows[0].advantage is not None else (),
-        planning=tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True)),
-        formats=tuple(formats.format(c.text) for c in completions),
+        planning=planning,
+        formats=named,
     )
 
 

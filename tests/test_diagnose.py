@@ -179,8 +179,27 @@ def test_the_same_prompt_has_the_same_key_at_every_step(tmp_path):
     assert len(set(first.values())) == 2 and first["a"] == second["a"]
 
 
-def nothing(completion):
-    return np.zeros(len(completion.token_ids), bool), "prose"
+def test_a_group_is_read_at_once_and_only_for_what_its_table_lacks(tmp_path):
+    calls = []
+
+    def read(completions):
+        calls.append(len(completions))
+        return nothing(completions)
+
+    frame = pd.DataFrame({"step": 1, "group": 0, "completion": ["a b", "c d", "e f"], "outcome": 1.0})
+    frame["planning"] = [[True, False], [True], None]
+    frame.assign(format="code").to_parquet(tmp_path / "a.parquet")
+    (record,) = step_records([tmp_path / "a.parquet"], read, {})
+    (group,) = record.groups
+    assert calls == [3] and group.formats == ("code",) * 3
+    assert [mask.tolist() for mask in group.planning] == [[True, False], [False, False], [False, False]]
+    frame.assign(planning=[[True, False]] * 3, format="code").to_parquet(tmp_path / "a.parquet")
+    list(step_records([tmp_path / "a.parquet"], read, {}))
+    assert calls == [3]
+
+
+def nothing(completions):
+    return [np.zeros(len(completion.token_ids), bool) for completion in completions], ["prose"] * len(completions)
 
 
 @pytest.mark.parametrize("numbered", [True, False])

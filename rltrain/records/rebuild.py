@@ -18,8 +18,8 @@ import numpy as np
 from rltrain.records.rows import MOST, note, read_rows
 from rltrain.types import Advantage, Completion, Group, Score, StepRecord, Task, TokenArrays
 
-Read = Callable[[Completion], tuple[np.ndarray, str]]
-"""A completion's planning mask (T,) and the name of its format, for tables that do not have them."""
+Read = Callable[[Sequence[Completion]], tuple[Sequence[np.ndarray], Sequence[str]]]
+"""The planning masks (T,) of completions and the names of their formats, for tables that do not have them."""
 ARRAYS = ("train_logprob", "entropy", "ratio", "loss_mask", "token_advantage")
 
 
@@ -68,7 +68,7 @@ def _group(
 ) -> tuple[Group, list[TokenArrays | None]]:
     first = rows[0]
     completions = tuple(_completion(row, notes) for row in rows)
-    marks = [_marks(row, completion, read) for row, completion in zip(rows, completions, strict=True)]
+    planning, formats = _marks(rows, completions, read)
     advantages = [row.get("advantage") for row in rows]
     group = Group(
         ticket=number,
@@ -80,21 +80,31 @@ def _group(
             Advantage(_number(value), _number(row.get("baseline")), _number(row.get("scale"), 1.0))
             for row, value in zip(rows, advantages, strict=True)
         ),
-        planning=tuple(mask for mask, _ in marks),
-        formats=tuple(name for _, name in marks),
+        planning=planning,
+        formats=formats,
         admitted=first.get("admitted") is not False,
         reject_reason=first.get("reject_reason"),
     )
     return group, [_arrays(row, len(c.token_ids), notes) for row, c in zip(rows, completions, strict=True)]
 
 
-def _marks(row: Mapping[str, Any], completion: Completion, read: Read) -> tuple[np.ndarray, str]:
-    """Planning mask and format, as the table has them or as they are read now."""
-    mask, name = row.get("planning"), row.get("format")
-    if mask is not None and len(mask) == len(completion.token_ids) and name:
-        return np.asarray(mask, bool), name
-    found = read(completion)
-    return found[0], name or found[1]
+def _marks(
+    rows: Sequence[Mapping[str, Any]], completions: Sequence[Completion], read: Read
+) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+    """Planning masks and formats, as the table has them; where it lacks some, the group is read now."""
+    masks = [_mask(row, len(completion.token_ids)) for row, completion in zip(rows, completions, strict=True)]
+    names = [row.get("format") for row in rows]
+    if not all(names) or any(mask is None for mask in masks):
+        found = read(completions)
+        masks = [now if mask is None else mask for mask, now in zip(masks, found[0], strict=True)]
+        names = [name or now for name, now in zip(names, found[1], strict=True)]
+    return tuple(masks), tuple(names)
+
+
+def _mask(row: Mapping[str, Any], length: int) -> np.ndarray | None:
+    """The planning mask (T,) of a row; None where it has none of its completion's length."""
+    mask = row.get("planning")
+    return np.asarray(mask, bool) if mask is not None and len(mask) == length else None
 
 
 def _task(row: Mapping[str, Any], number: int) -> Task:

@@ -19,7 +19,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rltrain.rollouts.server import EngineServer, Report
+from rltrain.rollouts.server import LINGER_S, EngineServer, Report
 from rltrain.rollouts.slot import EngineLost, PoolError, Slot, Version, wrong
 from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Packed
@@ -161,8 +161,8 @@ class RolloutPool:
     def _turn(self) -> None:
         asked = {slot.asked: slot for slot in self._slots}
         ready, rest = ray.wait(list(asked), num_returns=1, timeout=POLL_S)
-        if ready and rest:  # take all that is there: one wake-up for many engines
-            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        if ready and rest:  # a moment for the others to come along: with many engines, wake-ups cost
+            ready += ray.wait(rest, num_returns=len(rest), timeout=LINGER_S)[0]
         reports, now = _answers(ready), time.monotonic()
         with self._lock:
             for ref, report in zip(ready, reports, strict=True):
