@@ -183,7 +183,7 @@ _SUMS = any_of(courses.moving_average, courses.wandering, courses.two_scales)
 _LEVELS = any_of(courses.bursts, courses.switching)
 _SINGLE = any_of(courses.spikes, courses.dips)
 _HARD = any_of(_HEAVY, _SUMS, _LEVELS, _SINGLE, courses.wiggle, courses.cycling, courses.long_memory)
-_OTHER = any_of(unseen.seasonal, unseen.passing, ar(None, unseen.volatile), unseen.averaged, unseen.zigzag)
+_OTHER = any_of(unseen.seasonal, unseen.passing, ar(None, unseen.volatile), unseen.zigzag)
 BUILD = (
     *(Cell(f"AR(1) {phi}", ar(phi)) for phi in (0.0, 0.4, 0.8)),
     Cell("AR(1) 0.8, 60 steps", ar(0.8), lengths=(60, 60)),
