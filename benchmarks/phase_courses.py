@@ -1,7 +1,6 @@
-"""What simulated runs are made of: noise of standard deviation 1, and the shapes in which diversity rises.
+"""What simulated runs of the build family are made of: noise of standard deviation 1, and shapes of a rise.
 
-The upper part of each was there when the detector was built; the parts called unseen were written before its present
-form and nothing was chosen by them.
+What they share with the unseen family (`phase_unseen.py`) is here as well. The lower part of each was unseen before.
 """
 
 from __future__ import annotations
@@ -83,9 +82,6 @@ def any_of(*kinds: Noise) -> Noise:
     return lambda rng, n: kinds[rng.integers(len(kinds))](rng, n)
 
 
-# --- unseen noise --------------------------------------------------------------------------------
-
-
 def laplace(rng: Rng, n: int) -> np.ndarray:
     """Innovations with exponential tails, standard deviation 1."""
     return rng.laplace(size=n) / np.sqrt(2)
@@ -146,9 +142,6 @@ def staircase(width: float) -> Shape:
 def saturating(width: float) -> Shape:
     """1 - exp: 95% done after `width` steps."""
     return lambda steps, onset: 1 - np.exp(-3 * np.maximum(steps - onset, 0) / width)
-
-
-# --- unseen shapes -------------------------------------------------------------------------------
 
 
 def cosine(width: float) -> Shape:

@@ -1,15 +1,16 @@
 """The phase detector on simulated runs whose truth is known: false alarms, misses, onset, intervals, confidence.
 
-    python -m benchmarks.phase_simulation [--runs N] [--online N] [--seed N]
+    python -m benchmarks.phase_simulation [--runs N] [--online N] [--seed N] [--family build|unseen] [--out FOLDER]
 
 Two families of generators (`phase_generators.py`): the one the detector was built on, with other seeds, and one of
-other shapes and noise. Each null cell has `--runs` runs, each cell with a phase a fifth of that at each of the rises
-over noise 1, 2, 3, 5, 10; `--online` of each null cell, and an eighth of that of the others, are also judged as they
-go, every 5th step. Oracles (`phase_oracles.py`) stand beside: one knows the shape of the rise and fits onset and
-width by least squares; one is told the width as well, which alone halves the error of an onset (Cramer-Rao, ramp in
-white noise); and one is told everything but whether there is a rise at all.
+other shapes, noise and courses. Each null cell has `--runs` runs, each cell with a phase an eighth of that at each of
+the rises over noise 1, 2, 3, 5, 10; `--online` of each null cell, and a twelfth of that at each rise of the others,
+are also judged as they go, every 5th step. Oracles (`phase_oracles.py`) stand beside: one knows the shape of the rise
+and fits onset and width by least squares; one is told the width as well, which alone halves the error of an onset
+(Cramer-Rao, ramp in white noise); and one is told everything but whether there is a rise at all.
 
-Prints the tables, writes `benchmarks/results/phase_simulation.json` and the reliability plot beside it.
+Prints the tables, writes `phase_simulation.json` and the reliability plot to `benchmarks/results` or `--out`. A trial
+of the benchmark itself is `--runs 2 --online 1 --out trial`; for work on the detector there is `--family build`.
 """
 
 from __future__ import annotations
@@ -66,12 +67,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=200, help="of each null cell")
     parser.add_argument("--online", type=int, default=100, help="of each null cell, judged as they go as well")
     parser.add_argument("--seed", type=int, default=2, help="the detector was built on others")
+    parser.add_argument("--family", choices=FAMILIES, help="one of the two alone")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     found: dict[str, Any] = {}
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         for number, (name, cells) in enumerate(FAMILIES.items()):
+            if asked.family not in (None, name):
+                continue
             bar = bars.add_task(name, total=sum(count for _, _, count in plan(cells, asked.runs)))
             outcomes = family(cells, asked.runs, asked.online, [asked.seed, number], lambda b=bar: bars.advance(b))
             found[name] = summary(outcomes)
@@ -93,7 +97,7 @@ def keep(found: dict[str, Any], folder: Path) -> None:
 def plan(cells: Sequence[Cell], runs: int) -> list[tuple[Cell, float, int]]:
     """Cell, rise over noise, number of runs."""
     null = [(cell, 0.0, runs) for cell in cells if cell.shape is None]
-    return null + [(cell, rise, max(1, runs // 5)) for cell in cells if cell.shape for rise in RISES]
+    return null + [(cell, rise, max(1, runs // 8)) for cell in cells if cell.shape for rise in RISES]
 
 
 def family(
@@ -104,7 +108,7 @@ def family(
     for number, (cell, rise, count) in enumerate(plan(cells, runs)):
         for i in range(count):
             rng = np.random.default_rng([*seed, number, i])
-            outcomes.append(judged(simulate(rng, cell, rise), watched=i < (online if rise == 0 else online // 8)))
+            outcomes.append(judged(simulate(rng, cell, rise), watched=i < (online if rise == 0 else online // 12)))
             tick()
     return outcomes
 

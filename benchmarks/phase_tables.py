@@ -76,7 +76,8 @@ def plot(rows: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(5, 5), dpi=120)
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as it should be")
-    for (name, found), colour in zip(rows.items(), ("tab:blue", "tab:orange"), strict=True):
+    for name, found in rows.items():
+        colour = {"build": "tab:blue", "unseen": "tab:orange"}[name]
         said, was = [row["said"] for row in found], [row["was"] for row in found]
         axes.plot(said, was, color=colour, label=f"generators: {name}")
         axes.scatter(said, was, s=[3 + row["runs"] / 5 for row in found], color=colour, alpha=0.5)
