@@ -20,7 +20,7 @@ from diagnostics.phase.noise import innovations, local_level, observation_scale,
 from diagnostics.phase.rise import observations
 
 KNOTS = np.array([0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1])  # of the record: where ramps begin, end
-DECAYS = 0.5 ** np.arange(1, 7)  # of the record: time constants
+DECAYS = np.geomspace(0.01, 0.7, 20)  # of the record: time constants; half as many leave a rest like a loss
 LOSS_EXPECTED, FALL_EXPECTED = 5.0, 15.0  # standard deviations of the noise; consolidation is many times its noise
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from diagnostics.phase.noise import Whitening, innovations, whitening
 
 MOST_KNOTS = 40  # where a ramp may begin and end; more of them hardly change the evidence
-FROM_START = 0.25  # prior share of rises that were going on when the record began
+FROM_START = 0.5  # prior share of rises that were going on when the record began
 STILL_RISING = 0.15  # prior share of rises that are going on when it ends
 AFTER = 4  # a rise is believed from this many observations behind its onset on
 

@@ -24,9 +24,9 @@ from diagnostics.phase.apart import FALL_EXPECTED, loss_along
 from diagnostics.phase.rise import FEWEST, Rise, find_rise, first_fall, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(40)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+EVIDENCE = math.log(30)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
 USUAL_WAIT = 100  # observations after which about two in three rises have begun
-APART = 1.0  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
+APART = 0.7  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
 SURELY_APART = 0.8  # probability from which on the verdict says so; below, that it is too early to tell
 FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
 NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up

@@ -63,7 +63,7 @@ class Noise(NamedTuple):
 NOISES = (
     *map(Noise, (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.85)),
     *(Noise(phi, white) for white in (0.35, 0.65) for phi in (0.75, 0.85)),
-    *(Noise(phi, 0.0, period) for phi in (0.65, 0.8) for period in (12, 20, 36)),
+    *(Noise(phi, 0.0, period) for phi in (0.6, 0.8) for period in (10, 16, 26)),
 )
 
 

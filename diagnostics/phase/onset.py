@@ -1,7 +1,7 @@
 """When did a rise begin? Onset and end of a rise whose shape is not known, on a fine grid.
 
 A rise that is certainly there is looked at again, around the place where `changepoint.py` found it: straight, logistic,
-saturating, half a wave of a cosine or in stairs, of any onset and width there, each shape as likely as the others. The
+saturating or in stairs, of any onset and width there, each shape as likely as the others. The
 interval of the onset integrates over all of them; a single shape would be sure of a place that is right for that shape
 alone.
 """
@@ -39,7 +39,6 @@ def _shapes() -> np.ndarray:
         [
             np.clip(x, 0, 1),
             1 - np.exp(-3 * later),
-            0.5 - 0.5 * np.cos(np.pi * np.clip(x, 0, 1)),
             1 / (1 + np.exp(np.log(19) - 2 * np.log(19) * x)),  # begins where 5% is done, ends where 95% is
             sum((x > k + 1e-9) / 2 for k in (0.0, 1.0)),  # the onset is the last step of the old level
             sum((x > k + 1e-9) / 3 for k in (0.0, 0.5, 1.0)),
