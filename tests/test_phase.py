@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from diagnostics.phase import changepoint
+from diagnostics.phase.apart import loss_along
 from diagnostics.phase.detector import DIVERSITY, ENTROPY, PERPLEXITY, retrospective
 from diagnostics.phase.diagnostic import PhaseDiagnostic
 from diagnostics.phase.noise import NOISES
@@ -44,31 +45,46 @@ def head(series, n):
 # --- the change point ----------------------------------------------------------------------------
 
 
+def autocorrelation(noise, lags):
+    """Of a wander (damped, if it cycles: Yule 1927) with white noise on top, for lags that need not be whole."""
+    turn = 2 * np.pi / noise.period
+    damped = np.where(lags == 0, 1.0, noise.phi**lags) if noise.phi else np.where(lags == 0, 1.0, 0.0)
+    if np.isfinite(noise.period):
+        shift = (1 - noise.phi**2) / (1 + noise.phi**2) / np.tan(turn)
+        damped = damped * (np.cos(turn * lags) + shift * np.sin(turn * lags))
+    return (1 - noise.white) * damped + noise.white * (lags == 0)
+
+
 @pytest.mark.parametrize("p", range(len(NOISES)))
 def test_whitened_hinges_are_generalised_least_squares(p):
-    """Against the dense inverse of the correlation of a wander with white noise on top, with gaps in the steps."""
+    """Against the dense inverse of the correlation of the noise, with gaps in the steps."""
     rng = np.random.default_rng(p)
-    n, (phi, white) = 40, NOISES[p]
+    n = 40
     times = np.sort(rng.choice(70, n, replace=False)).astype(float)
     y = rng.normal(size=n)
     of = changepoint.series(times, y)
-    uu, uy, yy = changepoint._projected(of, of.columns.transpose(0, 2, 1) @ of.columns)
-    correlation = (1 - white) * phi ** np.abs(times[:, None] - times) + white * np.eye(n)
-    correlation = np.eye(n) if phi == 0 else correlation
+    grid, with_y = of.grid, (of.grid.columns.transpose(0, 2, 1) @ of.y[..., None])[..., 0]
+    uu, uy, yy = changepoint.projected(grid, grid.products, with_y, (of.y**2).sum(1))
+    correlation = autocorrelation(NOISES[p], np.abs(times[:, None] - times))
     inverse, one = np.linalg.inv(correlation), np.ones(n)
     projected = inverse - np.outer(inverse @ one, one @ inverse) / (one @ inverse @ one)
-    for m in rng.choice(len(of.onset), 5, replace=False):
-        g = ramp(times, of.knots[of.onset[m]], of.knots[of.end[m]])
+    for m in rng.choice(len(grid.onset), 5, replace=False):
+        g = ramp(times, grid.knots[grid.onset[m]], grid.knots[grid.end[m]])
         dense = [g @ projected @ g, g @ projected @ y, y @ projected @ y]
-        np.testing.assert_allclose([uu[p, m], uy[p, m], yy[p]], dense, rtol=1e-7, atol=1e-8)
-    log_det = np.log(of.filters.spread[:, p]).sum()
-    assert log_det == pytest.approx(0.5 * np.linalg.slogdet(correlation)[1], abs=1e-9)
+        np.testing.assert_allclose([uu[p, m], uy[p, m], yy[p]], dense, rtol=1e-6, atol=1e-7)
+    log_det = np.log(grid.filters.spread[:, p]).sum()
+    assert log_det == pytest.approx(0.5 * np.linalg.slogdet(correlation)[1], abs=1e-8)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_memory_is_the_sum_of_the_autocorrelations(noise):
+    assert noise.memory == pytest.approx(2 * autocorrelation(noise, np.arange(400)).sum() - 1, rel=1e-6)
 
 
 def test_the_prior_of_all_ramps_sums_to_one():
     of = changepoint.series(np.arange(30.0), noise(30))
-    assert np.exp(of.prior).sum() == pytest.approx(1.0)
-    assert len(of.steps) - 1 - of.knots[of.onset].max() == changepoint.AFTER
+    assert np.exp(of.grid.prior).sum() == pytest.approx(1.0)
+    assert len(of.grid.steps) - 1 - of.grid.knots[of.grid.onset].max() == changepoint.AFTER
 
 
 def test_a_verdict_has_no_units():
@@ -82,6 +98,18 @@ def test_a_verdict_has_no_units():
 def test_a_slow_wander_is_no_rise():
     certain = [find_rise(np.arange(120), noise(120, 0.8, seed)).log_bayes_factor > 3.5 for seed in range(40)]
     assert sum(certain) <= 1
+
+
+def test_the_last_upswing_of_a_cycle_is_no_rise():
+    """AR(2) of modulus 0.8 and period 25, each record cut where a wave has come up from its lowest to its highest."""
+    first, second, certain = 1.6 * np.cos(2 * np.pi / 25), -0.64, 0
+    for seed in range(30):
+        x = np.zeros(300)
+        for i, shock in enumerate(np.random.default_rng(seed).normal(size=298), 2):
+            x[i] = first * x[i - 1] + second * x[i - 2] + shock
+        cut = 130 + int(np.argmax(x[130:] - np.roll(x, 12)[130:]))
+        certain += find_rise(np.arange(cut - 49), x[50 : cut + 1]).log_bayes_factor > 3.5
+    assert certain <= 1
 
 
 def test_one_outlier_is_no_rise():
@@ -133,6 +161,29 @@ def test_segments_cover_the_run_without_a_gap():
 def test_a_policy_that_falls_apart_does_not_plan():
     verdict = retrospective(*metrics(fall=0.0, blur=30.0))
     assert verdict.state == "undecided" and "falls apart" in verdict.why
+
+
+@pytest.mark.parametrize("decay", [8.0, 25.0])
+def test_a_loss_of_execution_is_seen_beside_the_fall_before_it(decay):
+    times = np.arange(200)
+    execution = -15 * (1 - np.exp(-times / decay)) + noise(200, 0.3)
+    assert loss_along(times, execution, 80, 140) < -1
+    assert loss_along(times, execution + 4 * ramp(times, 80, 140), 80, 140) > 4
+    assert abs(loss_along(times[:90], execution[:90], 80, 140)) < 1  # too early to tell
+    assert loss_along(times[:82], execution[:82], 80, 88) == 0 == loss_along(times, np.ones(200), 80, 140)
+
+
+def test_a_policy_that_falls_apart_after_it_had_got_surer_is_not_called_planning_on_the_way():
+    for seed in range(4):
+        steps = np.arange(160)
+        moved = -12 * (1 - np.exp(-steps / 15)) + 10 * ramp(steps, 40, 120)
+        series = {
+            ENTROPY: 1.0 + 0.03 * (moved + noise(160, 0.3, seed + 10)),
+            DIVERSITY: 8 * ramp(steps, 40, 120) + noise(160, 0.3, seed),
+        }
+        said = [retrospective(steps[:n], head(series, n)) for n in range(40, 161, 6)]
+        assert "planning" not in [verdict.state for verdict in said]
+        assert "falls apart" in said[-1].why
 
 
 def test_one_execution_series_is_enough_and_none_is_not():

@@ -20,15 +20,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnostics.phase.rise import FEWEST, Rise, find_rise, rise_along, rise_and_first_fall
+from diagnostics.phase.apart import FALL_EXPECTED, loss_along
+from diagnostics.phase.rise import FEWEST, Rise, find_rise, first_fall, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(40)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+EVIDENCE = math.log(30)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
 USUAL_WAIT = 100  # observations after which about two in three rises have begun
-APART = 0.3  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
+APART = 0.7  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
+SURELY_APART = 0.8  # probability from which on the verdict says so; below, that it is too early to tell
 FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
 NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up
-FALL_EXPECTED = 15.0  # consolidation is many times the noise of its series; plan diversity moves less
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
 PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/semantic_entropy")
 
@@ -89,15 +90,16 @@ def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
 def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[float, Rise | None]:
     """Log Bayes factor of execution getting less sure, together with the rise of diversity or at all; the latter.
 
-    It is looked for behind the fall with which the uncertainty (N,) of execution usually begins.
+    Along the rise it is looked for beside the fall with which the uncertainty (N,) of execution usually begins,
+    and at all behind it.
     """
-    _, fall = rise_and_first_fall(steps, execution, FALL_EXPECTED)
+    together = loss_along(steps, execution, rise.onset, rise.end)
+    fall = first_fall(steps, execution, FALL_EXPECTED)
     if _certain(fall):
         steps, execution = steps[steps >= fall.end], execution[steps >= fall.end]
     alone = find_rise(steps, execution)
     if alone is None:
-        return 0.0, None
-    together = rise_along(steps, execution, rise.onset, rise.end)
+        return together, None
     return float(np.logaddexp(alone.log_bayes_factor, together) - math.log(2)), alone
 
 
@@ -115,7 +117,11 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
         if apart > 0.5:
             since = rise.onset if blurred is None else min(rise.onset, blurred.onset)
             parts = _segments(steps, rise, fall, "undecided", since, chance)
-            why = "plan diversity rises, but execution gets less sure as well, as in a policy that falls apart"
+            why = "plan diversity rises, but " + (
+                "execution gets less sure as well, as in a policy that falls apart"
+                if apart > SURELY_APART
+                else "it is too early to tell whether execution holds or the policy falls apart"
+            )
             return Verdict("undecided", None, None, chance, parts, why, evidence)
         parts = _segments(steps, rise, fall, "planning", rise.onset, chance)
         why = "plan diversity has risen, and execution did not become less sure"

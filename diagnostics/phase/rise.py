@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diagnostics.phase.changepoint import AFTER, Posterior, Series, fallen, residuals, rise_posterior, series
+from diagnostics.phase.changepoint import Posterior, Series, fallen, residuals, rise_posterior, series
 from diagnostics.phase.noise import NOISES, local_level, observation_scale
 from diagnostics.phase.onset import Onset, locate
 
@@ -38,38 +38,28 @@ def find_rise(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> R
     `expected` is the size that is expected, in standard deviations of the noise. A rise of that order is seen best, a
     much larger one all the same.
     """
-    known = _known(steps, values)
+    known = observations(steps, values)
     return None if known is None else _rise(series(*known), expected)
 
 
 def rise_and_first_fall(
     steps: np.ndarray, values: np.ndarray, expected: float = 5.0
 ) -> tuple[Rise | None, Rise | None]:
-    """`find_rise`, and the fall with which the record begins, if it does: that of -values, over where it ends.
-
-    For the fall, what comes before the lowest stretch is looked at alone, so that a later rise does not hide it.
-    """
-    known = _known(steps, values)
+    """`find_rise` and `first_fall`."""
+    known = observations(steps, values)
     if known is None:
         return None, None
-    of, (_, kept) = series(*known), known
-    kernel = np.ones(max(5, len(kept) // 10))
-    smooth = np.convolve(kept, kernel, mode="same") / np.convolve(np.ones(len(kept)), kernel, mode="same")
-    before = int(np.argmin(smooth)) + 1
-    falling = fallen(of, before) if before >= FEWEST else None
-    return _rise(of, expected), None if falling is None else _rise(falling, expected)
+    of = series(*known)
+    return _rise(of, expected), _first_fall(of, known[1], expected)
 
 
-def rise_along(steps: np.ndarray, values: np.ndarray, onset: int, end: int, expected: float = 5.0) -> float:
-    """Log Bayes factor of a rise between these two steps, straight, against none; 0 where nothing can be told."""
-    known = _known(steps, values)
-    if known is None:
-        return 0.0
-    times, kept = known
-    knots = np.array([max(onset, times[0]), max(end, onset + 1)], np.float64)
-    if np.count_nonzero(times > knots[0]) < AFTER or knots[1] <= knots[0]:
-        return 0.0
-    return _believed(series(times, kept, knots), expected)[2]
+def first_fall(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> Rise | None:
+    """The fall with which the record begins, if it does: the rise of -values, over where it ends.
+
+    What comes before the lowest stretch is looked at alone, so that a later rise does not hide the fall.
+    """
+    known = observations(steps, values)
+    return None if known is None else _first_fall(series(*known), known[1], expected)
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,13 +72,21 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.add.reduceat(steps, firsts) / counts, np.add.reduceat(values, firsts) / counts
 
 
-def _known(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The observations; None where they are too few or all alike."""
+def observations(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Steps and values that are known, thinned; None where they are too few or all alike."""
     known = np.isfinite(values)
     times, kept = thinned(np.asarray(steps, np.float64)[known], np.asarray(values, np.float64)[known])
     if len(kept) < FEWEST or np.ptp(kept) <= 1e-12 * np.abs(kept).max():
         return None
     return times, kept
+
+
+def _first_fall(of: Series, kept: np.ndarray, expected: float) -> Rise | None:
+    kernel = np.ones(max(5, len(kept) // 10))
+    smooth = np.convolve(kept, kernel, mode="same") / np.convolve(np.ones(len(kept)), kernel, mode="same")
+    before = int(np.argmin(smooth)) + 1
+    falling = fallen(of, before) if before >= FEWEST else None
+    return None if falling is None else _rise(falling, expected)
 
 
 def _rise(of: Series, expected: float) -> Rise:
@@ -102,8 +100,8 @@ def _believed(of: Series, expected: float) -> tuple[Posterior, np.ndarray, float
 
     Where even steady noise speaks against a rise, it is not asked how steady the noise is.
     """
-    steady = np.ones(len(of.steps))
-    plain = rise_posterior(of, steady, expected)
+    steady = np.ones(len(of.grid.steps))
+    plain = rise_posterior(of, None, expected)
     if plain.log_bayes_factor <= 0:
         return plain, steady, plain.log_bayes_factor
     around = residuals(of, int(np.argmax(plain.noises)), plain.size, plain.best)
@@ -120,24 +118,25 @@ def _believed(of: Series, expected: float) -> tuple[Posterior, np.ndarray, float
 
 def _roughly(of: Series, found: Posterior) -> Onset:
     """Onset and end to the precision of the coarse grid."""
-    begins, ends = (np.bincount(at, found.ramps, minlength=len(of.knots)) for at in (of.onset, of.end))
-    return Onset(of.knots, begins, of.knots, ends)
+    grid = of.grid
+    begins, ends = (np.bincount(at, found.ramps, minlength=len(grid.knots)) for at in (grid.onset, grid.end))
+    return Onset(grid.knots, begins, grid.knots, ends)
 
 
 def _summary(of: Series, found: Posterior, evidence: float, where: Onset) -> Rise:
     low, middle, high = (_quantile(where.onsets, where.mass, share) for share in (0.05, 0.5, 0.95))
-    last = of.steps[-1]
+    steps = of.grid.steps
     return Rise(
         probability=0.5 * (1 + math.tanh(0.5 * evidence)),
         log_bayes_factor=evidence,
         onset=middle,
         interval=(low, high),
-        end=min(_quantile(where.ends, where.end_mass, 0.5), int(last)),
-        going_on=float(where.end_mass[where.ends > of.steps[-RECENT]].sum()),
+        end=min(_quantile(where.ends, where.end_mass, 0.5), int(steps[-1])),
+        going_on=float(where.end_mass[where.ends > steps[-RECENT]].sum()),
         size=found.size,
         noise=found.sigma,
         memory=NOISES[int(np.argmax(found.noises)) if evidence > 0 else found.flat_noise].memory,
-        count=len(of.steps),
+        count=len(steps),
     )
 
 
