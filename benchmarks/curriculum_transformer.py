@@ -1,6 +1,6 @@
-"""Harm and rescue, cold start and gain of curricula on a transformer of 0.1 million parameters (ten minutes, one core).
+"""Harm and rescue, cold start and gain of curricula on a transformer of 0.1 million parameters (a quarter of an hour).
 
-    python -m benchmarks.curriculum_transformer [--seeds 5] [--only harm|cold|gain]
+    python -m benchmarks.curriculum_transformer [--seeds 5] [--only harm|rates|cold|gain]
 
 Written down after each seed.
 
@@ -8,6 +8,9 @@ The bed is benchmarks/two_skills.py. *Harm*: a policy that works in .9 of cases 
 .1, right in .1, is trained on prompts whose right answer is drawn anew each time from what working does not give:
 there a guess is right in 1 of 30 cases and work in 1 of 300, so that guessing is what is rewarded. Control are easy
 prompts that are never trained on; on hard prompts alone it is trained for 100 steps, on nine in ten for 200.
+
+*Rates*: the same on hard prompts alone, where each completion is right by chance: a guess in .01 to .1 of cases, work
+in a twentieth of that, the ratio of the toy (.04 and .002). Before training a tenth guesses.
 
 *Cold start*: work is right in .8 of cases and done in .025, a guess is never right; the figure is the step at which
 control reaches .5 (300: it never does). *Gain*: 800 prompts, a tenth easy (worked out in .97 of cases), a fifth
@@ -20,6 +23,7 @@ before every prompt was seen once, and which of them come first cannot matter.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -60,6 +64,8 @@ SETTINGS = (
     Setting("90% hard, strict guard", 0.9, guard=STRICT),
     Setting("90% hard, difficulty", 0.9, curriculum=Difficulty),
 )
+RATES = (0.01, 0.02, 0.05, 0.1)  # of a guess on hard prompts; that of work is a twentieth
+PROTECTED = tuple(s for s in SETTINGS if s.hard == 1 and s.scale == "group" and "first visit" not in s.name)
 STARTS = tuple(
     Setting(f"{label}{name}", 0.0, scale, guard)
     for label, scale in (("mean-only", "none"), ("group std", "group"))
@@ -73,12 +79,13 @@ def halves(mark: int, seed: int, held_out: int = CONTROL) -> tuple[bed.Prompts, 
     return bed.prompts(mark, order[held_out:]), bed.prompts(mark, order[:held_out])
 
 
-def harmed(setting: Setting, start: Policy, seed: int) -> dict[str, float]:
+def harmed(setting: Setting, start: Policy, seed: int, luck: bed.Luck | None = None) -> dict[str, float]:
     """Control accuracy and chance of a guess at the end, and at which step that was."""
     given, held_out = halves(MARKS[0], seed)
     count = round(setting.hard * len(given))
     easy = bed.Prompts(given.ids[count:], given.answers[count:])
     mixed = bed.joined(bed.hard(bed.Prompts(given.ids[:count], given.answers[:count])), easy)
+    mixed = dataclasses.replace(mixed, luck=luck)
     trainer = Trainer(start, mixed, setting.curriculum, seed=seed, scale=setting.scale, guard=setting.guard)
     while trainer.steps < (STEPS if setting.hard < 1 else STEPS // 2) and not trainer.stopped:
         trainer.step()
@@ -133,6 +140,15 @@ def harm(seed: int) -> Iterator[Row]:
         yield setting.name, harmed(setting, start, seed)
 
 
+def rates(seed: int) -> Iterator[Row]:
+    """Hard prompts alone, by how often a guess is right on them."""
+    start = bed.pretrained({MARKS[0]: ABLE}, seed)
+    yield "before", dict(zip(("control", "guesses"), bed.accuracy(start, halves(MARKS[0], seed)[1]), strict=True))
+    for rate in RATES:
+        for setting in PROTECTED:
+            yield f"{rate:g}: {setting.name}", harmed(setting, start, seed, bed.Luck(rate / 20, rate))
+
+
 def cold(seed: int) -> Iterator[Row]:
     """Cold starts with and without guard."""
     start = bed.pretrained({MARKS[0]: COLD}, seed)
@@ -152,6 +168,7 @@ def gain(seed: int) -> Iterator[Row]:
 
 PARTS: Mapping[str, tuple[Callable[[int], Iterator[Row]], int]] = {
     "harm": (harm, 1 + len(SETTINGS)),
+    "rates": (rates, 1 + len(RATES) * len(PROTECTED)),
     "cold": (cold, 1 + len(STARTS)),
     "gain": (gain, 1 + len(SETS)),
 }

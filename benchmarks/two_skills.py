@@ -41,13 +41,24 @@ class Skill(NamedTuple):
     share: int = 1  # of the examples, beside those of the other marks
 
 
+class Luck(NamedTuple):
+    """How often either way is right where no number is, by chance and by nothing else."""
+
+    work: float
+    guess: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Prompts:
-    """N prompts and what is right; an answer of -1 is drawn anew for each group, out of `out_of` numbers."""
+    """N prompts and what is right; an answer of -1 is drawn anew for each group, out of `out_of` numbers.
+
+    With `luck` an answer of -1 means that each completion is right by chance, as often as its way is.
+    """
 
     ids: np.ndarray  # (N, PROMPT)
     answers: np.ndarray  # (N,)
     out_of: int = NUMBERS
+    luck: Luck | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -141,6 +152,10 @@ class Trainer:
         truth = np.where(self._given.answers[rows] < 0, self._luck(self._given.ids[rows]), self._given.answers[rows])
         said = ids[:, PROMPT:].numpy().reshape(len(rows), -1, ANSWER)
         right = np.isin(said[..., 0], (WORK, GUESS)) & (said[..., 1] == truth[:, None])
+        if self._given.luck is not None:
+            chance = np.select([said[..., 0] == WORK, said[..., 0] == GUESS], self._given.luck, 0.0)
+            blind = self._given.answers[rows] < 0
+            right[blind] = (self._rng.random(right.shape) < chance)[blind]
         outcomes = right.astype(float).tolist()
         groups = [answered(t, o, self.steps, i) for i, (t, o) in enumerate(zip(tasks, outcomes, strict=True))]
         self._curriculum.observe(groups)

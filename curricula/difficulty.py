@@ -21,6 +21,9 @@ from curricula.tally import Tally
 from rltrain.types import REFORMULATED, Event, Group, Task, TaskTable
 
 PATIENCE = 3  # times an untried prompt is asked for without a result before it is left alone
+MOST_PROBES = 0.5  # of a batch, where probes bring prompts back and there is other work
+OPEN, ASIDE = (Pool.LEARNABLE, Pool.UNKNOWN), (Pool.QUARANTINED, Pool.TOO_EASY)
+ACTIONS = dict(zip((*OPEN, *ASIDE), ("learn", "explore", "probe", "watch"), strict=True))
 
 
 class Difficulty:
@@ -29,12 +32,13 @@ class Difficulty:
     `low`, `high`, `confidence`, `min_visits`: a prompt is too hard once P(pass rate < low) exceeds the
     confidence after that many groups, too easy once P(pass rate > high) does. `half_life` (steps) and `memory`
     (completions) bound how long evidence counts. `explore` is the least share of a batch for unknown prompts,
-    which grows to the share of first tries that had successes and failures; `probe` is the largest share for
-    set-aside ones, tried again every `probe_every` steps, then 2, 4, 8 times that, or at once when related
-    prompts improve. `prefer`: prompts are drawn by p(1 - p), or by the learning `progress` of related prompts.
-    `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its time, `widen` to all
-    prompts alike, or `stop` the run after the step. `reformulate` is the share of a batch in which something easier
-    is asked in place of quarantined prompts (reformulation.py); `solution` the column of worked solutions for it.
+    which grows to the share of first tries that had successes and failures; `probe` is the share for set-aside
+    ones that are due, which grows to the share of them that came back, up to a half. They are due after
+    `probe_every` steps, then 2, 4, 8 times that, at once when related prompts improve, and are tried sooner where a
+    batch would repeat itself. `prefer`: prompts are drawn by p(1 - p), or by the learning `progress` of related
+    prompts. `when_empty`: with nothing learnable or unknown left, `probe` what is set aside before its time, `widen`
+    to all prompts alike, or `stop` the run after the step. `reformulate` is the share of a batch in which something
+    easier is asked in place of quarantined prompts (reformulation.py), `solution` the column of solutions for it.
     """
 
     panels = PANELS
@@ -107,7 +111,8 @@ class Difficulty:
                 was, now = self._learn(row, group)
                 if was != now:
                     moved.setdefault((was, now), []).append(group.task.key)
-        self._tell(moved)
+        self._tally.empty &= not any(now in OPEN for _, now in moved)
+        self._journal.moved(moved)
 
     def admit(self, group: Group) -> str | None:
         """Every group: what has no variance is the loop's to refuse."""
@@ -162,22 +167,28 @@ class Difficulty:
     # --- choosing ---
 
     def _choose(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
-        """At most n rows, at least one, with the action each is drawn for."""
-        shelf, now = self._shelf, self._beliefs.now
-        ripe = shelf.ripe(now)
-        probes = oldest(ripe, min(n, rounded(self._probe * n, rng)), shelf.due, rng)
-        unknown, learnable = int(shelf.counts[Pool.UNKNOWN]), int(shelf.counts[Pool.LEARNABLE])
+        """At most n rows, at least one and none twice, with the action each is drawn for.
+
+        None whose result is awaited, while there is another; where what is left to work on is too little, what is set
+        aside is tried before its time.
+        """
+        shelf, counts = self._shelf, self._shelf.counts
+        unknown, learnable = int(counts[Pool.UNKNOWN]), int(counts[Pool.LEARNABLE])
         if not unknown and not learnable:
             return self._without(n, rng)
-        left = n - len(probes)
+        share = self._probe and max(self._probe, min(MOST_PROBES, self._tally.freed))
+        ripe = shelf.idle(shelf.ripe(self._beliefs.now))
+        chosen = oldest(ripe, min(n, rounded(share * n, rng)), shelf.due, rng).tolist()
+        left = n - len(chosen)
         explore = min(unknown, rounded(max(self._explore, self._tally.yield_) * left, rng))
         most = max(1, learnable // 2) if unknown else left  # a small pool rests while there is other work
-        learn = self._draw(Pool.LEARNABLE, min(most, left - explore), rng)
-        explored = self._draw(Pool.UNKNOWN, left - len(learn), rng)
-        named = [(self._kind_of_probe(row), probes[i : i + 1]) for i, row in enumerate(probes.tolist())]
-        return [
-            (row, action) for action, rows in (*named, ("learn", learn), ("explore", explored)) for row in rows.tolist()
-        ]
+        turns = (Pool.LEARNABLE, min(most, left - explore)), (Pool.UNKNOWN, left), (Pool.LEARNABLE, left)
+        for pool, most in turns:
+            chosen += self._draw(pool, min(most, n - len(chosen)), rng, chosen)
+        if len(chosen) < n:
+            aside = np.setdiff1d(shelf.idle(shelf.members(*ASIDE)), chosen)
+            chosen += oldest(aside, n - len(chosen), shelf.due, rng).tolist()
+        return self._named(chosen or oldest(shelf.members(*ACTIONS), n, shelf.asked, rng).tolist())
 
     def _without(self, n: int, rng: np.random.Generator) -> list[tuple[int, str]]:
         """With nothing learnable or unknown left: what was configured, and an event that says so.
@@ -189,23 +200,30 @@ class Difficulty:
         if not self._tally.empty and not shelf.awaited():
             self._journal.tell("nothing_learnable", "warning", {"pools": sizes, "then": self._when_empty}, advice)
             self._tally.empty = True
-        aside = shelf.members(Pool.QUARANTINED)
-        if self._when_empty != "widen" and len(aside):
-            return [(row, "probe") for row in oldest(aside, n, shelf.due, rng).tolist()]
-        every = np.arange(len(self._tasks))
-        return [(row, "widen") for row in draw(every, n, lambda rows: np.ones(len(rows)), rng).tolist()]
+        aside = shelf.members(*ASIDE)
+        if self._when_empty == "widen" or not len(aside):
+            rows = draw(np.arange(len(self._tasks)), n, lambda rows: np.ones(len(rows)), rng)
+            return [(row, "widen") for row in rows.tolist()]
+        for rows in (shelf.idle(shelf.members(pool)) for pool in ASIDE):
+            if len(rows):
+                return self._named(oldest(rows, n, shelf.due, rng).tolist())
+        return self._named(oldest(aside, n, shelf.asked, rng).tolist())
+
+    def _named(self, rows: Sequence[int]) -> list[tuple[int, str]]:
+        """Rows with the actions of their pools."""
+        return [(row, ACTIONS[Pool(int(self._shelf.pool[row]))]) for row in rows]
 
     def _reformulated(self, count: int, rng: np.random.Generator) -> list[Task]:
         """Up to `count` tasks that stand in for quarantined prompts and are easier."""
         easier = self._forms.draw(self._shelf, count, rng)
         return [self._ask(one, "easier") if isinstance(one, int) else one for one in easier]
 
-    def _kind_of_probe(self, row: int) -> str:
-        return "probe" if self._shelf.pool[row] == Pool.QUARANTINED else "watch"
-
-    def _draw(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Up to `count` rows of a pool, by what they are worth."""
-        return draw(self._shelf.some(pool, candidates(count), rng), count, self._worth, rng)
+    def _draw(self, pool: Pool, count: int, rng: np.random.Generator, taken: Sequence[int]) -> list[int]:
+        """Up to `count` rows of a pool that are not taken or awaited, by what they are worth."""
+        if count <= 0:
+            return []
+        rows = self._shelf.idle(self._shelf.some(pool, candidates(count), rng))
+        return draw(rows[~np.isin(rows, taken)], count, self._worth, rng).tolist()
 
     def _worth(self, rows: np.ndarray) -> np.ndarray:
         """(n,) what a draw of these rows is worth, p(1 - p) or the progress of its relatives."""
@@ -262,6 +280,8 @@ class Difficulty:
             task, beta = group.task, dict(alpha=float(posterior.alpha), beta=float(posterior.beta))
             self._journal.decide("move", task.key, task.source, why, pool=was.label, to=pool.label, **beta)
             self._tally.moved(was.label, pool.label)
+        if was in ASIDE:
+            self._tally.probed(pool in OPEN)
         if beliefs.risen(row):
             self._hasten(int(self._relations.of[row]))
         return was, pool
@@ -275,16 +295,3 @@ class Difficulty:
         if len(rows):
             evidence = {"related": self._relations.names[relation], "prompts": len(rows)}
             self._journal.tell("related_improved", "info", evidence, "quarantined prompts near it are probed now")
-
-    def _tell(self, moved: Mapping[tuple[Pool, Pool], list[str]]) -> None:
-        """Events of prompts that were set aside, came back, or were forgotten."""
-        self._tally.empty &= not any(now in (Pool.LEARNABLE, Pool.UNKNOWN) for _, now in moved)
-        for (was, now), keys in moved.items():
-            evidence = {"prompts": len(keys), "first": shown(keys), "from": was.label, "to": now.label}
-            if now is Pool.QUARANTINED:
-                self._journal.tell("quarantined", "info", evidence, "they are probed again on a schedule")
-            elif was is Pool.QUARANTINED:
-                self._journal.tell("released", "info", evidence, "nothing to do: they can be learned again")
-            elif was is Pool.TOO_EASY:
-                advice = "a raised `probe` share watches easy prompts more closely"
-                self._journal.tell("forgotten", "warning", evidence, advice)

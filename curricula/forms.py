@@ -6,8 +6,10 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
+from curricula.values import number, says
 from rltrain.types import REFORMULATED, Task
 
 SHOWN = 0.5  # most of a solution that a hint gives away
@@ -20,8 +22,9 @@ THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 def hinted(task: Task, column: str) -> Task | None:
     """The task with the first steps of the solution in `task.meta[column]`, at most half of them.
 
-    Steps are its lines, or the sentences of a single one; from the one that names the answer on, none is shown. None
-    where there is no solution of two steps. The answer and all else that rewards judge by stay.
+    Steps are its lines, or the sentences of a single one; from the one that names the answer on, in these words or as
+    the same number written otherwise, none is shown. None where there is no solution of two steps. The answer and all
+    else that rewards judge by stay.
     """
     solution = task.meta.get(column)
     steps = _steps(solution) if isinstance(solution, str) else []
@@ -43,8 +46,8 @@ def backward(task: Task, turn: int = 0) -> Task | None:
     """
     answer, text = (task.answer or "").strip(), _text(task)
     found = list(NUMBER.finditer(text))
-    times = Counter(match[0] for match in found)
-    once = [match for match in found if times[match[0]] == 1]
+    times = Counter(_value(match) for match in found)
+    once = [match for match in found if times[_value(match)] == 1]
     if not once or not answer or len(answer) > LONGEST or "\n" in answer:
         return None
     hidden = once[turn % len(once)]
@@ -69,7 +72,18 @@ def _steps(solution: str) -> list[str]:
     return lines if len(lines) > 1 else re.split(r"(?<=[.!?])\s+", solution.strip())
 
 
+def _value(match: re.Match[str]) -> Fraction | str:
+    """Numbers alike in value are alike; one too long for that is what it is spelled."""
+    return Fraction(match[0].replace(",", "")) if len(match[0]) <= LONGEST else match[0]
+
+
 def _names(step: str, answer: str) -> bool:
-    """Whether a step says the answer, in capitals or not, its thousands set apart or not."""
+    """Whether a step says the answer: in capitals or not, its thousands set apart or not.
+
+    Of an answer that is a number, its value suffices, however it is written: 0.5, 1/2 or 50%.
+    """
+    known = number(answer)
+    if known is not None and says(step, known):
+        return True
     step, answer = (THOUSANDS.sub("", text.strip().casefold()) for text in (step, answer))
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", step) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from curricula.pools import Pool
 from rltrain.types import Event, Severity
 
 SHOWN = 5  # names in an event
@@ -24,6 +25,18 @@ class Journal:
     def tell(self, name: str, severity: Severity, evidence: Mapping[str, Any], advice: str) -> None:
         """One event."""
         self._events.append(Event(0, name, severity, dict(evidence), advice))
+
+    def moved(self, moved: Mapping[tuple[Pool, Pool], list[str]]) -> None:
+        """Events of prompts, by their keys, that were set aside, came back, or were forgotten."""
+        for (was, now), keys in moved.items():
+            evidence = {"prompts": len(keys), "first": shown(keys), "from": was.label, "to": now.label}
+            if now is Pool.QUARANTINED:
+                self.tell("quarantined", "info", evidence, "they are probed again on a schedule")
+            elif was is Pool.QUARANTINED:
+                self.tell("released", "info", evidence, "nothing to do: they can be learned again")
+            elif was is Pool.TOO_EASY:
+                advice = "a raised `probe` share watches easy prompts more closely"
+                self.tell("forgotten", "warning", evidence, advice)
 
     def decisions(self) -> list[dict[str, Any]]:
         """The rows since the last call."""

@@ -76,9 +76,13 @@ class Shelf:
         self.heard = 0  # number of the latest question that was answered
         self.asked = np.zeros(count, np.int64)  # how many groups had been asked for when this was, last
 
-    def members(self, pool: Pool) -> np.ndarray:
-        """Rows of a pool."""
-        return np.flatnonzero(self.pool == pool)
+    def members(self, *pools: Pool) -> np.ndarray:
+        """Rows of these pools."""
+        return np.flatnonzero(np.logical_or.reduce([self.pool == pool for pool in pools]))
+
+    def idle(self, rows: np.ndarray) -> np.ndarray:
+        """Those of these rows that no result is awaited of."""
+        return rows[(self.unanswered[rows] == 0) | (self.asked[rows] <= self.heard)]
 
     def some(self, pool: Pool, most: int, rng: np.random.Generator) -> np.ndarray:
         """Rows of a pool to choose from: all of them, or about `most` by chance where they are very many."""

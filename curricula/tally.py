@@ -21,6 +21,7 @@ class Tally:
         self._surprise = np.zeros(2)  # faded sum and weight
         self._lag = np.zeros(2)
         self._mixed = np.zeros(2)  # first tries with successes and failures, and all of them
+        self._freed = np.zeros(2)  # tries of set-aside prompts that brought them back, and all of them
         self._mute = np.zeros(relations, np.int64)  # groups without an outcome; -1 once there was one, or it was told
 
     def answered(self, relation: int, lag: int, outcomes: bool) -> bool:
@@ -46,6 +47,15 @@ class Tally:
         """Share of first tries that were mixed, of late: what an unknown prompt is worth."""
         return float(self._mixed[0] / (self._mixed[1] + 1.0))
 
+    def probed(self, freed: bool) -> None:
+        """A set-aside prompt was tried; whether that brought it back."""
+        self._freed = FADE * self._freed + (freed, 1.0)
+
+    @property
+    def freed(self) -> float:
+        """Share of set-aside prompts that came back when they were tried, of late: what a probe is worth."""
+        return float(self._freed[0] / (self._freed[1] + 1.0))
+
     def moved(self, was: str, now: str) -> None:
         """A prompt changed its pool."""
         self._flow[f"{was}_to_{now}"] += 1
@@ -60,7 +70,7 @@ class Tally:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all counts."""
-        arrays = {name: getattr(self, name).copy() for name in ("_surprise", "_lag", "_mixed", "_mute")}
+        arrays = {name: getattr(self, name).copy() for name in ("_surprise", "_lag", "_mixed", "_freed", "_mute")}
         return {"empty": self.empty, "flow": dict(self._flow), "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any], *, same: bool) -> None:

@@ -44,14 +44,11 @@ def fulfilled(made: Any, spec: str, group: str) -> Any:
     if group not in CONTRACTS:
         return made
     noun, protocol, help = CONTRACTS[group]
-    methods = _methods(protocol)
-    lacking = [f"{name}({', '.join(names)})" for name, names in methods.items() if not callable(_of(made, name))]
-    lacking += [name for name in getattr(protocol, "__annotations__", {}) if not hasattr(made, name)]
-    if lacking:
+    if absent := lacking(made, group):
         raise ValueError(
-            f"{noun} {spec!r}: {_called(made)} has no {', no '.join(lacking)}; expected {expected(group)}; {help}"
+            f"{noun} {spec!r}: {_called(made)} has no {', no '.join(absent)}; expected {expected(group)}; {help}"
         )
-    for name, names in methods.items():
+    for name, names in _methods(protocol).items():
         given = signature(_of(made, name))
         if given is not None and (why := _unfit(given, names)):
             raise ValueError(
@@ -59,6 +56,13 @@ def fulfilled(made: Any, spec: str, group: str) -> Any:
                 "arguments, and give others a default"
             )
     return made
+
+
+def lacking(made: Any, group: str) -> list[str]:
+    """The members of this kind that an object, or a class, does not have, in words."""
+    protocol = CONTRACTS[group].protocol
+    absent = [f"{n}({', '.join(names)})" for n, names in _methods(protocol).items() if not callable(_of(made, n))]
+    return absent + [name for name in getattr(protocol, "__annotations__", {}) if not hasattr(made, name)]
 
 
 def expected(group: str) -> str:

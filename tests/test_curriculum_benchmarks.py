@@ -81,6 +81,18 @@ def test_on_hard_prompts_only_luck_is_rewarded_and_nobody_can_work_it_out(monkey
         assert (drawn == (given.answers + 1) % bed.NUMBERS).mean() == pytest.approx(rate, rel=0.7)
 
 
+def test_by_luck_each_way_is_right_as_often_as_asked_whatever_it_answers(monkeypatch):
+    monkeypatch.setattr(bed, "PRETRAINING", 5)
+    given, _ = transformer.halves(bed.MARKS[0], 0)
+    half = bed.Prompts(given.ids, np.where(np.arange(len(given)) < 96, given.answers, -1), luck=bed.Luck(0.1, 0.6))
+    trainer = bed.Trainer(bed.pretrained({bed.MARKS[0]: transformer.ABLE}, 0), half, Uniform, seed=0, batch=192)
+    for way, share in ((bed.WORK, 0.1), (bed.GUESS, 0.6), (7, 0.0)):
+        told = lambda _, ids, __, way=way: torch.tensor([[*row, way, 30] for row in ids.tolist()])  # noqa: E731
+        monkeypatch.setattr(bed, "sampled", told)
+        known = (given.answers[:96] == 30).mean() * (way != 7)  # by the number alone
+        assert trainer.step() == pytest.approx((known + share) / 2, abs=0.03)
+
+
 def test_the_mixed_set_is_a_tenth_easy_a_fifth_learnable_and_the_target_is_held_out(monkeypatch):
     given, control = transformer.mixture("mixed", 0)
     marks = [given.ids[:, 0] == mark for mark in (bed.MARKS[-1], bed.MARKS[0])]

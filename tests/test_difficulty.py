@@ -201,6 +201,57 @@ def test_one_prompt_only(rate):
     assert course(curriculum, lambda i: rate, 30) == [[0] * 8] * 30
 
 
+def sorted_out(count, **arguments):
+    """A curriculum that has set all of its prompts aside but the first, in no more steps than that takes."""
+    curriculum = Difficulty(Columns(["a"] * count), seed=0, probe_every=1000, **arguments)
+    for step in range(3):
+        for row in range(count):
+            task = curriculum._tasks[row]
+            curriculum.observe([answered(task, [1.0, 0.0] * 4 if row == 0 else [float(row % 4 == 1)] * 16, step)])
+    assert curriculum.metrics()["curriculum/learnable"] == 1
+    assert min(curriculum.metrics()[f"curriculum/{pool}"] for pool in ("quarantined", "too_easy")) >= count // 5
+    curriculum.decisions()
+    return curriculum
+
+
+@pytest.mark.parametrize(("at_once", "calls"), [(32, 1), (1, 32), (8, 4)])
+def test_one_learnable_prompt_does_not_fill_the_batch(at_once, calls):
+    curriculum = sorted_out(60)
+    drawn = [number(task) for _ in range(calls) for task in curriculum.sample(at_once)]
+    assert drawn.count(0) == 1 and len(set(drawn)) == 32  # nothing has come back yet: nothing is asked twice
+    actions = Counter(row["action"] for row in curriculum.decisions())
+    assert actions["learn"] == 1 and actions["probe"] + actions["watch"] == 31 and actions["watch"] > 4
+    rest = keys(curriculum.sample(60 - 32))
+    assert len({*rest, *(f"a/{i}" for i in drawn)}) == 60  # the oldest first, so that all have their turn
+    assert len({*keys(curriculum.sample(60))}) == 60  # repeats come after that, and in turn
+
+
+def test_a_prompt_whose_result_never_came_is_drawn_again_once_later_ones_have():
+    curriculum, rng = sorted_out(60), np.random.default_rng(0)
+    assert "a/0" in keys(curriculum.sample(4))
+    for step in range(3, 6):
+        tasks = curriculum.sample(4)
+        curriculum.observe(tried([t for t in tasks if number(t)], lambda i: float(i % 4 == 1), rng, step))
+    assert "a/0" in keys(curriculum.sample(4))
+
+
+def test_probes_take_more_of_a_batch_while_they_bring_prompts_back():
+    """200 prompts that become learnable at once, all due: a tenth of each batch is not all they get."""
+    curriculum, back = Difficulty(Columns(["a"] * 240), seed=0, probe_every=4), []
+    course(curriculum, lambda i: IMPOSSIBLE if i < 200 else LEARNABLE, 150)
+    shares = []
+    for first, rate in ((150, IMPOSSIBLE), (200, LEARNABLE), (250, LEARNABLE)):
+        curriculum.decisions()
+        course(curriculum, lambda i, rate=rate: rate if i < 200 else LEARNABLE, 50, first=first)
+        shares.append(np.mean([r["action"] == "probe" for r in curriculum.decisions() if r["action"] != "move"]))
+        back.append(200 - curriculum.metrics()["curriculum/quarantined"])
+    assert shares[0] < 0.15 < 0.25 < shares[1] <= 0.55  # at most a half, while there is other work
+    assert back[1] > 100 and back[2] > 190
+    still = Difficulty(Columns(["a"] * 240), seed=0, probe_every=4, probe=0.0)
+    course(still, lambda i: LEARNABLE if i >= 200 else IMPOSSIBLE, 150)
+    assert not [row for row in still.decisions() if row["action"] == "probe"]
+
+
 def test_a_batch_larger_than_the_set_repeats_and_small_ones_do_not():
     curriculum = Difficulty(Columns(["a"] * 5), seed=0)
     assert len(curriculum.sample(12)) == 12

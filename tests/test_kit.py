@@ -155,6 +155,31 @@ def test_a_curriculum_that_breaks_its_contract_is_told(here, capfd, name):
     assert status == 2 and told in " ".join(out.split()), out
 
 
+CLASSES = {
+    "class Thing:\n    pass\n": (
+        "class Thing could be a curriculum, but has no sample(n), no observe(groups), no admit(group), no "
+        "state_dict(), no load_state_dict(state), no metrics(); a diagnostic, but has no observe(record), no events(), "
+        "no state_dict(), no load_state_dict(state), no panels; a reward is a function (task, completion, ...)",
+    ),
+    FORGETFUL.replace("def sample", "def draw").replace("class Forgetful", "class Thing"): (
+        "a curriculum, but has no sample(n); a diagnostic, but has no events(), no panels",
+    ),
+    "class Thing:\n    def __init__(self, tasks, *, seed, inner=None): pass\n    def sample(self, n): return []\n": (
+        "curriculum 'thing.py:Thing': Thing has no observe(groups), no admit(group)",
+    ),
+    "def Thing(tasks, *, seed, inner=None):\n    return tasks\n": ("curriculum 'thing.py:Thing':", "no sample(n)"),
+}
+
+
+@pytest.mark.parametrize("text", CLASSES)
+def test_a_class_that_is_no_plugin_is_told_what_it_lacks_of_each_kind(here, capfd, text):
+    (here / "thing.py").write_text(text.replace("{draw}", "i").replace("{state}", "{}").replace("{metrics}", "{}"))
+    status, out, err = ran(capfd, "plugin", "check", "thing.py:Thing")
+    assert status == 2 and "Traceback" not in err
+    for told in CLASSES[text]:
+        assert told in " ".join((out + err).split())
+
+
 BAD = {
     "accepts": ("return 1.0", "false accepts: 29 of 29"),
     "refuses": ("return 0.0", "false rejects: 12 of 12"),

@@ -54,6 +54,38 @@ def test_a_hint_is_the_first_half_of_the_solution_and_never_the_answer():
 
 
 @pytest.mark.parametrize(
+    ("answer", "step", "told"),
+    [
+        ("0.5", "Half of them, that is 1/2.", True),
+        ("0.5", "So 50% are left.", True),
+        ("1/2", "It is \\frac{1}{2}.", True),
+        ("1/2", "It is .50 then.", True),
+        ("50%", "A share of 0.5", True),
+        ("50%", "There are 50 per cent", True),
+        ("\\frac{3}{4}", "3 / 4 of it", True),
+        ("\u00be", "0.75 of it", True),
+        ("1.5", "That is 1 1/2 hours", True),
+        ("1\u00bd", "which makes 1.5", True),
+        ("$1,200", "1200.00 in all", True),
+        ("2000", "2e3 of them", True),
+        ("x = 12.0", "12 of 24, so 12/24", True),
+        ("-3", "minus 3.0", True),
+        ("12 apples", "They are 12.", True),
+        ("0.5", "5 of 11 are left, 0.05 are not.", False),
+        ("1/2", "First take 1 and then 2.", False),
+        ("x^2 + 1", "Take 1 or 2.", False),
+        ("(1, 2)", "Take 1.", False),
+        ("Paris", "In the year 1789.", False),
+        ("9" * 5000, "9 and 99", False),
+        ("0", "10 / 0 is none", True),
+    ],
+)
+def test_a_step_gives_the_answer_away_however_it_is_written(answer, step, told):
+    hint = forms.hinted(task(answer=answer, solution=f"{step}\nb\nc\nd"), "solution")
+    assert (hint is None) is told
+
+
+@pytest.mark.parametrize(
     ("made", "column"),
     [(task(solution="1274.5"), "solution"), (task(solution=None), "solution"), (task(), "rationale"),
      (task(answer="12"), "solution"), (task(solution=""), "solution")],
@@ -69,6 +101,7 @@ def test_turned_round_a_number_that_occurs_once_is_asked_for():
     assert form.prompt[0] == task().prompt[0] and form.answer == "1250.5" and form.key == "shop/7~backward0"
     assert form.meta == {REFORMULATED: {"of": "shop/7", "how": "backward"}}  # no reward may judge by the original's
     assert numeric(form, said("It must be 1,250.5")) == 1 and numeric(form, said("1274.5")) == 0
+    assert "[?] is" not in forms.backward(task("7 is 7.0 and 3 less is?", "4")).prompt[-1]["content"]  # told elsewhere
     two = [forms.backward(task("From 5 to 9?", "4"), turn) for turn in range(3)]
     assert [form.answer for form in two] == ["5", "9", "5"] and two[0].key == two[2].key != two[1].key
 

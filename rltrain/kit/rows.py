@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rltrain import plugins, scoring
+from rltrain import contracts, plugins, scoring
 from rltrain.config import RewardSpec
 from rltrain.judging import BoundReward
 from rltrain.types import Completion, Group, Task
 
 KEYS = ("prompt", "completion", "answer", "meta", "level", "kind")
+JUDGED = ("completion", "completions")  # what a reward takes, by one name or the other
 SOURCE = "rows"
 LENDERS = {"judge": "--judge URL --judge-model NAME, or --judge-model MODEL alone", "scorer": "--scorer MODEL"}
 Kind = Literal["reward", "curriculum", "diagnostic"]
@@ -44,8 +45,9 @@ def reward(
 def find(use: str) -> tuple[Kind, str]:
     """What kind of plugin a person means, and its spec: installed under this name, NAME.py here, or a spec.
 
-    A class that samples tasks is a curriculum, one that observes records a diagnostic; everything else is a reward.
-    ValueError where it does not resolve.
+    A class that samples tasks is a curriculum, one with the methods of a diagnostic is that, a function that takes a
+    seed makes a curriculum; every other function is a reward. ValueError where it does not resolve, or is a class of
+    neither kind.
     """
     for kind, group in GROUPS.items():
         if use in {found.name for found in plugins.installed(group)}:
@@ -54,9 +56,24 @@ def find(use: str) -> tuple[Kind, str]:
         module = plugins.resolve(f"{use}.py:__dict__", "rltrain.rewards")
         use = f"{use}.py:{class_name(use) if use not in module and class_name(use) in module else use}"
     found = plugins.resolve(use, "rltrain.rewards")
-    if callable(getattr(found, "sample", None)):
+    if callable(getattr(found, "sample", None)) or _makes_a_curriculum(found):
         return "curriculum", use
-    return ("diagnostic" if callable(getattr(found, "observe", None)) else "reward"), use
+    if not inspect.isclass(found):
+        return ("diagnostic" if callable(getattr(found, "observe", None)) else "reward"), use
+    absent = {kind: contracts.lacking(found, GROUPS[kind]) for kind in ("curriculum", "diagnostic")}
+    if set(absent["diagnostic"]) <= {"panels"}:  # which an object may have without its class
+        return "diagnostic", use
+    told = "; ".join(f"a {kind}, but has no {', no '.join(names)}" for kind, names in absent.items())
+    raise ValueError(
+        f"plugin {use!r}: class {found.__name__} could be {told}; a reward is a function {scoring.FORMS}. "
+        "`rltrain new reward|curriculum|diagnostic NAME` writes one that works"
+    )
+
+
+def _makes_a_curriculum(found: Any) -> bool:
+    """Whether it is a function to be called as a curriculum's factory is."""
+    given = contracts.signature(found) if inspect.isfunction(found) else None
+    return given is not None and "seed" in given.parameters and not given.parameters.keys() & {*JUDGED}
 
 
 def class_name(name: str) -> str:
