@@ -51,6 +51,7 @@ class PhaseCallback(TrainerCallback):
         trainer: a `trl.GRPOTrainer` or a subclass of it.
         out: directory to write, without a run in it; default: `diagnosis-NNN` in the trainer's `output_dir`.
         outcome: name of the reward function that is the task's result in [0, 1]; default: the only one there is.
+            One that leaves [0, 1] is none, and a note says so.
         diagnostics: names or specs, in this order; default: all of rltrain's.
         tagger, formats: names or specs of what finds planning phrases and names formats.
 
@@ -85,6 +86,11 @@ class PhaseCallback(TrainerCallback):
         if self._outcome is None:
             names = ", ".join(trainer.reward_func_names)
             self._note(f"no outcome: several reward functions; name the task's result by outcome=..., one of {names}")
+        if trainer.num_iterations > 1:
+            self._note(
+                f"num_iterations {trainer.num_iterations}: each completion is in as many steps, so that the alarms of "
+                "formats and shortcuts, which count completions of different steps as different ones, are too sure"
+            )
         if "log" not in self._taps.off:
             trainer.log = functools.partial(self._log, trainer, trainer.log)
 
@@ -116,6 +122,7 @@ class PhaseCallback(TrainerCallback):
         if self._directory is None or not rows:
             return
         begun = time.monotonic()
+        self._doubt_outcome(rows)
         record = step_record(state.global_step, rows, self._text, self._tagger, self._formats, self._outcome)
         self._note_what_lacks(rows)
         metrics: dict[str, float] = dict(_drift(rows))
@@ -162,6 +169,17 @@ class PhaseCallback(TrainerCallback):
         if text not in self._notes:
             self._notes.append(text)
             logger.warning(text)
+
+    def _doubt_outcome(self, rows: Sequence[Row]) -> None:
+        """A reward that leaves [0, 1] is no task result: of -1 and 1 the failures would count as unknown."""
+        given = [row.judged.values.get(self._outcome) for row in rows if self._outcome and row.judged is not None]
+        strange = next((value for value in given if value is not None and not 0 <= value <= 1), None)
+        if strange is not None:
+            self._note(
+                f"no outcome: {self._outcome} gave {strange:g} and a task's result is in [0, 1]; have it return 0 to 1 "
+                "or name another reward function by outcome=..."
+            )
+            self._outcome = None
 
     def _note_what_lacks(self, rows: Sequence[Row]) -> None:
         """What the hooks, though they are there, did not bring."""
