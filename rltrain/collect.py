@@ -103,11 +103,12 @@ def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, for
         ticket.prompt_ids,
         completions,
         planning=tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True)),
-        formats=_formats(completions, formats),
+        formats=format_names(completions, formats),
     )
 
 
-def _formats(completions: Sequence[Completion], formats: FormatClassifier) -> tuple[str, ...]:
+def format_names(completions: Sequence[Completion], formats: FormatClassifier) -> tuple[str, ...]:
+    """The name of each completion's format."""
     with blame.plugin("formats", formats, "format"):
         return tuple(formats.format(c.text) for c in completions)
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from rltrain import diagnose, plugins
 from rltrain.config.root import DIAGNOSTICS, TAGGER
-from rltrain.correction import drift, drift_metrics, log_ratio
+from rltrain.correction import step_drift
 from rltrain.manifest import manifest
 from rltrain.plugins import built
 from rltrain.records import RunDir, jsonl, load_run
@@ -35,7 +34,6 @@ from rltrain.trl_taps import Row, Taps
 from rltrain.types import Event, StepRecord
 
 STATE = "rltrain_diagnostics.pkl"  # in TRL's checkpoints
-CUT = ("drift/truncated_frac", "drift/capped_mean", "drift/capped_ess")  # of a correction, which is TRL's own here
 logger = logging.getLogger("rltrain")
 
 
@@ -125,7 +123,7 @@ class PhaseCallback(TrainerCallback):
         self._doubt_outcome(rows)
         record = step_record(state.global_step, rows, self._text, self._tagger, self._formats, self._outcome)
         self._note_what_lacks(rows)
-        metrics: dict[str, float] = dict(_drift(rows))
+        metrics = diagnose.uncorrected(step_drift(record, "none", 1.0))
         record = StepRecord(record.step, record.groups, record.tokens, metrics)
         for diagnostic in self._diagnostics:
             metrics |= diagnostic.observe(record)  # into the record's own, where the next diagnostic finds them
@@ -225,14 +223,3 @@ def _outcome(name: str | None, rewards: Sequence[str]) -> str | None:
     if name not in rewards:
         raise ValueError(f"PhaseCallback: outcome {name!r}{plugins.suggest(name, rewards, 'the reward functions are')}")
     return name
-
-
-def _drift(rows: Sequence[Row]) -> dict[str, float]:
-    """drift/* where the sampler's log-probs are known, without what only a correction of ours would say."""
-    parts = []
-    for row in rows:
-        if row.sampler is not None and row.tokens is not None:
-            mask = torch.from_numpy(row.tokens.loss_mask).long()[None]
-            logps, sampler = (torch.from_numpy(np.array(x))[None] for x in (row.tokens.train_logprob, row.sampler))
-            parts.append(drift(log_ratio(logps, sampler, mask), mask, "none", 1.0))
-    return {name: value for name, value in drift_metrics(parts).items() if name not in CUT}

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from rltrain.collect import planning_mask, planning_spans
+from rltrain.collect import format_names, planning_mask, planning_spans
 from rltrain.records.rebuild import task_key
+from rltrain.records.trl_table import UNSCORED
 from rltrain.tokenizers import TokenText
 from rltrain.trl_taps import Judged, Row
 from rltrain.types import Advantage, Completion, FormatClassifier, Group, Message, Score, StepRecord, Tagger, Task
-
-UNSCORED = "Unscored: every reward function returned None"
 
 
 def step_record(
@@ -55,7 +54,7 @@ def _group(
         scores=tuple(_score(of, outcome) for of in judged) if len(judged) == len(rows) else (),
         advantages=tuple(_advantage(row) for row in rows) if rows[0].advantage is not None else (),
         planning=tuple(planning_mask(c, of) for c, of in zip(completions, spans, strict=True)),
-        formats=tuple(formats.format(c.text) for c in completions),
+        formats=format_names(completions, formats),
     )
 
 
