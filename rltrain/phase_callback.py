@@ -84,11 +84,8 @@ class PhaseCallback(TrainerCallback):
         if self._outcome is None:
             names = ", ".join(trainer.reward_func_names)
             self._note(f"no outcome: several reward functions; name the task's result by outcome=..., one of {names}")
-        if trainer.num_iterations > 1:
-            self._note(
-                f"num_iterations {trainer.num_iterations}: each completion is in as many steps, so that the alarms of "
-                "formats and shortcuts, which count completions of different steps as different ones, are too sure"
-            )
+        for text in _reuse(trainer):
+            self._note(text)
         if "log" not in self._taps.off:
             trainer.log = functools.partial(self._log, trainer, trainer.log)
 
@@ -223,3 +220,20 @@ def _outcome(name: str | None, rewards: Sequence[str]) -> str | None:
     if name not in rewards:
         raise ValueError(f"PhaseCallback: outcome {name!r}{plugins.suggest(name, rewards, 'the reward functions are')}")
     return name
+
+
+def _reuse(trainer: Any) -> list[str]:
+    """What it means for the measures that steps of the optimizer and generations are not the same thing."""
+    again, parts = trainer.num_iterations, trainer.args.steps_per_generation
+    told = []
+    if again > 1:
+        told.append(
+            f"num_iterations {again}: each completion is in as many steps, so that the alarms of formats and "
+            "shortcuts, which count completions of different steps as different ones, are too sure"
+        )
+    if parts > trainer.args.gradient_accumulation_steps:
+        told.append(
+            f"steps_per_generation {parts}, more than gradient_accumulation_steps: TRL scatters a group over several "
+            "steps; what is compared inside groups (zero variance, lucky hits, formats in a group) rests on parts"
+        )
+    return told

@@ -196,6 +196,15 @@ def test_several_rewards_and_several_updates_a_generation(tmp_path):
     assert any("num_iterations 2: each completion is in as many steps" in n for n in verdicts(place(trainer))["notes"])
 
 
+def test_groups_that_trl_scatters_over_steps_are_noted(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        PhaseCallback(script(tmp_path, steps_per_generation=4))
+    assert any("steps_per_generation 4, more than gradient_accumulation_steps" in text for text in caplog.messages)
+    caplog.clear()
+    PhaseCallback(script(tmp_path))
+    assert not any("steps_per_generation" in text for text in caplog.messages)
+
+
 def right_or_wrong(completions, **_):
     return [2 * worth(text) - 1 for text in completions]
 
