@@ -93,7 +93,8 @@ class EntropyDiagnostic:
         metrics |= entropies(rows.sums.sum(axis=0), self.min_planning_tokens) | _lengths(rows)
         if "entropy/gap" in metrics:
             metrics |= self._intervals(rows.sums, record.step)
-        self._tell_of_few(record.step, metrics["entropy/planning_tokens"])
+        if "entropy/mean" in metrics:
+            self._tell_of_few(record.step, metrics["entropy/planning_tokens"])
         for source in sorted(set(rows.sources)):
             of_source = rows.sums[np.array([s == source for s in rows.sources])].sum(axis=0)
             found = entropies(of_source, self.min_planning_tokens)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rltrain.types import Event, Panel, StepRecord
+from rltrain.types import Event, Panel, StepRecord, TokenArrays
 
 SPENT = 0.9  # share of the entropy after which a run has little left to buy reward with
 FEWEST = 8  # independent steps below which no interval is given
@@ -76,18 +76,13 @@ class EntropyMechanism:
 
     def observe(self, record: StepRecord) -> dict[str, float]:
         """The metrics of a step; empty when nothing was trained."""
-        arrays = [tokens for _, _, _, tokens in record.completions() if tokens is not None]
-        if not arrays:
-            return {}
-        mask = np.concatenate([tokens.loss_mask for tokens in arrays])
-        entropy = np.concatenate([tokens.entropy for tokens in arrays])[mask].astype(np.float64)
-        logp = np.concatenate([tokens.train_logprob for tokens in arrays])[mask].astype(np.float64)
-        advantage = np.concatenate([tokens.token_advantage for tokens in arrays])[mask].astype(np.float64)
-        metrics = covariance_metrics(advantage, logp)
+        metrics, level = _of_tokens([tokens for _, _, _, tokens in record.completions() if tokens is not None])
+        if level is None and not record.tokens:
+            level = record.metrics.get("entropy/mean")  # of a trainer's own log, where it is all there is
         outcomes = [value for group in record.groups if group.admitted for value in group.outcomes]
-        if not len(entropy) or not np.isfinite(entropy).all():
+        if level is None:
             return metrics
-        self._entropy.append(float(entropy.mean()))
+        self._entropy.append(level)
         self._outcome.append(float(np.mean(outcomes)) if outcomes else float("nan"))
         start = float(np.mean(self._entropy[: self.reference_steps]))
         if len(self._entropy) > self.reference_steps and start > 0:
@@ -118,6 +113,18 @@ class EntropyMechanism:
         """Go on with the series."""
         self._entropy, self._outcome = list(state["entropy"]), list(state["outcome"])
         self._told = state["told"]
+
+
+def _of_tokens(arrays: Sequence[TokenArrays]) -> tuple[dict[str, float], float | None]:
+    """Covariance metrics and the mean entropy of the trained tokens; None where no entropy is finite."""
+    if not arrays:
+        return {}, None
+    mask = np.concatenate([tokens.loss_mask for tokens in arrays])
+    names = ("entropy", "train_logprob", "token_advantage")
+    joined = (np.concatenate([getattr(tokens, name) for tokens in arrays]) for name in names)
+    entropy, logp, advantage = (values[mask].astype(np.float64) for values in joined)
+    entropy = entropy[np.isfinite(entropy)]
+    return covariance_metrics(advantage, logp), float(entropy.mean()) if len(entropy) else None
 
 
 def covariance_metrics(advantage_N: np.ndarray, logp_N: np.ndarray) -> dict[str, float]:

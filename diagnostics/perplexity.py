@@ -133,5 +133,6 @@ def _restart_event(step: int, evidence: Mapping[str, Any]) -> Event:
         "warning",
         evidence,
         "the tagger's phrases are not those of the checkpoint: ppl/*_rel is relative to this step from here on; "
-        "for one unbroken curve go on with the old lexicon, or run `rltrain diagnose` over the whole run",
+        "for one unbroken curve go on with the old lexicon, or have the whole run marked by one: `rltrain diagnose RUN "
+        "--tagger NAME` (or `--lexicon FILE`)",
     )

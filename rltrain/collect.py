@@ -128,7 +128,7 @@ def planning_mask(completion: Completion, spans: Sequence[tuple[int, int]]) -> n
     starts, stops = np.asarray(spans, dtype=ends.dtype).T
     # the first token that ends after the span starts, up to the first that ends at or after its end
     first, last = np.searchsorted(ends, starts, side="right"), np.searchsorted(ends, stops, side="left")
-    for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+    for begin, end in zip(first[starts < stops].tolist(), last[starts < stops].tolist(), strict=True):
         mask[begin : end + 1] = True
     return mask & (np.diff(ends, prepend=0) > 0)
 

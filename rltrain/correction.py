@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+
+from rltrain.types import StepRecord
 
 
 def log_ratio(old: torch.Tensor, sampler: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -84,6 +87,28 @@ def drift(diff: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drif
         sequence_squared=float((of_sequence * of_sequence).sum()),
         sequence_high=float(of_sequence.max()),
     )
+
+
+def step_drift(record: StepRecord, mode: str, cap: float) -> dict[str, float]:
+    """drift/* metrics of the completions whose log-probs are known of both sides; empty without any."""
+    parts: list[Drift] = []
+    for group in record.groups:
+        rows = []
+        for i, completion in enumerate(group.completions):
+            tokens = record.tokens.get((group.ticket, i))
+            if tokens is not None and np.isfinite(completion.logprobs).any():
+                rows.append((tokens.train_logprob, completion.logprobs, tokens.loss_mask))
+        if rows:
+            logps, sampler, mask = (_padded(list(columns)) for columns in zip(*rows, strict=True))
+            mask *= logps.isfinite() & ~sampler.isinf()  # a NaN of the sampler's is a token it could not score
+            diff = torch.where(mask.bool(), log_ratio(logps, sampler, mask), 0.0)
+            parts.append(drift(diff, mask, mode, cap))
+    return drift_metrics(parts)
+
+
+def _padded(rows: list[np.ndarray]) -> torch.Tensor:
+    """(B, T) float32, zero behind each row's end."""
+    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(np.array(row, np.float32)) for row in rows], True)
 
 
 def _spread(diff: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -13,13 +13,16 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rltrain.config import Config, PluginSpec
-from rltrain.config.root import DIAGNOSTICS, TAGGER
+from rltrain.config.root import DIAGNOSTICS
 from rltrain.records import jsonl
 from rltrain.terminal import printable
-from rltrain.types import Diagnostic, Event, Scorer
+from rltrain.types import Diagnostic, Event, Scorer, StepRecord, Tagger
+
+if TYPE_CHECKING:
+    from rltrain.records.rebuild import Read
 
 FILE = "diagnosis.json"
 
@@ -75,47 +78,62 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
     yield "\n}\n"
 
 
-def main(path: Path, out: Path | None, also: Sequence[str] = (), scorer: str | None = None) -> None:
+class Wish(NamedTuple):
+    """What a person may ask for besides."""
+
+    also: Sequence[str] = ()  # diagnostics
+    scorer: str | None = None  # a model for those that ask for one
+    tagger: str | None = None  # name, or by `lexicon` a file: planning phrases are looked for anew
+    lexicon: Path | None = None
+    formats: str | None = None  # name of a classifier: formats are named anew
+    outcome: str | None = None  # column that is the task's result
+
+
+def main(path: Path, out: Path | None, wish: Wish) -> None:
     """Run the diagnostics over the rollouts at a path; writes diagnosis.json and report.html to `out`.
 
-    The usual ones, those a run's own config names, and `also` these. `scorer`: a model for those that ask for one.
+    The usual ones, those a run's own config names, and those that are wished for.
     ValueError where there is nothing to read, and for a diagnostic or a model that is not there.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from rltrain import plugins
-    from rltrain.collect import read
+    from rltrain import blame, contracts, plugins
     from rltrain.manifest import manifest
-    from rltrain.records import RunDir, load_run
+    from rltrain.records import RunDir, load_run, trl_table
+    from rltrain.records.outcome import outcome
     from rltrain.records.rebuild import step_records
     from rltrain.records.rows import check, tables
 
     files = tables(path)
     out = out or (path if path.is_dir() else path.parent) / "diagnosis"
-    tagger, formats = plugins.built(TAGGER, "rltrain.taggers", {}), plugins.built("rules", "rltrain.formats", {})
     notes: dict[str, int] = {}
     config = _config(path, notes)
-    lent = {"tagger": tagger, "scorer": _scorer(scorer, config), "policy": None, "gradients": None}
-    by_name = _diagnostics(config.diagnostics if config else (), also, lent, notes)
+    tagger, read, anew = _instruments(wish, config, notes)
+    lent = {"tagger": tagger, "scorer": _scorer(wish.scorer, config), "policy": None, "gradients": None}
+    by_name = _diagnostics(config.diagnostics if config else (), wish.also, lent, notes)
     diagnostics = list(by_name.values())
-
-    rows = check(files)
+    rows, logs = check(files), trl_table.logs(path)
+    result = outcome(files, wish.outcome, notes)
     listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("completions", total=rows)
-        for record in step_records(files, lambda completions: read(completions, tagger, formats), notes):
-            metrics: dict[str, float] = {}
+        for record in step_records(files, read, notes, outcome=result, anew=anew):
+            metrics = logs.get(record.step, {}) | _drift(record, config)
             record = dataclasses.replace(record, metrics=metrics)  # where each diagnostic finds those before it
             for diagnostic in diagnostics:
-                metrics |= diagnostic.observe(record)
+                with blame.plugin("diagnostic", diagnostic, "observe"):
+                    found = diagnostic.observe(record)
+                metrics |= contracts.numbers(f"diagnostic {type(diagnostic).__name__!r}: observe()", found)
                 for event in diagnostic.events():
                     directory.log_event(event)
             directory.log_metrics(record.step, metrics)
             progress.advance(bar, sum(len(group.completions) for group in record.groups))
     directory.flush()
     lines, events = jsonl.read(out / "metrics.jsonl"), load_run(out).events
+    if not rows:
+        notes["there is not one completion"] = len(files)
     told = [f"{text} ({count} completion(s) or file(s))" for text, count in notes.items()]
     found = diagnosis(diagnostics, lines, events, told)
     write(out / FILE, found)
@@ -124,6 +142,52 @@ def main(path: Path, out: Path | None, also: Sequence[str] = (), scorer: str | N
     for text in found["notes"]:
         print(f"note: {printable(text, 500)}")
     print(f"verdicts   {out / FILE}\nreport     {out / 'report.html'}   open it in a browser")
+
+
+def _drift(record: StepRecord, config: Config | None) -> dict[str, float]:
+    """drift/* where the tables hold the log-probs of both sides; under the run's own correction where that is known."""
+    if not record.tokens:
+        return {}
+    from rltrain.correction import step_drift
+
+    if config is None:
+        return uncorrected(step_drift(record, "none", 1.0))
+    return step_drift(record, config.training.correction, config.training.correction_cap)
+
+
+def uncorrected(drift: Mapping[str, float]) -> dict[str, float]:
+    """drift/* without what only a correction of ours would say."""
+    cut = ("drift/truncated_frac", "drift/capped_mean", "drift/capped_ess")
+    return {name: value for name, value in drift.items() if name not in cut}
+
+
+def _instruments(wish: Wish, config: Config | None, notes: dict[str, int]) -> tuple[Tagger, Read, list[str]]:
+    """The tagger, what reads completions, and the columns that are not taken from the files.
+
+    Those of the run where nothing else is asked for; they read what the files do not say.
+    """
+    from rltrain import plugins, tag
+    from rltrain.collect import read
+
+    marked, named = wish.tagger or wish.lexicon, wish.formats
+    tagger = None if marked or config is None else _built(config.tagger, "rltrain.taggers", notes)
+    formats = None if named or config is None else _built(config.formats, "rltrain.formats", notes)
+    tagger = tagger or tag.finder(wish.tagger, wish.lexicon)
+    formats = formats or plugins.built(named or "rules", "rltrain.formats", {})
+
+    anew = [*(["planning"] if marked else []), *(["format"] if named else [])]
+    return tagger, lambda completions: read(completions, tagger, formats), anew
+
+
+def _built(spec: PluginSpec, group: str, notes: dict[str, int]) -> Any:
+    """A plugin of the run's config; None with a note where it is no longer there."""
+    from rltrain import plugins
+
+    try:
+        return plugins.built(spec.use, group, spec.args)
+    except ValueError as error:
+        notes[f"the run's {group.partition('.')[2]} {spec.use} cannot be built, the default reads: {error}"] = 1
+        return None
 
 
 def _config(path: Path, notes: dict[str, int]) -> Config | None:

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from rltrain import diagnose, plugins
 from rltrain.config.root import DIAGNOSTICS, TAGGER
-from rltrain.correction import drift, drift_metrics, log_ratio
+from rltrain.correction import step_drift
 from rltrain.manifest import manifest
 from rltrain.plugins import built
 from rltrain.records import RunDir, jsonl, load_run
@@ -35,7 +34,6 @@ from rltrain.trl_taps import Row, Taps
 from rltrain.types import Event, StepRecord
 
 STATE = "rltrain_diagnostics.pkl"  # in TRL's checkpoints
-CUT = ("drift/truncated_frac", "drift/capped_mean", "drift/capped_ess")  # of a correction, which is TRL's own here
 logger = logging.getLogger("rltrain")
 
 
@@ -51,6 +49,7 @@ class PhaseCallback(TrainerCallback):
         trainer: a `trl.GRPOTrainer` or a subclass of it.
         out: directory to write, without a run in it; default: `diagnosis-NNN` in the trainer's `output_dir`.
         outcome: name of the reward function that is the task's result in [0, 1]; default: the only one there is.
+            One that leaves [0, 1] is none, and a note says so.
         diagnostics: names or specs, in this order; default: all of rltrain's.
         tagger, formats: names or specs of what finds planning phrases and names formats.
 
@@ -85,6 +84,8 @@ class PhaseCallback(TrainerCallback):
         if self._outcome is None:
             names = ", ".join(trainer.reward_func_names)
             self._note(f"no outcome: several reward functions; name the task's result by outcome=..., one of {names}")
+        for text in _reuse(trainer):
+            self._note(text)
         if "log" not in self._taps.off:
             trainer.log = functools.partial(self._log, trainer, trainer.log)
 
@@ -116,9 +117,10 @@ class PhaseCallback(TrainerCallback):
         if self._directory is None or not rows:
             return
         begun = time.monotonic()
+        self._doubt_outcome(rows)
         record = step_record(state.global_step, rows, self._text, self._tagger, self._formats, self._outcome)
         self._note_what_lacks(rows)
-        metrics: dict[str, float] = dict(_drift(rows))
+        metrics = diagnose.uncorrected(step_drift(record, "none", 1.0))
         record = StepRecord(record.step, record.groups, record.tokens, metrics)
         for diagnostic in self._diagnostics:
             metrics |= diagnostic.observe(record)  # into the record's own, where the next diagnostic finds them
@@ -162,6 +164,17 @@ class PhaseCallback(TrainerCallback):
         if text not in self._notes:
             self._notes.append(text)
             logger.warning(text)
+
+    def _doubt_outcome(self, rows: Sequence[Row]) -> None:
+        """A reward that leaves [0, 1] is no task result: of -1 and 1 the failures would count as unknown."""
+        given = [row.judged.values.get(self._outcome) for row in rows if self._outcome and row.judged is not None]
+        strange = next((value for value in given if value is not None and not 0 <= value <= 1), None)
+        if strange is not None:
+            self._note(
+                f"no outcome: {self._outcome} gave {strange:g} and a task's result is in [0, 1]; have it return 0 to 1 "
+                "or name another reward function by outcome=..."
+            )
+            self._outcome = None
 
     def _note_what_lacks(self, rows: Sequence[Row]) -> None:
         """What the hooks, though they are there, did not bring."""
@@ -209,12 +222,18 @@ def _outcome(name: str | None, rewards: Sequence[str]) -> str | None:
     return name
 
 
-def _drift(rows: Sequence[Row]) -> dict[str, float]:
-    """drift/* where the sampler's log-probs are known, without what only a correction of ours would say."""
-    parts = []
-    for row in rows:
-        if row.sampler is not None and row.tokens is not None:
-            mask = torch.from_numpy(row.tokens.loss_mask).long()[None]
-            logps, sampler = (torch.from_numpy(np.array(x))[None] for x in (row.tokens.train_logprob, row.sampler))
-            parts.append(drift(log_ratio(logps, sampler, mask), mask, "none", 1.0))
-    return {name: value for name, value in drift_metrics(parts).items() if name not in CUT}
+def _reuse(trainer: Any) -> list[str]:
+    """What it means for the measures that steps of the optimizer and generations are not the same thing."""
+    again, parts = trainer.num_iterations, trainer.args.steps_per_generation
+    told = []
+    if again > 1:
+        told.append(
+            f"num_iterations {again}: each completion is in as many steps, so that the alarms of formats and "
+            "shortcuts, which count completions of different steps as different ones, are too sure"
+        )
+    if parts > trainer.args.gradient_accumulation_steps:
+        told.append(
+            f"steps_per_generation {parts}, more than gradient_accumulation_steps: TRL scatters a group over several "
+            "steps; what is compared inside groups (zero variance, lucky hits, formats in a group) rests on parts"
+        )
+    return told

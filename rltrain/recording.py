@@ -14,15 +14,9 @@ from rltrain import advantages, blame, contracts, diagnose
 from rltrain import credit as planning
 from rltrain.correction import drift_metrics
 from rltrain.records import jsonl, load_run
+from rltrain.records.trl_table import NAMES
 from rltrain.run import Run
 from rltrain.types import Accountable, Event, Group, StepRecord, TokenArrays
-
-TRL_NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
-    "clip_ratio/region_mean": "loss/clip_frac",
-    "cispo_clip_ratio": "loss/clip_frac",
-    "kl": "loss/kl",
-    "entropy": "entropy/mean",
-}
 
 
 def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float]) -> None:
@@ -41,7 +35,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     trained = sum(len(arrays.entropy) for arrays in tokens.values())
     run.progress.tokens += trained
     logs = taken[0][2]
-    metrics: dict[str, float] = {TRL_NAMES[k]: float(v) for k, v in logs.items() if k in TRL_NAMES}
+    metrics: dict[str, float] = {NAMES[k]: float(v) for k, v in logs.items() if k in NAMES}
     metrics |= drift_metrics([part for _, drifts, _ in taken for part in drifts])
     metrics |= {
         "drift/lag": float(step - 1 - min(c.policy_version for g in groups for c in g.completions)),

@@ -17,18 +17,19 @@ KEYS = ("text", "completion")
 
 
 def main(path: Path, tagger: str | None, formats: str, lexicon: Path | None) -> None:
-    """Print `{"spans": [[start, end], ...], "format": "..."}` for each line. ValueError names a bad one.
-
-    Without a tagger's name it is `lexicon` where a lexicon is given, else the default of the config.
-    """
-    tagger = tagger or (TAGGER if lexicon is None else "lexicon")
-    finds = plugins.built(tagger, "rltrain.taggers", {} if lexicon is None else {"path": str(lexicon)})
-    names = plugins.built(formats, "rltrain.formats", {})
+    """Print `{"spans": [[start, end], ...], "format": "..."}` for each line. ValueError names a bad one."""
+    finds, names = finder(tagger, lexicon), plugins.built(formats, "rltrain.formats", {})
     try:
         for text in texts(path):
             print(json.dumps(judged(text, finds, names)))
     except BrokenPipeError:  # `| head` has seen enough; what is still buffered goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def finder(tagger: str | None, lexicon: Path | None) -> Tagger:
+    """The tagger of this name; without one `lexicon` where a lexicon is given, else the default of the config."""
+    tagger = tagger or (TAGGER if lexicon is None else "lexicon")
+    return plugins.built(tagger, "rltrain.taggers", {} if lexicon is None else {"path": str(lexicon)})
 
 
 def judged(text: str, tagger: Tagger, formats: FormatClassifier) -> dict[str, Any]:

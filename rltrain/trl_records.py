@@ -10,11 +10,10 @@ import numpy as np
 
 from rltrain.collect import read
 from rltrain.records.rebuild import task_key
+from rltrain.records.trl_table import UNSCORED
 from rltrain.tokenizers import TokenText
 from rltrain.trl_taps import Judged, Row
 from rltrain.types import Advantage, Completion, FormatClassifier, Group, Message, Score, StepRecord, Tagger, Task
-
-UNSCORED = "Unscored: every reward function returned None"
 
 
 def step_record(

@@ -35,8 +35,8 @@ def verdicts(folder: Path) -> dict:
     return json.loads((folder / diagnose.FILE).read_text())
 
 
-def diagnosed(path: Path, out: Path) -> dict:
-    assert cli.main(["diagnose", str(path), "--out", str(out)]) == 0
+def diagnosed(path: Path, out: Path, *options: str) -> dict:
+    assert cli.main(["diagnose", str(path), "--out", str(out), *options]) == 0
     assert (out / "report.html").stat().st_size > 100_000
     return verdicts(out)
 
@@ -48,6 +48,9 @@ def test_after_the_fact_the_numbers_are_those_of_the_run(run, tmp_path):
         assert [step for step, _ in pairs] == [step for step, _ in online["series"][name]], name
         assert [value for _, value in pairs] == pytest.approx([v for _, v in online["series"][name]], abs=1e-6), name
     assert later["notes"] == []
+    drifts = {name for name in online["series"] if name.startswith("drift/")}
+    assert drifts - later["series"].keys() == {"drift/lag", "drift/parity_gap", "drift/parity_bound"} & drifts
+    assert len(drifts & later["series"].keys()) > 10
 
 
 def test_the_phase_is_in_the_run_and_after_the_fact(run, tmp_path):
@@ -72,7 +75,8 @@ def test_trls_own_files_are_read(tmp_path):
     torch.set_num_threads(1)
     arguments = GRPOConfig(
         output_dir=str(tmp_path / "trl"), per_device_train_batch_size=4, num_generations=4, max_completion_length=12,
-        max_steps=2, log_completions=True, report_to=[], use_cpu=True, bf16=False, save_strategy="no", logging_steps=1,
+        max_steps=2, log_completions=True, report_to=[], use_cpu=True, bf16=False, save_strategy="steps", save_steps=2,
+        logging_steps=1,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=load_model("tiny", "float32"),
@@ -87,14 +91,66 @@ def test_trls_own_files_are_read(tmp_path):
     assert any("words stand for" in note for note in found["notes"])
     assert any("no per-token arrays" in note for note in found["notes"])
     assert "entropy/gap" not in found["series"] and "format/effective" in found["series"]
+    logged = [line for line in trainer.state.log_history if "entropy" in line]
+    for theirs, ours in (("entropy", "entropy/mean"), ("grad_norm", "loss/grad_norm")):
+        assert found["series"][ours] == [[line["step"], pytest.approx(line[theirs])] for line in logged]
+    assert found["series"]["length/mean"] == [[line["step"], line["completions/mean_length"]] for line in logged]
+
+
+def trl_table(folder: Path, steps: int = 3, **columns) -> Path:
+    """What TRL writes for steps of two prompts with two completions each; a column is a function of the step."""
+    (folder / "completions").mkdir(parents=True)
+    for step in range(1, steps + 1):
+        frame = pd.DataFrame({"step": [step] * 4, "prompt": ["a", "a", "b", "b"], "completion": ["so it is"] * 4})
+        frame = frame.assign(**{name: of(step) for name, of in columns.items()}, advantage=0.5)
+        frame.to_parquet(folder / "completions" / f"completions_{step:05d}.parquet")
+    return folder
+
+
+def test_a_single_reward_of_trl_is_the_outcome_if_it_stays_in_its_range(tmp_path):
+    """Of -1 and 1 only the successes would be outcomes, and everything would be right."""
+    series = diagnosed(trl_table(tmp_path / "a", right=lambda _: [1.0, 0.0, 1.0, 1.0]), tmp_path / "out_a")["series"]
+    assert series["reward/outcome"] == [[step, 0.75] for step in (1, 2, 3)]
+    late = trl_table(tmp_path / "b", right=lambda step: [1.0] * 3 + [-1.0 if step == 3 else 1.0])
+    found = diagnosed(late, tmp_path / "out_b")
+    assert "reward/outcome" not in found["series"] and found["series"]["reward/mean"][2] == [3, 0.5]
+    assert any("no outcome: right goes from -1 to 1" in note for note in found["notes"])
+
+
+def test_of_several_rewards_of_trl_one_may_be_named_the_outcome(tmp_path, capfd):
+    nan = float("nan")
+    rewards = {"right": lambda _: [1.0, 0.0, nan, nan], "format": lambda _: [0.5, nan, 0.5, nan]}
+    folder = trl_table(tmp_path / "a", **rewards)
+    found = diagnosed(folder, tmp_path / "out")
+    assert "reward/outcome" not in found["series"]
+    assert any("no outcome: several rewards; name the task's result by --outcome" in note for note in found["notes"])
+    series = diagnosed(folder, tmp_path / "named", "--outcome", "right")["series"]
+    assert series["reward/outcome"][0] == [1, 0.5] and series["reward/value@format"][0] == [1, 0.5]
+    assert series["reward/mean"][0] == [1, pytest.approx((1.5 + 0.0 + 0.5) / 3)]
+    assert series["reward/errors"][0] == [1, 1.0]  # no reward applied to the last one
+    assert cli.main(["diagnose", str(folder), "--out", str(tmp_path / "x"), "--outcome", "wrong"]) == 2
+    assert "--outcome 'wrong': no such column of rewards; there are format, right" in capfd.readouterr().err
 
 
 def changed(run: Path, folder: Path, change) -> Path:
     """The run's rollouts with every table changed."""
     folder.mkdir()
     for path in tables(run):
-        change(parquet.read_table(path).to_pandas()).to_parquet(folder / path.name)
+        made = change(parquet.read_table(path).to_pandas())
+        made = made if isinstance(made, pa.Table) else pa.Table.from_pandas(made)
+        parquet.write_table(made, folder / path.name)
     return folder
+
+
+def enlarged(frame: pd.DataFrame) -> pa.Table:
+    table = pa.Table.from_pandas(frame)
+    large = [
+        field.with_type(pa.large_list(pa.large_string() if field.name == "token_text" else field.type.value_type))
+        if pa.types.is_list(field.type)
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(large))
 
 
 def spoilt(frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,6 +176,7 @@ CASES = {
     "one completion a group": (lambda f: f.drop_duplicates(["step", "group"]), "groups of one completion"),
     "empty completions": (emptied, None),
     "foreign columns": (lambda f: f.assign(colour="red"), "columns that mean nothing here: colour"),
+    "large lists, as other writers have them": (enlarged, None),
     "nothing but text": (lambda f: f[["completion"]], "no per-token arrays"),
 }
 
@@ -130,6 +187,95 @@ def test_what_can_be_computed_is_and_what_cannot_says_why(run, tmp_path, case):
     found = diagnosed(changed(run, tmp_path / "in", change), tmp_path / "out")
     assert "format/effective" in found["series"]
     assert said is None or any(said in note for note in found["notes"]), found["notes"]
+
+
+def test_what_is_known_of_a_token_counts_where_something_else_is_not(run, tmp_path):
+    online = verdicts(run)["series"]
+    silent = changed(run, tmp_path / "a", lambda f: f.assign(entropy=[v * np.nan for v in f.entropy]))
+    found = diagnosed(silent, tmp_path / "out_a")
+    assert dict(found["series"]["ppl/execution_rel"]) == pytest.approx(dict(online["ppl/execution_rel"]), abs=1e-6)
+    assert any("no entropies of the trainer" in note for note in found["notes"])
+    assert not {"entropy/mean", "entropy/gap"} & found["series"].keys()
+    assert "too_few_planning_tokens" not in {event["name"] for event in found["events"]}
+    blind = changed(run, tmp_path / "b", lambda f: f.drop(columns=["train_logprob"]))
+    found = diagnosed(blind, tmp_path / "out_b")
+    assert dict(found["series"]["entropy/mean"]) == pytest.approx(dict(online["entropy/mean"]), abs=1e-6)
+    assert any("no log-probs of the trainer" in note for note in found["notes"])
+    assert not {"ppl/execution_rel", "drift/ess"} & found["series"].keys()
+
+
+def test_a_run_is_marked_anew_on_request(run, tmp_path):
+    """What is asked of a person whose lexicon changed under way: one tagger for all steps."""
+    (tmp_path / "phrases.txt").write_text("# version: mine\nno such words at all\n")
+    found = diagnosed(run, tmp_path / "out", "--lexicon", str(tmp_path / "phrases.txt"))
+    assert all(count == 0 for _, count in found["series"]["entropy/planning_tokens"])
+    assert any(count for _, count in verdicts(run)["series"]["entropy/planning_tokens"])
+    (tmp_path / "forms.py").write_text("class One:\n    def format(self, text):\n        return 'one'\n")
+    found = diagnosed(run, tmp_path / "forms", "--formats", f"{tmp_path / 'forms.py'}:One")
+    assert set(value for _, value in found["series"]["format/share@one"]) == {1.0}
+
+
+def test_columns_of_another_kind_are_read_or_named(tmp_path):
+    said = [[{"role": "assistant", "content": f"we add: {i}"}] for i in range(4)]
+    asked = [[{"role": "user", "content": "2 + 2?"}]] * 4
+    frame = pd.DataFrame({"step": [1.0, 1.0, 2.0, float("nan")], "prompt": asked, "completion": said})
+    odd = {"task_key": [7, 7, 8, 8], "answer": 4, "outcome": "yes", "reward": "1", "values": "no JSON", "group": 1}
+    frame.assign(**odd).to_parquet(tmp_path / "a.parquet")
+    notes: dict[str, int] = {}
+    first, *_ = step_records([tmp_path / "a.parquet"], nothing, notes)
+    (group,) = first.groups
+    assert first.step == 1 and group.task.key == "7" and group.task.answer == "4" and not group.outcomes
+    assert group.task.prompt[0]["content"] == "2 + 2?" and group.completions[1].text == "we add: 1"
+    assert {"column outcome is string and is left out, expected double", "column reward is string and is left out, "
+            "expected double"} <= {note.replace("large_string", "string") for note in notes}  # fmt: skip
+
+
+def test_rows_are_put_into_the_order_of_their_steps(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"step": [3, 1, 2, 1, 3], "completion": list("abcde")})
+    frame.to_parquet(tmp_path / "a.parquet")
+    found = {
+        record.step: "".join(c.text for group in record.groups for c in group.completions)
+        for record in step_records([tmp_path / "a.parquet"], nothing, {})
+    }
+    assert list(found.items()) == [(1, "bd"), (2, "c"), (3, "ae")]
+    monkeypatch.setattr(rows, "SORTED", 10)
+    with pytest.raises(ValueError, match="not in the order of their steps, and it is too large to sort here"):
+        list(step_records([tmp_path / "a.parquet"], nothing, {}))
+
+
+def test_files_are_read_by_number_and_what_goes_back_is_noted(tmp_path):
+    for step in (99_999, 100_000):
+        pd.DataFrame({"step": [step], "completion": ["x"]}).to_parquet(tmp_path / f"step_{step:05d}.parquet")
+    notes: dict[str, int] = {}
+    assert [record.step for record in step_records(tables(tmp_path), nothing, notes)] == [99_999, 100_000]
+    assert "steps go back from a file to the next: each stretch counts as steps of its own" not in notes
+    list(step_records(tables(tmp_path)[::-1], nothing, notes))
+    assert notes["steps go back from a file to the next: each stretch counts as steps of its own"] == 1
+
+
+def test_a_reward_that_is_not_there_is_not_0(tmp_path):
+    frame = pd.DataFrame({"step": 1, "group": 1, "completion": ["x"] * 4})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert "reward/mean" not in diagnosed(tmp_path / "a.parquet", tmp_path / "out_a")["series"]
+    frame.assign(outcome=[1.0, 0.0, 0.0, 0.0]).to_parquet(tmp_path / "b.parquet")
+    assert diagnosed(tmp_path / "b.parquet", tmp_path / "out_b")["series"]["reward/mean"] == [[1, 0.25]]
+    frame.assign(reward=[float("nan"), float("inf"), 1.0, 2.0]).to_parquet(tmp_path / "c.parquet")
+    found = diagnosed(tmp_path / "c.parquet", tmp_path / "out_c")
+    assert found["series"]["reward/mean"] == [[1, 1.5]] and found["series"]["reward/errors"] == [[1, 2.0]]
+    assert any("NaN or infinite rewards" in note for note in found["notes"])
+    frame.assign(outcome=[-1.0, 1.0, 1.0, 1.0], reward=0.5).to_parquet(tmp_path / "d.parquet")
+    found = diagnosed(tmp_path / "d.parquet", tmp_path / "out_d")
+    assert "reward/outcome" not in found["series"]
+    assert any("no outcome: outcome goes from -1 to 1" in note for note in found["notes"])
+    frame[:0].to_parquet(tmp_path / "e.parquet")
+    assert any("not one completion" in note for note in diagnosed(tmp_path / "e.parquet", tmp_path / "out_e")["notes"])
+
+
+def test_a_tasks_meta_comes_back(tmp_path):
+    meta = json.dumps({"options": ["a", "b"]})
+    pd.DataFrame({"completion": ["x"], "meta": [meta]}).to_parquet(tmp_path / "a.parquet")
+    (record,) = step_records([tmp_path / "a.parquet"], nothing, {})
+    assert record.groups[0].task.meta == {"options": ["a", "b"]}
 
 
 def test_a_torn_file_is_left_out_and_named(run, tmp_path):
@@ -162,7 +308,7 @@ def test_chat_messages_of_trl_are_read_as_their_text(tmp_path):
     asked, said = [{"role": "user", "content": "2 + 2?"}], [{"role": "assistant", "content": "first, we add: 4"}]
     frame = pd.DataFrame({"step": 1, "prompt": [asked] * 2, "completion": [said] * 2, "right": 1.0, "advantage": 0.0})
     frame.to_parquet(tmp_path / "a.parquet")
-    (record,) = step_records([tmp_path / "a.parquet"], nothing, {})
+    (record,) = step_records([tmp_path / "a.parquet"], nothing, {}, outcome="right")
     (group,) = record.groups
     assert group.task.prompt[0]["content"] == "2 + 2?" and group.outcomes == [1.0, 1.0]
     assert [completion.text for completion in group.completions] == ["first, we add: 4"] * 2

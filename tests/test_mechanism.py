@@ -78,6 +78,16 @@ def test_spent_entropy_is_told_once_and_a_restart_changes_nothing():
     assert "entropy/spent" in series[-1] and "entropy/spent" not in series[0]
 
 
+def test_a_trainers_own_entropy_stands_in_where_there_are_no_tokens():
+    """TRL's logs beside its completions."""
+    diagnostic, said = EntropyMechanism(), {}
+    for step, (entropy, outcome) in enumerate(zip(*planted(noise=0.001), strict=True), 1):
+        record = synthetic.record(step, synthetic.group(outcomes=(outcome, outcome)))
+        said = diagnostic.observe(dataclasses.replace(record, tokens={}, metrics={"entropy/mean": entropy}))
+    assert said["entropy/ceiling"] == pytest.approx(0.70, abs=0.01) and said["entropy/spent"] > 0.5
+    assert EntropyMechanism().observe(dataclasses.replace(record, tokens={})) == {}
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="expected at least 4 and 1"):
         EntropyMechanism(min_steps=2)

@@ -193,6 +193,33 @@ def test_several_rewards_and_several_updates_a_generation(tmp_path):
     assert any((row.ratio != 1).any() for row in frame[frame.step == 2].itertuples())
     logged = [line for line in trainer.state.log_history if "reward/mean" in line]
     assert [line["step"] for line in logged] == [2, 4]
+    assert any("num_iterations 2: each completion is in as many steps" in n for n in verdicts(place(trainer))["notes"])
+
+
+def test_groups_that_trl_scatters_over_steps_are_noted(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        PhaseCallback(script(tmp_path, steps_per_generation=4))
+    assert any("steps_per_generation 4, more than gradient_accumulation_steps" in text for text in caplog.messages)
+    caplog.clear()
+    PhaseCallback(script(tmp_path))
+    assert not any("steps_per_generation" in text for text in caplog.messages)
+
+
+def right_or_wrong(completions, **_):
+    return [2 * worth(text) - 1 for text in completions]
+
+
+def test_a_reward_of_minus_one_and_one_is_no_outcome(tmp_path):
+    """Of the outcomes only the successes would be left: every completion would be right."""
+    trainer = watched(tmp_path, rewards=[right_or_wrong], max_steps=1)
+    trainer.train()
+    found = verdicts(place(trainer))
+    assert "reward/mean" in found["series"] and not {"reward/outcome", "format/accuracy"} & stems(found)
+    assert any("no outcome: right_or_wrong gave -1 and a task's result is in [0, 1]" in note for note in found["notes"])
+
+
+def stems(found: dict) -> set[str]:
+    return {name.partition("@")[0] for name in found["series"]}
 
 
 def test_a_resumed_script_goes_on_where_it_was(tmp_path):

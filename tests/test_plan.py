@@ -111,6 +111,19 @@ def test_case_space_and_punctuation_do_not_make_another_gram():
 PLANS = ("Let's check it. We need to find x. Let's check", "Let's check. Alternatively, we could add", "3 + 4 = 7")
 
 
+def test_a_token_is_marked_by_a_shared_character_alone():
+    """A tagger of one's own may give empty spans, turned ones and ones past the end."""
+    made = completion("abcdefghij", pieces=5)
+    for spans, marked in [
+        ([(2, 4)], [1]),
+        ([(3, 5)], [1, 2]),
+        ([(-3, 1)], [0]),
+        ([(9, 99)], [4]),
+        ([(3, 3), (7, 5), (20, 30)], []),
+    ]:
+        assert np.flatnonzero(planning_mask(made, spans)).tolist() == marked, spans
+
+
 def test_counts_and_entropies_of_a_step():
     metrics = PlanDiagnostic(min_planning_tokens=5).observe(written(1, *PLANS))
     assert (metrics["plan/grams"], metrics["plan/distinct_grams"]) == (4, 3)  # a gram counts once a completion

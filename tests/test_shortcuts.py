@@ -110,6 +110,17 @@ def test_luck_and_the_mass_of_advantages_by_hand():
     assert metrics["shortcut/advantage_groups"] == 3 and metrics["shortcut/misdirected"] == 0.0
 
 
+def test_a_group_that_nobody_judged_is_no_luck():
+    """A reward that is no outcome, several rewards of which none is named: nothing is known of successes."""
+    unknown = made(1, ["7"] * 8, [math.nan] * 8, [7.0] + [-1.0] * 7)
+    diagnostic = ShortcutDiagnostic()
+    said = [diagnostic.observe(record(n, *[unknown] * 4)) for n in range(1, 60)]
+    assert not any({"shortcut/advantage_mass", "shortcut/lucky"} & metrics.keys() for metrics in said)
+    assert diagnostic.events() == []
+    sound = made(2, ["7"] * 8, [1] * 4 + [0] * 4, [1.0] * 4 + [-1.0] * 4)
+    assert diagnostic.observe(record(60, unknown, sound))["shortcut/advantage_mass"] == 0.0
+
+
 def test_praise_for_failures_is_misdirected():
     shaped = made(1, ["7"] * 4, [0] * 4, [1.0, -1.0, 0.5, -0.5])
     right = made(2, ["7"] * 2, [1, 0], [4.5, -4.5])

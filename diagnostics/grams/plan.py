@@ -203,5 +203,5 @@ def _lexicon_event(step: int, before: Mapping[str, Any], now: Mapping[str, Any])
         {"before": dict(before), "now": dict(now)},
         "planning tokens are found by other phrases than before the checkpoint: entropy/*, plan/* and ppl/* have a "
         "break at this step, and so has any credit given to planning tokens; for one unbroken curve go on with the "
-        "old lexicon, or run `rltrain diagnose` on the run",
+        "old lexicon, or have the whole run marked by one: `rltrain diagnose RUN --tagger NAME` (or `--lexicon FILE`)",
     )

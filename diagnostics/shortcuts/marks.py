@@ -34,9 +34,14 @@ class Marks(NamedTuple):
         return int((self.outcomes >= SUCCESS).sum())
 
     @property
+    def is_large(self) -> bool:
+        """Whether few successes among its completions would say something: there are enough, and most are judged."""
+        return len(self.outcomes) >= LARGE and 2 * np.isfinite(self.outcomes).sum() > len(self.outcomes)
+
+    @property
     def is_lucky(self) -> bool:
         """Whether a group that is large enough has one success or none."""
-        return len(self.outcomes) >= LARGE and self.successes <= 1
+        return self.is_large and self.successes <= 1
 
 
 def marks(record: StepRecord) -> list[Marks]:
@@ -94,17 +99,16 @@ def same_answer(rows: Sequence[Marks]) -> float | None:
 
 def lucky(rows: Sequence[Marks]) -> float | None:
     """Share of the successes, in groups of eight or more, that were the only one of their group."""
-    large = [row.successes for row in rows if len(row.outcomes) >= LARGE]
+    large = [row.successes for row in rows if row.is_large]
     return sum(n for n in large if n == 1) / sum(large) if sum(large) else None
 
 
 def advantage_mass(rows: Sequence[Marks]) -> float | None:
-    """Share of the absolute advantage that comes from groups with one success or none."""
-    mass = [float(np.abs(row.advantages).sum()) for row in rows]
-    known = sum(m for m, row in zip(mass, rows, strict=True) if len(row.outcomes) >= LARGE)
-    if not known:
+    """Share of the absolute advantage that comes from groups with one success or none; unjudged groups are left out."""
+    mass = [(row, float(np.abs(row.advantages).sum())) for row in rows if np.isfinite(row.outcomes).any()]
+    if not sum(m for row, m in mass if row.is_large):
         return None
-    return sum(m for m, row in zip(mass, rows, strict=True) if row.is_lucky) / sum(mass)
+    return sum(m for row, m in mass if row.is_lucky) / sum(m for _, m in mass)
 
 
 def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str, float]:

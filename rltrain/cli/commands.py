@@ -95,7 +95,8 @@ def diagnose(arguments: argparse.Namespace) -> int:
     """Run all diagnostics over rollouts."""
     from rltrain import diagnose
 
-    diagnose.main(arguments.path, arguments.out, arguments.also, arguments.scorer)
+    wish = diagnose.Wish(**{name: getattr(arguments, name) for name in diagnose.Wish._fields})
+    diagnose.main(arguments.path, arguments.out, wish)
     return 0
 
 

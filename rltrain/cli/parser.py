@@ -79,6 +79,10 @@ def _text_commands(add: Add) -> None:
     sub.add_argument("--out", type=Path, metavar="DIR", help="a new directory (default: PATH/diagnosis)")
     sub.add_argument("--also", nargs="+", default=[], metavar="NAME", help="diagnostics beside the usual ones")
     sub.add_argument("--scorer", metavar="MODEL", help="frozen model for diagnostics that ask for one (infogain)")
+    sub.add_argument("--outcome", metavar="NAME", help="which of TRL's rewards is the task's result in [0, 1]")
+    sub.add_argument("--tagger", metavar="SPEC", help="mark planning phrases anew, by this tagger")
+    sub.add_argument("--lexicon", type=Path, metavar="FILE", help="mark the phrases of this file: `--tagger lexicon`")
+    sub.add_argument("--formats", metavar="SPEC", help="name formats anew, by this classifier")
 
     sub = add("tag", commands.tag, "planning spans and format of each text of a JSONL file")
     sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")

@@ -58,7 +58,7 @@ ANSWERS = (
     Metric("shortcut/lucky", "share", "Successes that were the only one of their group.",
            "groups of 8 or more with one success / shortcut/successes", "shortcut diagnostic"),
     Metric("shortcut/advantage_mass", "share", "Part of the training signal from groups with one success or none.",
-           "sum of |advantage| in such groups of 8 or more / in all groups", "shortcut diagnostic"),
+           "sum of |advantage| in such groups of 8 or more / in all groups with an outcome", "shortcut diagnostic"),
     Metric("shortcut/advantage_groups", "groups", "Groups that give any signal.",
            "groups with an advantage other than 0", "shortcut diagnostic"),
     Metric("shortcut/misdirected", "share", "Part of the praise that goes to completions that failed.",

@@ -9,27 +9,39 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rltrain.records.outcome import OUTCOME
 from rltrain.records.rows import MOST, note, read_rows
 from rltrain.types import Advantage, Completion, Group, Score, StepRecord, Task, TokenArrays
 
 Read = Callable[[Sequence[Completion]], tuple[Sequence[np.ndarray], Sequence[str]]]
 """The planning masks (T,) of completions and the names of their formats, for tables that do not have them."""
 ARRAYS = ("train_logprob", "entropy", "ratio", "loss_mask", "token_advantage")
+LACKING = {
+    "train_logprob": "no log-probs of the trainer: perplexity, covariance and drift are left out",
+    "entropy": "no entropies of the trainer: what compares planning with execution by them is left out",
+}
 
 
-def step_records(files: Sequence[Path], read: Read, notes: dict[str, int]) -> Iterator[StepRecord]:
-    """The steps of the files in order. Rows of a step must stand together, as both writers leave them.
+def step_records(
+    files: Sequence[Path],
+    read: Read,
+    notes: dict[str, int],
+    *,
+    outcome: str | None = OUTCOME,
+    anew: Collection[str] = (),
+) -> Iterator[StepRecord]:
+    """The steps of the files in order, see `read_rows`.
 
     `notes` collects what was missing: words -> number of rows they are true of.
     """
     step, rows = None, []
-    for row in read_rows(files, notes):
+    for row in read_rows(files, notes, outcome=outcome, anew=anew):
         if row["step"] != step and rows:
             yield _record(step, rows, read, notes)
             rows = []
@@ -75,7 +87,7 @@ def _group(
         task=_task(first, number),
         prompt_ids=np.asarray(first.get("prompt_ids") if first.get("prompt_ids") is not None else [], np.int32),
         completions=completions,
-        scores=tuple(_score(row) for row in rows),
+        scores=_scores(rows, notes),
         advantages=tuple(
             Advantage(_number(value), _number(row.get("baseline")), _number(row.get("scale"), 1.0))
             for row, value in zip(rows, advantages, strict=True)
@@ -118,7 +130,7 @@ def _task(row: Mapping[str, Any], number: int) -> Task:
     source = row.get("source") or "all"
     kind = "creative" if row.get("kind") == "creative" else "structured"
     key = row.get("task_key") or (task_key(source, prompt) if prompt else f"{source}/{number}")
-    return Task(key, source, kind, tuple(messages), row.get("answer"))
+    return Task(key, source, kind, tuple(messages), row.get("answer"), meta=_mapping(row.get("meta")))
 
 
 def task_key(source: str, prompt: str) -> str:
@@ -150,18 +162,41 @@ def _word_ends(text: str) -> np.ndarray:
     return np.array([found.end() for found in re.finditer(r"\s*\S+\s*\Z|\s*\S+|\s+\Z", text)], np.int32)
 
 
-def _score(row: Mapping[str, Any]) -> Score:
-    outcome = row.get("outcome")
+def _scores(rows: Sequence[Mapping[str, Any]], notes: dict[str, int]) -> tuple[Score, ...]:
+    """The scores of a group; none where its table has neither rewards nor outcomes."""
+    if all(row.get(name) is None for row in rows for name in ("reward", "outcome", "error")):
+        return ()
+    return tuple(_score(row, notes) for row in rows)
+
+
+def _score(row: Mapping[str, Any], notes: dict[str, int]) -> Score:
+    """A score; where only the outcome is known, that is the reward as well."""
+    outcome, reward, error = (row.get(name) for name in ("outcome", "reward", "error"))
     known = outcome is not None and np.isfinite(outcome)
+    if reward is not None and not np.isfinite(reward):
+        note(notes, "NaN or infinite rewards: such scores count as failed")
+        error = error or f"NonFinite: the reward is {reward}"
+    total = reward if reward is not None else outcome if known else None
+    if total is None:
+        error = error or "Unscored: neither a reward nor an outcome"
     return Score(
-        _mapping(row.get("values")), _mapping(row.get("parts")), float(outcome) if known else None,
-        _number(row.get("reward")), row.get("error"),
+        _numbers(row.get("values")), _numbers(row.get("parts")), float(outcome) if known else None,
+        _number(total), error,
     )  # fmt: skip
 
 
 def _mapping(text: str | None) -> dict[str, Any]:
-    found = json.loads(text) if text else {}
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:  # of another writer
+        return {}
     return found if isinstance(found, dict) else {}
+
+
+def _numbers(text: str | None) -> dict[str, Any]:
+    """The numbers by name, and names without one; whatever else there is means nothing."""
+    known = {name: value for name, value in _mapping(text).items() if value is None or isinstance(value, int | float)}
+    return {name: value for name, value in known.items() if value is None or np.isfinite(value)}
 
 
 def _number(value: Any, default: float = 0.0) -> float:
@@ -169,8 +204,9 @@ def _number(value: Any, default: float = 0.0) -> float:
 
 
 def _arrays(row: Mapping[str, Any], length: int, notes: dict[str, int]) -> TokenArrays | None:
-    """The trainer's arrays; None where there are none or none that can be used."""
-    if any(row.get(name) is None for name in ("train_logprob", "entropy")):
+    """The trainer's arrays, NaN for one that is not there; None where there are none or none that can be used."""
+    absent = [name for name in LACKING if row.get(name) is None]
+    if len(absent) == len(LACKING):
         if row.get("admitted") is not False:
             note(notes, "no per-token arrays of the trainer: entropy, perplexity and drift are left out")
         return None
@@ -178,15 +214,18 @@ def _arrays(row: Mapping[str, Any], length: int, notes: dict[str, int]) -> Token
     if any(len(array) != length for array in found.values()):
         note(notes, "per-token arrays of another length than the tokens: such completions are left out")
         return None
-    finite = np.isfinite(found["train_logprob"]) & np.isfinite(found["entropy"])
-    if not finite.all():
-        note(notes, "NaN or infinite per-token values: such tokens are left out")
-    return TokenArrays(**found | {"loss_mask": found["loss_mask"] & finite})
+    known = {name: np.isfinite(found[name][found["loss_mask"]]) for name in LACKING}
+    for name, words in LACKING.items():
+        if len(known[name]) and not known[name].any():
+            note(notes, words)
+        elif not known[name].all():
+            note(notes, "NaN or infinite per-token values: such tokens are left out")
+    return TokenArrays(**found)
 
 
 def _array(row: Mapping[str, Any], name: str, dtype: Any, length: int) -> np.ndarray:
     value = row.get(name)
     if value is None:  # an older table: what the trainer had without corrections
         fill = {"loss_mask": True, "ratio": 1.0, "token_advantage": _number(row.get("advantage"))}
-        return np.full(length, fill[name], dtype)
+        return np.full(length, fill.get(name, np.nan), dtype)
     return np.asarray(value, dtype)

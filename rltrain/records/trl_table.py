@@ -1,0 +1,96 @@
+"""What TRL's GRPOTrainer leaves behind, in the words of our own files: its completions and its logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = {"step", "prompt", "completion", "advantage"}
+OURS = {"task_key", "group", "values"}  # which a table of ours has, or of what was derived from one
+KEPT = ("source", "kind", "answer")  # of what a script logs besides
+UNSCORED = "Unscored: every reward function returned None"
+NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
+    "clip_ratio/region_mean": "loss/clip_frac",
+    "cispo_clip_ratio": "loss/clip_frac",
+    "kl": "loss/kl",
+    "entropy": "entropy/mean",
+}
+"""TRL's name of a figure -> ours."""
+LENGTHS = {"mean_length": "length/mean", "max_length": "length/max", "clipped_ratio": "length/truncated_frac"}
+
+
+def is_trl(names: Sequence[str]) -> bool:
+    """Whether columns with these names are of TRL's table."""
+    return set(names) >= COLUMNS and not OURS & set(names)
+
+
+def numbers(schema: pa.Schema) -> list[str]:
+    """The further columns of numbers: in TRL's table those of its reward functions, or of a script's `log_extra`."""
+    import pyarrow as pa
+
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    return sorted(
+        field.name
+        for field in schema
+        if field.name not in COLUMNS and not field.name.startswith("__") and any(of(field.type) for of in kinds)
+    )
+
+
+def from_trl(row: Mapping[str, Any], rewards: Sequence[str], outcome: str | None) -> dict[str, Any]:
+    """A row of TRL's table as one of ours. The weights of the rewards are not in it: they are added as they are."""
+    values = {
+        name: float(row[name]) for name in rewards if row.get(name) is not None and not math.isnan(float(row[name]))
+    }
+    found = {
+        "prompt": text_of(row["prompt"]),
+        "completion": text_of(row["completion"]),
+        "values": json.dumps(values),
+        "reward": values.get("reward", sum(values.values())),
+        "outcome": values.get(outcome) if outcome else None,
+        "error": UNSCORED if rewards and not values else None,
+        "advantage": row.get("advantage"),
+    }
+    return found | {name: row[name] for name in KEPT if isinstance(row.get(name), str)}
+
+
+def text_of(value: Any) -> str:
+    """A prompt or completion as text; chat messages are joined."""
+    if isinstance(value, list):
+        return "\n".join(str(part.get("content", part)) if isinstance(part, Mapping) else str(part) for part in value)
+    return "" if value is None else str(value)
+
+
+def logs(path: Path) -> dict[int, dict[str, float]]:
+    """Step -> figures of the newest `trainer_state.json` at a path of TRL's; empty where there is none."""
+    folder = path.parent if path.is_file() else path
+    folder = folder.parent if folder.name == "completions" else folder
+    found: dict[int, dict[str, float]] = {}
+    for state in sorted(_states(folder), key=lambda state: state.stat().st_mtime):
+        try:
+            history = json.loads(state.read_text(encoding="utf-8"))["log_history"]
+        except (ValueError, KeyError, TypeError, OSError):
+            continue  # torn, or of another program
+        found = {}
+        for line in history:
+            if named := {name: float(value) for name, value in _named(line) if math.isfinite(value)}:
+                found.setdefault(int(line["step"]), {}).update(named)
+    return found
+
+
+def _states(folder: Path) -> Iterator[Path]:
+    yield from folder.glob("trainer_state.json")
+    yield from folder.glob("checkpoint-*/trainer_state.json")
+
+
+def _named(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The figures of a line of the log that have a name of ours."""
+    for name, value in line.items():
+        ours = NAMES.get(name) or LENGTHS.get(name.removeprefix("completions/"))
+        if ours and isinstance(value, int | float):
+            yield ours, value
