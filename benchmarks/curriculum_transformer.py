@@ -9,7 +9,7 @@ The bed is benchmarks/two_skills.py. *Harm*: a policy that works in .9 of cases 
 there a guess is right in 1 of 30 cases and work in 1 of 300, so that guessing is what is rewarded. Control are easy
 prompts that are never trained on; on hard prompts alone it is trained for 100 steps, on nine in ten for 200.
 
-*Rates*: the same on hard prompts alone, where each completion is right by chance: a guess in .01 to .1 of cases, work
+*Rates*: the same on hard prompts alone, where each completion is right by chance: a guess in .02 to .1 of cases, work
 in a twentieth of that, the ratio of the toy (.04 and .002). Before training a tenth guesses.
 
 *Cold start*: work is right in .8 of cases and done in .025, a guess is never right; the figure is the step at which
@@ -64,7 +64,7 @@ SETTINGS = (
     Setting("90% hard, strict guard", 0.9, guard=STRICT),
     Setting("90% hard, difficulty", 0.9, curriculum=Difficulty),
 )
-RATES = (0.01, 0.02, 0.05, 0.1)  # of a guess on hard prompts; that of work is a twentieth
+RATES = (0.02, 0.05, 0.1)  # of a guess on hard prompts; that of work is a twentieth
 PROTECTED = tuple(s for s in SETTINGS if s.hard == 1 and s.scale == "group" and "first visit" not in s.name)
 STARTS = tuple(
     Setting(f"{label}{name}", 0.0, scale, guard)

@@ -92,7 +92,7 @@ def order(cells: Mapping[str, Any]) -> Rows:
 
 def calibration(cells: Mapping[str, Any]) -> Rows:
     for name, cell in cells.items():
-        back = f"{cell['within_promise']:.0%} of {cell['released']}"
+        back = f"{cell['within_promise']:.0%} of {cell['released']}" if cell["released"] else "none was there"
         figures = f"{cell['bias']:+.3f}", f"{cell['calibration_error']:.3f}"
         yield name.replace("_", " "), *figures, back, str(cell["undecided_at_end"])
 
