@@ -172,6 +172,7 @@ def test_a_diagnostic_with_undeclared_metrics_is_told(tmp_path):
         ({"training": {"loss": "cispo"}}, "set training.trl.epsilon_high"),
         ({"advantages": {"hicra": {"start": 9}}}, "the run ends at step 4, so it never begins"),
         ({"training": {"updates_per_rollout": 2}, "evaluation": {"every": 3, "prompts": 16}}, "it is due every 6"),
+        ({"evaluation": {"every": 2, "prompts": 16}, "checkpoints": {"every": 3}}, "both are due, every 6 steps"),
     ],
 )
 def test_what_is_allowed_and_often_not_meant_is_a_warning(sections, warning):
