@@ -129,6 +129,8 @@ class Unheard:
         ({"training": {"optimizer": "adam"}}, "adam is not a valid OptimizerNames"),
         ({"rollouts": {"tensor_parallel": 2, "gpus": 1}}, "expected rollouts.gpus: 2"),
         ({"rollouts": {"gpus": 0.4}}, "expected distributed.gpus: 0.6"),
+        ({"rollouts": {"engine": "vllm", "gpus": 1, "memory": 40}}, "rollouts.memory: 40, but for an engine on GPUs"),
+        ({"rollouts": {"gpus": 0.4, "memory": 1}, "distributed": {"gpus": 0.6}}, "number below 1, for example 0.4"),
         (_shared(engines=2, processes=1), "expected at most 1, or whole GPUs"),
         (_shared(engines=2, processes=2, engine=0.5, trainer=0.5), "two trainer processes or two engines on one GPU"),
         (_shared(engines=2, processes=2, engine=0.2, trainer=0.6), "for example 0.6 and 0.4"),
