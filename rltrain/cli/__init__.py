@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,13 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _unread() -> bool:
     """Whether the output takes nothing any more (`| head`, a full disk); what is still buffered then goes nowhere."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        discard(sys.stdout)
-        return True
-    return False
+    if sys.stdout is None:
+        return False
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        gone = select.poll()
+        gone.register(sys.stdout, select.POLLOUT)  # what was lost is not held back: the pipe is asked too
+        if not any(event & select.POLLERR for _, event in gone.poll(0)):
+            return False
+    discard(sys.stdout)
+    return True
 
 
 def _say(error: BaseException, status: int, verbose: bool) -> int:
