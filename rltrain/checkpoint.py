@@ -18,6 +18,13 @@ from typing import Any, NamedTuple
 WHOLE = "whole.json"  # written last: the files and their sizes
 EDGE = 2**20  # bytes
 STATE = "loop.pkl"  # our own state: numpy arrays, tickets, counters
+# What of a config may change when a run goes on: a scheduler's next job has another Ray, an engine less memory.
+FREE = (
+    *("run.name", "run.dir", "run.wandb", "run.report_to", "run.console", "checkpoints", "evaluation.every"),
+    *("training.steps", "rollouts.deadline_s", "rollouts.memory", "rollouts.slots"),
+    *("distributed.ray_address", "distributed.nodes", "admission.max_errors"),
+    *(f"judge.{name}" for name in ("url", "key", "timeout_s", "retries", "concurrency", "cache", "threads")),
+)
 
 
 class Checkpoint(NamedTuple):
@@ -65,7 +72,7 @@ def _print(path: Path) -> str:
 def whole(root: Path) -> list[Checkpoint]:
     """The whole checkpoints under `root`, oldest first; torn ones are left out."""
     found = []
-    for path in sorted(root.glob("step_*")) if root.is_dir() else []:
+    for path in _called(root, "step_"):
         seal_file = _read(path)
         if seal_file is not None and all(
             (path / name).is_file() and _print(path / name) == kept for name, kept in seal_file["files"].items()
@@ -77,9 +84,9 @@ def whole(root: Path) -> list[Checkpoint]:
 def clear(root: Path) -> list[str]:
     """Remove what is no whole checkpoint, so that its step can be saved again; the names of what was removed."""
     kept = {found.path for found in whole(root)}
-    torn = [p for p in [*root.glob("step_*"), *root.glob("checkpoint-*")] if p not in kept] if root.is_dir() else []
+    torn = [path for path in [*_called(root, "step_"), *_called(root, "checkpoint-")] if path not in kept]
     for path in torn:
-        shutil.rmtree(path)
+        _remove(path)
     return sorted(path.name for path in torn)
 
 
@@ -90,10 +97,16 @@ def load(checkpoint: Checkpoint, fingerprint: Mapping[str, Any]) -> dict[str, An
         return pickle.load(file)  # our own file, sealed by us
 
 
+def free(key: str) -> bool:
+    """Whether a dotted key of the config may be another one when a run goes on."""
+    return any(key == name or key.startswith(name + ".") for name in FREE)
+
+
 def same(saved: Mapping[str, Any], fingerprint: Mapping[str, Any], what: str) -> None:
     """ValueError when `what`, which was made with the `saved` fingerprint, is of another config."""
     wanted = json.loads(json.dumps(dict(fingerprint)))
-    if changed := [key for key in sorted({*wanted, *saved}) if saved.get(key) != wanted.get(key)]:
+    changed = [key for key in sorted({*wanted, *saved}) if saved.get(key) != wanted.get(key) and not free(key)]
+    if changed:
         key = changed[0]
         raise ValueError(
             f"{what} is of another config: {key} was {saved.get(key)!r}, is {wanted.get(key)!r}. "
@@ -106,10 +119,22 @@ def prune(root: Path, *, keep: int, best: int | None) -> None:
     good = whole(root)
     kept = {c.path for c in good[-keep:]} | {path_of(root, best) for _ in [0] if best is not None}
     newest = good[-1].step if good else -1
-    for path in root.glob("step_*"):
-        step = int(path.name.removeprefix("step_")) if path.name.removeprefix("step_").isdigit() else None
-        if path not in kept and step is not None and step <= newest:
-            shutil.rmtree(path)
+    for path in _called(root, "step_"):
+        if path not in kept and int(path.name.removeprefix("step_")) <= newest:
+            _remove(path)
+
+
+def _called(root: Path, lead: str) -> list[Path]:
+    """What is called `<lead><number>` under `root`; what a person moved aside has another name and stays."""
+    return sorted(path for path in root.glob(f"{lead}*") if path.name.removeprefix(lead).isdecimal())
+
+
+def _remove(path: Path) -> None:
+    """A directory and what is in it; of a link (a checkpoint on another disk) the link alone."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -117,4 +142,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         seal_file = json.loads((path / WHOLE).read_text())
     except (OSError, ValueError):  # no seal, or half of one: torn
         return None
-    return seal_file if isinstance(seal_file, dict) and {"step", "fingerprint", "files"} <= seal_file.keys() else None
+    kinds = {"step": int, "fingerprint": dict, "files": dict}
+    known = isinstance(seal_file, dict) and all(isinstance(seal_file.get(key), kind) for key, kind in kinds.items())
+    return seal_file if known else None

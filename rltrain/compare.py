@@ -33,13 +33,18 @@ class Subject(NamedTuple):
     directory: Path | None  # the run's, where the result is written
 
 
-def main(target: str, config_path: str | None, prompts: int | None, num_generations: int) -> None:
-    """Evaluate a run (directory or name) or a model; print a table, write `eval.json` into the run."""
+def main(
+    target: str, config_path: str | None, prompts: int | None, num_generations: int, overrides: Sequence[str] = ()
+) -> None:
+    """Evaluate a run (directory or name) or a model; print a table, write `eval.json` into the run.
+
+    `overrides`: of the config, `section.key=value`; the engines that a run had may not be there any more.
+    """
     from rich.console import Console
 
     if num_generations < 1:
         raise ValueError(f"--num-generations {num_generations}: expected at least 1")
-    chosen = subject(target, config_path)
+    chosen = subject(target, config_path, overrides)
     tasks = held_out(chosen.config, prompts)
     console = Console(highlight=False)
     groups = sample(chosen, tasks, num_generations, console)
@@ -53,7 +58,7 @@ def main(target: str, config_path: str | None, prompts: int | None, num_generati
         console.print(f"written to {path}")
 
 
-def subject(target: str, config_path: str | None) -> Subject:
+def subject(target: str, config_path: str | None, overrides: Sequence[str] = ()) -> Subject:
     """A run with its own config, or a model with the given one. ValueError where it is neither."""
     from rltrain import checkpoint
     from rltrain.order import RUNS
@@ -65,13 +70,13 @@ def subject(target: str, config_path: str | None) -> Subject:
             raise ValueError(
                 f"eval {target!r}: no run of that name or directory; for a model give its tasks and rewards by --config"
             )
-        given = configs.load(config_path)
+        given = configs.load(config_path, overrides)
         _expect_model(target)
         model = given.model.model_copy(update={"path": target})
         return Subject(given.model_copy(update={"model": model}), {"model": target}, None)
     if config_path is not None:
         raise ValueError(f"--config {config_path}: {directory} is a run and has a config of its own; leave it out")
-    given, model = configs.load(directory / "config.yaml"), directory / "model"
+    given, model = configs.load(directory / "config.yaml", overrides), directory / "model"
     if not (model / "config.json").is_file():
         found = [path for _, path in checkpoint.whole(directory / "checkpoints") if (path / "config.json").is_file()]
         told = ", or give its last checkpoint as a model: rltrain eval {} --config {}"

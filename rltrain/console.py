@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rltrain.screen import PHASE, RECENT, SEVERITY, SHOWN, Screen, View
-from rltrain.terminal import duration, number, printable
+from rltrain.terminal import discard, duration, number, printable
 from rltrain.types import Event
 
 FIGURES = {
@@ -46,12 +46,14 @@ class Terminal(RichConsole):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+        discard(self.file)
 
     def print(self, *objects: Any, **options: Any) -> None:
         try:
             super().print(*objects, **options)
         except OSError:
             self.quiet = True
+            discard(self.file)
 
 
 class Console:

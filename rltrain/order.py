@@ -15,12 +15,6 @@ from rltrain.records.made import absent, take_back
 from rltrain.types import Event
 
 RUNS = Path("runs")
-# What may change on resume.
-FREE = (
-    *("run.name", "run.dir", "run.wandb", "run.report_to", "run.console"),
-    *("checkpoints", "evaluation.every", "training.steps", "rollouts.deadline_s"),
-    *(f"judge.{name}" for name in ("url", "key", "timeout_s", "retries", "concurrency", "cache", "threads")),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +58,8 @@ def place(
     if found and found.step > steps:
         raise ValueError(f"training.steps: {steps}, but {directory} has done {found.step}; give more to go on")
     Faults(faults, range(found.step + 1 if found else 1, steps + 1))
-    _cut_back(directory, found.step if found else -1, config)
-    return Order(config, directory, twin, faults, found, notes=(note,) if note else ())
+    notes = _cut_back(directory, found.step if found else -1, config)
+    return Order(config, directory, twin, faults, found, notes=(*((note,) if note else ()), *notes))
 
 
 def _begin(
@@ -118,14 +112,19 @@ def _same_run(config: Config, directory: Path, found: checkpoint.Checkpoint | No
         checkpoint.same(fingerprint(load(directory / "config.yaml", [])), fingerprint(config), str(directory))
 
 
-def _cut_back(directory: Path, step: int, config: Config) -> None:
-    """The run's files as they were after this step; what is torn is removed and told."""
+def _cut_back(directory: Path, step: int, config: Config) -> list[str]:
+    """The run's files as they were after this step (-1: before any); what is torn is removed. What to tell of it."""
     run = RunDir.open(directory)
     run.cut(step)
+    notes = []
     if torn := checkpoint.clear(run.checkpoints):
         run.log_event(Event(max(0, step), "checkpoint_torn", "warning", {"removed": torn}, "its steps are done again"))
+        notes.append(f"not whole and removed: {', '.join(torn)}; its steps are done again")
+    if step < 0:
+        notes.append(f"{directory} has no whole checkpoint: it begins anew, at step 1")
     run.rewrite_config(dump(config))
     run.close()
+    return notes
 
 
 def withdraw(order: Order) -> None:
@@ -174,7 +173,7 @@ def fingerprint(config: Config) -> dict[str, Any]:
     """What must be the same for a checkpoint to go on, as dotted keys."""
 
     def flat(value: Any, at: str) -> dict[str, Any]:
-        if any(at == free or at.startswith(free + ".") for free in FREE):
+        if checkpoint.free(at):
             return {}
         if isinstance(value, dict) and value:
             return {k: v for key, item in value.items() for k, v in flat(item, f"{at}.{key}" if at else key).items()}

@@ -39,7 +39,7 @@ class Progress:
     judged: list[Group] = dataclasses.field(default_factory=list)  # of the next batch: refused, or accepted and kept
     evaluations: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)  # step -> key -> outcomes
     tokens: int = 0  # completion tokens trained
-    best: tuple[float, int] | None = None  # (held-out outcome, step)
+    best: tuple[float, int] | None = None  # (held-out outcome, step), of the steps with a checkpoint
     bound: float | None = None  # of the parity gate, measured at the start
     pass_rates: PassRates = dataclasses.field(default_factory=PassRates)  # of the rare-success guard
     guard: Guard = dataclasses.field(default_factory=Guard)  # of planning-focused credit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -174,11 +174,7 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
         )
         groups = once(run, tickets, partial(run.console.stage, f"evaluation at step {step}"))
     run.progress.evaluations[step] = held_out.outcomes(groups)
-    metrics = held_out.summarize(groups)
-    value = metrics.get("eval/outcome")
-    if value is not None and (run.progress.best is None or value > run.progress.best[0]):
-        run.progress.best = (value, step)
-    return metrics
+    return held_out.summarize(groups)
 
 
 def check_errors(run: Run, groups: Sequence[Group]) -> None:
@@ -213,6 +209,7 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
         root.mkdir(exist_ok=True)
         run.channel.announce("save", path)
         run.trainer.save(path)
+        run.progress.best = best = better(run.progress.best, step, run.progress.evaluations.get(step, {}))
         state = {
             "progress": run.progress,
             "in_flight": in_flight,
@@ -223,8 +220,15 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
         }
         checkpoint.seal(path, state, step=step, fingerprint=run.fingerprint)
         run.tracker.checkpoint(step, run.directory.path, last=last)
-        best = run.progress.best
         checkpoint.prune(root, keep=run.config.checkpoints.keep, best=best[1] if best else None)
+
+
+def better(best: tuple[float, int] | None, step: int, outcomes: Mapping[str, np.ndarray]) -> tuple[float, int] | None:
+    """The best (held-out outcome, step) of those that are saved, this step counted in where it was evaluated."""
+    if not outcomes:
+        return best
+    value = float(np.mean([row.mean() for row in outcomes.values()]))
+    return (value, step) if best is None or value > best[0] else best
 
 
 def once(run: Run, tickets: list[Ticket], told=lambda done, total: None) -> list[Group]:

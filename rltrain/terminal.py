@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import IO
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 STAGES = ("rollout", "score", "train", "publish", "eval", "parity", "diagnostics", "write")
@@ -25,6 +28,12 @@ def _safe(letter: str) -> str:
     if letter in "\n\r\t":
         return " "
     return "\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else letter
+
+
+def discard(file: IO[str]) -> None:
+    """What is still buffered for a reader that is gone, or a disk that is full, goes nowhere."""
+    with contextlib.suppress(OSError):  # it is no file of the system, and holds nothing back
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def sparkline(values: Iterable[float | None], width: int = 30, blocks: str = BLOCKS) -> str:

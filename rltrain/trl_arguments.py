@@ -52,10 +52,19 @@ OWNED = {
     "shuffle_dataset": "curriculum",
     "auto_find_batch_size": "training.micro_batch_size",
     "vllm_importance_sampling_cap": "training.correction_cap",
+    "use_cpu": "distributed.gpus",
+    "ddp_backend": "distributed.gpus",
+    "local_rank": "distributed.processes",
 }
+LOOP = "the loop, which depends on it"
+OWNED |= dict.fromkeys(("ignore_data_skip", "save_only_model", "remove_unused_columns"), LOOP)
+OWNED |= dict.fromkeys(("logging_strategy", "logging_steps", "logging_nan_inf_filter", "disable_tqdm"), LOOP)
 UPLOAD = "no run uploads anything; upload its model/ directory"
 REPORT = "the loop reports, not TRL; see run.name, run.wandb and run.report_to"
 ROLLOUTS = "completions are kept in the run's rollouts/ directory"
+EVALUATE = "the loop evaluates, not TRL; see the section evaluation"
+STREAM = "micro-batches come from the loop and tasks from the curriculum; nothing is loaded or sorted by TRL"
+RENDER = "prompts are written and models loaded by rltrain; see the section model"
 SAMPLE = "our engines sample, not TRL; see the sections sampling and rollouts"
 # Arguments that a run here does not act on, or all that begin so, and what to do instead.
 IDLE = {
@@ -74,12 +83,36 @@ IDLE = {
     "repetition_penalty": SAMPLE,
     "generation_kwargs": SAMPLE,
     "cache_implementation": SAMPLE,
-    "model_init_kwargs": "the model is loaded by rltrain; see the section model",
+    "use_transformers_": SAMPLE,
+    "transformers_continuous_batching_config": SAMPLE,
+    "max_tool_calling_iterations": SAMPLE,
+    "model_init_kwargs": RENDER,
+    "trust_remote_code": RENDER,
+    "chat_template_kwargs": RENDER,
+    "eval_": EVALUATE,
+    "num_generations_eval": EVALUATE,
+    "metric_for_best_model": EVALUATE,
+    "dataloader_": STREAM,
+    "train_sampling_strategy": STREAM,
+    "pad_to_multiple_of": STREAM,
+    "enable_jit_checkpoint": "SIGTERM ends a run in order as it is; see the section checkpoints",
     "load_best_model_at_end": "the best checkpoint is kept besides; see the section checkpoints",
 }
 NOT_NEGATIVE = ("epsilon", "epsilon_high", "delta", "max_grad_norm", "weight_decay", "adam_epsilon", "warmup_steps")
-NOT_NEGATIVE += ("dataloader_num_workers", "label_smoothing_factor")
+NOT_NEGATIVE += ("label_smoothing_factor",)
 BELOW_ONE = ("adam_beta1", "adam_beta2")
+SHARES = ("top_entropy_quantile", "ref_model_mixup_alpha")
+POSITIVE = ("ref_model_sync_steps", "sapo_temperature_neg", "sapo_temperature_pos", "ddp_timeout")
+# What TRL or transformers look at under way and no earlier.
+LEVELS = ("debug", "detail", "info", "warning", "error", "critical", "passive")
+COMPILERS = ("eager", "aot_eager", "inductor", "cudagraphs", "tensorrt", "onnxrt", "tvm")
+CHOICES = {
+    "importance_sampling_level": ("token", "sequence"),
+    "log_level": LEVELS,
+    "log_level_replica": LEVELS,
+    "torch_compile_backend": COMPILERS,
+    "torch_compile_mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
+}
 
 
 def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> dict[str, Any]:
@@ -125,7 +158,12 @@ def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> d
         "dataloader_pin_memory": not cpu,
     }
     if config.distributed.strategy == "fsdp2":
-        arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
+        sharding = extra.pop("fsdp_config", None) or {}
+        if not isinstance(sharding, dict) or sharding.get("version", 2) != 2:
+            raise ValueError(f"training.trl.fsdp_config: expected FSDP2's settings as a mapping, got {sharding!r}")
+        arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2} | sharding}
+    elif extra.get("fsdp_config"):
+        raise ValueError("training.trl.fsdp_config: has no effect without distributed.strategy: fsdp2")
     if config.distributed.deepspeed:
         arguments["deepspeed"] = str(config.distributed.deepspeed)
     if extra.get("sync_ref_model") and not arguments["beta"]:
@@ -140,6 +178,8 @@ def _honoured(key: str, value: Any) -> None:
     for name, why in IDLE.items():
         if key == name or (name.endswith("_") and key.startswith(name)):
             raise ValueError(f"training.trl.{key}: has no effect here: {why}")
+    if key in CHOICES and value not in CHOICES[key]:
+        raise ValueError(f"training.trl.{key}: expected one of {', '.join(CHOICES[key])}, got {value!r}")
     if isinstance(value, int | float) and (expected := _out_of_range(key, value)):
         raise ValueError(f"training.trl.{key}: expected {expected}, got {value!r}")
     if key == "use_liger_kernel" and importlib.util.find_spec("liger_kernel") is None:
@@ -152,4 +192,8 @@ def _out_of_range(key: str, value: float) -> str | None:
         return None if 0 <= value < 1 else "a number from 0 to below 1"
     if key in NOT_NEGATIVE:
         return None if math.isfinite(value) and value >= 0 else "0 or more"
+    if key in SHARES:
+        return None if 0 <= value <= 1 else "a share from 0 to 1"
+    if key in POSITIVE:
+        return None if math.isfinite(value) and value > 0 else "a number above 0"
     return None if math.isfinite(value) else "a finite number"

@@ -129,6 +129,8 @@ class Unheard:
         ({"training": {"optimizer": "adam"}}, "adam is not a valid OptimizerNames"),
         ({"rollouts": {"tensor_parallel": 2, "gpus": 1}}, "expected rollouts.gpus: 2"),
         ({"rollouts": {"gpus": 0.4}}, "expected distributed.gpus: 0.6"),
+        ({"rollouts": {"engine": "vllm", "gpus": 1, "memory": 40}}, "rollouts.memory: 40, but for an engine on GPUs"),
+        ({"rollouts": {"gpus": 0.4, "memory": 1}, "distributed": {"gpus": 0.6}}, "number below 1, for example 0.4"),
         (_shared(engines=2, processes=1), "expected at most 1, or whole GPUs"),
         (_shared(engines=2, processes=2, engine=0.5, trainer=0.5), "two trainer processes or two engines on one GPU"),
         (_shared(engines=2, processes=2, engine=0.2, trainer=0.6), "for example 0.6 and 0.4"),
@@ -172,6 +174,7 @@ def test_a_diagnostic_with_undeclared_metrics_is_told(tmp_path):
         ({"training": {"loss": "cispo"}}, "set training.trl.epsilon_high"),
         ({"advantages": {"hicra": {"start": 9}}}, "the run ends at step 4, so it never begins"),
         ({"training": {"updates_per_rollout": 2}, "evaluation": {"every": 3, "prompts": 16}}, "it is due every 6"),
+        ({"evaluation": {"every": 2, "prompts": 16}, "checkpoints": {"every": 3}}, "both are due, every 6 steps"),
     ],
 )
 def test_what_is_allowed_and_often_not_meant_is_a_warning(sections, warning):

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from rltrain.check import rewards, sources, trials
+from rltrain.check.arguments import check_arguments
 from rltrain.check.arithmetic import placement
 from rltrain.check.verdicts import errors
 from rltrain.check.writable import check_writable
+from rltrain.rollouts import vllm_engine
+from rltrain.trainer import GRPOConfig
 from rltrain.trl_arguments import trl_arguments
 from tests.test_check import lines, settings
 
-KNOWN = ("epsilon", "max_grad_norm", "resume_from_checkpoint", "push_to_hub", "hub_token", "sync_ref_model")
-KNOWN += ("use_liger_kernel", "trackio_space_id", "vllm_mode", "weight_decay")
+KNOWN = GRPOConfig.__dataclass_fields__
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,19 @@ KNOWN += ("use_liger_kernel", "trackio_space_id", "vllm_mode", "weight_decay")
         ("max_grad_norm", -1.0, "expected 0 or more, got -1.0"),
         ("max_grad_norm", float("nan"), "expected 0 or more, got nan"),
         ("save_total_limit", 3, "is set by checkpoints.keep"),
+        ("save_only_model", True, "is set by the loop"),
+        ("ignore_data_skip", False, "is set by the loop"),
+        ("logging_steps", 5, "is set by the loop"),
+        ("ddp_backend", "glooo", "is set by distributed.gpus"),
+        ("importance_sampling_level", "tokn", "expected one of token, sequence, got 'tokn'"),
+        ("log_level", "loud", "expected one of debug"),
+        ("torch_compile_backend", "inductr", "inductor"),
+        ("top_entropy_quantile", -0.5, "expected a share from 0 to 1, got -0.5"),
+        ("ref_model_sync_steps", 0, "expected a number above 0, got 0"),
+        ("chat_template_kwargs", {"enable_thinking": False}, "see the section model"),
+        ("eval_on_start", True, "the loop evaluates"),
+        ("dataloader_num_workers", 2, "come from the loop"),
+        ("fsdp_config", {"reshard_after_forward": False}, "without distributed.strategy: fsdp2"),
     ],
 )
 def test_an_argument_of_trl_that_a_run_cannot_honour(key, value, error, monkeypatch):
@@ -43,6 +58,39 @@ def test_an_argument_of_trl_that_is_off_is_taken():
     assert trl_arguments(settings(training={"trl": {"push_to_hub": False}}), Path("x"), KNOWN)["push_to_hub"] is False
     synced = settings(training={"beta": 0.1, "trl": {"sync_ref_model": True}})
     assert trl_arguments(synced, Path("x"), KNOWN)["sync_ref_model"] is True
+
+
+def test_settings_of_fsdp2_are_added_to_ours():
+    distributed = {"processes": 2, "gpus": 1, "strategy": "fsdp2"}
+
+    def sharded(**given):
+        arguments = trl_arguments(settings(distributed=distributed, training={"trl": given}), Path("x"), KNOWN)
+        return arguments["fsdp_config"]
+
+    assert sharded() == {"version": 2}
+    assert sharded(fsdp_config={"cpu_offload": True}) == {"version": 2, "cpu_offload": True}
+    with pytest.raises(ValueError, match="expected FSDP2's settings"):
+        sharded(fsdp_config={"version": 1})
+
+
+def test_what_a_gpu_has_is_no_error_where_there_is_none():
+    section, _ = check_arguments(settings(distributed={"gpus": 1}, training={"trl": {"tf32": True}}))
+    assert errors([section]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("gpu_memory_utilization", 0.5, "is set by rollouts.memory"),
+        ("tensor_parallel_size", 2, "is set by rollouts.tensor_parallel"),
+        ("enforce_eager", "maybe", "expected bool"),
+        ("max_model_len", "1024", "got '1024'"),
+        ("block_sise", 8, "did you mean 'block_size'"),
+    ],
+)
+def test_an_argument_of_vllm_that_an_engine_would_not_take(name, value, error):
+    with pytest.raises(ValueError, match=f"rollouts.args.{name}: .*{error}"):
+        vllm_engine.check_arguments({"enforce_eager": True, "max_num_batched_tokens": 512, name: value})
 
 
 def test_a_directory_that_cannot_be_made(tmp_path, monkeypatch):

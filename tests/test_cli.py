@@ -275,6 +275,14 @@ def test_overrides_may_stand_on_both_sides_of_an_option(here, capfd):
     assert "did you mean 'steps'?" in said
 
 
+@pytest.mark.parametrize(("redirected", "status", "said"), [("| true", 0, ""), (">/dev/full", 1, "No space left")])
+def test_an_output_that_nobody_reads_ends_a_command_without_a_traceback(here, redirected, status, said):
+    command = f"{sys.executable} -m rltrain plugins {redirected}; exit ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert ran.returncode == status
+    assert said in ran.stderr and "Traceback" not in ran.stderr and "Exception ignored" not in ran.stderr
+
+
 def test_a_finished_process_has_the_same_status(here):
     ran = subprocess.run(
         [sys.executable, "-m", "rltrain", "check", "small.yml"], capture_output=True, text=True, check=False

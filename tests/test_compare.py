@@ -126,6 +126,9 @@ def test_a_run_or_a_model_is_found(twin_run, tmp_path):
     by_name, by_path = compare.subject("t", None), compare.subject(str(twin_run), None)
     assert by_name.policies == {"base": "tiny", "run": "runs/t/model"}
     assert (by_name.directory, by_path.config) == (Path("runs/t"), by_name.config)
+    settings = compare.subject("t", None, ["rollouts.slots=8"]).config
+    assert settings.rollouts.slots == 8  # and all else as it was
+    assert settings.model_copy(update={"rollouts": by_name.config.rollouts}) == by_name.config
     plain = compare.subject("runs/t/model", str(twin_run / "config.yaml"))
     assert plain.policies == {"model": "runs/t/model"}
     assert (plain.config.model.path, plain.directory) == ("runs/t/model", None)

@@ -73,6 +73,12 @@ def _periods(section: Section, config: Config) -> None:
                 f"{key} {every}: a rollout batch ends every {updates} steps (training.updates_per_rollout), so it is "
                 f"due every {math.lcm(every, updates)}; a multiple of {updates} is kept as it is"
             )
+    looks, saves = asked.values()
+    if looks and saves and looks % saves:
+        section.warn(
+            f"evaluation.every {looks}, checkpoints.every {saves}: the best checkpoint is chosen where both are due, "
+            f"every {math.lcm(looks, saves)} steps; checkpoints.every {looks} chooses among all evaluations"
+        )
 
 
 def _phase(section: Section, config: Config) -> None:

@@ -43,7 +43,8 @@ def check_arguments(config: Config) -> tuple[Section, dict[str, Any] | None]:
     if any(line.verdict == "error" for line in section.lines):
         return section, None
     # TRL looks for a GPU where use_cpu is off, and for DeepSpeed where it is named: neither need be here.
-    here = {k: v for k, v in arguments.items() if k != "deepspeed"} | {"use_cpu": True}
+    elsewhere = {"deepspeed", "tf32"} if config.distributed.gpus else {"deepspeed"}
+    here = {k: v for k, v in arguments.items() if k not in elsewhere} | {"use_cpu": True}
     made = section.attempt("TRL", lambda: _made(GRPOConfig, here, config.training.trl))
     if made is None:
         return section, None

@@ -57,6 +57,11 @@ def placement(config: Config) -> Section:
             f"rollouts.gpus: {r.gpus:g} GPU(s) for an engine of tensor_parallel {r.tensor_parallel}; "
             f"expected rollouts.gpus: {r.tensor_parallel}"
         )
+    if r.gpus and r.memory is not None and (r.memory > 1 or (r.memory == 1 and config.shared_gpu)):
+        section.error(
+            f"rollouts.memory: {r.memory:g}, but for an engine on GPUs it is a share of each GPU's memory; expected a "
+            f"number below 1, for example {0.4 if config.shared_gpu else 0.9:g}"
+        )
     if config.shared_gpu and not 0 < d.gpus <= 1 - r.gpus + 1e-9:  # room for rounding
         section.error(
             f"rollouts.gpus: {r.gpus:g} is a share of the trainer's GPU, and distributed.gpus is {d.gpus:g}; the two "

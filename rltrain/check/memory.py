@@ -131,6 +131,8 @@ def _tell_engine(section: Section, config: Config, facts: dict[str, Any], parame
 
 def _tell_gpu(section: Section, config: Config, weights: float, trainer: Trainer, wanted: str) -> None:
     share = config.rollouts.memory or (0.4 if config.shared_gpu else 0.9)
+    if share > 1 or (share == 1 and config.shared_gpu):
+        return  # an error of the placement
     if not config.shared_gpu:
         section.fact(f"engine, each GPU: {share:.0%} of its memory, weights {_gib(weights)} of it{wanted}")
         section.fact(f"a trainer GPU needs {_gib(trainer.peak)}, an engine GPU at least {_gib(weights / share)}")

@@ -36,7 +36,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Compare run and base on the same prompts."""
     from rltrain import compare
 
-    compare.main(arguments.run, arguments.config, arguments.prompts, arguments.num_generations)
+    given = (arguments.run, arguments.config, arguments.prompts, arguments.num_generations)
+    compare.main(*given, overrides=arguments.overrides)
     return 0
 
 

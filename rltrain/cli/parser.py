@@ -43,6 +43,8 @@ def _run_commands(add: Add) -> None:
 
     sub = add("eval", commands.evaluate, "held-out evaluation: pass@k of a run and its base on the same prompts")
     sub.add_argument("run", help="a run directory or name, or a model")
+    told = "of the run's config, for example distributed.ray_address=null"
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help=told)
     sub.add_argument("--config", help="tasks and rewards for a model that is no run")
     sub.add_argument("--prompts", type=int, help="held-out prompts (default: the config's)")
     sub.add_argument("--num-generations", type=int, default=8, help="completions per prompt (default 8)")

@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
@@ -15,21 +16,52 @@ from rltrain.rollouts.spec import EngineSpec
 from rltrain.rollouts.weights import Digest
 from rltrain.types import Completion, Ticket
 
-OWNED = ("model", "dtype", "logprobs_mode")
+# Engine arguments that are set by us, and where to set them.
+OURS = "rltrain"
+OWNED = {
+    "model": "model.path",
+    "dtype": "rollouts.dtype",
+    "seed": "run.seed",
+    "max_num_seqs": "rollouts.slots",
+    "gpu_memory_utilization": "rollouts.memory",
+    "tensor_parallel_size": "rollouts.tensor_parallel",
+    "pipeline_parallel_size": "rollouts.tensor_parallel, an engine is as large as that",
+    "data_parallel_size": "rollouts.engines",
+    "enable_sleep_mode": "the placement: where rollouts.gpus is below 1 an engine shares the trainer's GPU and sleeps",
+    "weight_transfer_config": "the placement",
+    "worker_extension_cls": OURS,
+    "logprobs_mode": OURS,
+}
 
 
 def check_arguments(args: Mapping[str, Any]) -> None:
-    """ValueError for an engine argument that vLLM does not know, or that is set by us."""
+    """ValueError for an engine argument that vLLM does not know, that is set by us, or of another type."""
     from vllm import EngineArgs
 
-    known = {field.name for field in dataclasses.fields(EngineArgs)}
-    for name in args:
+    known = {field.name: field.type for field in dataclasses.fields(EngineArgs)}
+    for name, value in args.items():
         if name in OWNED:
-            raise ValueError(f"rollouts.args.{name}: is set by rltrain; leave it out")
+            raise ValueError(f"rollouts.args.{name}: is set by {OWNED[name]}; leave it out")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"rollouts.args.{name}: no engine argument of vLLM{advice}")
+        if value is not None:
+            _typed(name, value, known[name])
+
+
+def _typed(name: str, value: Any, hint: Any) -> None:
+    """ValueError where a value is not of the plain type that vLLM declares; mappings vLLM itself takes apart."""
+    from pydantic import TypeAdapter, ValidationError
+
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if not all(part in (bool, int, float, str, NoneType) or get_origin(part) is Literal for part in parts):
+        return
+    try:
+        TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError:
+        expected = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)
+        raise ValueError(f"rollouts.args.{name}: expected {expected}, got {value!r}") from None
 
 
 class VLLMEngine:
