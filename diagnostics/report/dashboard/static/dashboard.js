@@ -103,9 +103,9 @@
   /** After a run had gone, or a server had refused the line: nobody has to reload the page. */
   const again = () => {
     if (document.hidden || !runs.some((run) => run.name === here.run)) return;
-    if (stream?.readyState === EventSource.CLOSED) return listen();
-    if (!stream) openRun(here.run);
-    if (here.tab === "rollouts" && !viewer) openRollouts();
+    if (stream) return void (stream.readyState === EventSource.CLOSED && listen());
+    openRun(here.run);
+    if (here.tab === "rollouts") openRollouts();
   };
   const seenOrNot = () => {
     stream?.close();
