@@ -132,8 +132,8 @@ class Curves:
             "curriculum/learnable": PROMPTS - aside - easy - unknown,
             "curriculum/kept": np.full(self.steps + 1, 6.0),
         }
-        found |= {"curriculum/rejected@zero variance in outcome": np.round(2 + self.noise(0.6)).clip(0)}
-        found |= {"curriculum/rejected": found["curriculum/rejected@zero variance in outcome"]}
+        found |= {"curriculum/rejected@no success": np.round(2 + self.noise(0.6)).clip(0)}
+        found |= {"curriculum/rejected": found["curriculum/rejected@no success"]}
         found |= {
             "curriculum/flow@learnable_to_quarantined": np.where(self.at >= self.truth.quarantine, WAVE + 8.0, 8.0)
         }

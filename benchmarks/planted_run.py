@@ -122,8 +122,8 @@ def record(step: int, curves: Curves, groups: int, samples: int) -> StepRecord:
     made = [_group(step * groups + i, step, i, samples, curves, rng) for i in range(groups)]
     made = assign(made, {}, scale="group", combine="sum_then_normalize")
     made = [
-        group if min(group.outcomes) < max(group.outcomes) else replace(
-            group, admitted=False, reject_reason="zero variance in outcome", planning=(), planning_bonus=())
+        group if max(group.outcomes) else replace(
+            group, admitted=False, reject_reason="no success", planning=(), planning_bonus=())
         for group in made
     ]  # fmt: skip
     tokens = {

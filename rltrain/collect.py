@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,17 +50,28 @@ class Collector:
         self._pool.submit(tickets)
 
     def gather(
-        self, tickets: Sequence[Ticket], told: Callable[[int, int], None] = lambda done, total: None
+        self,
+        tickets: Sequence[Ticket],
+        told: Callable[[int, int], None] = lambda done, total: None,
+        stage: Callable[[str], AbstractContextManager[Any]] = nullcontext,
     ) -> list[Group]:
         """Wait for these groups; they come in the order of their tickets and stay until released.
 
-        `told(done, total)` is called on the way, for a progress bar.
+        `told(done, total)` is called on the way, for a progress bar. `stage("score")` is entered once all completions
+        are there and nothing but scores is waited for.
         """
         wanted = [ticket.id for ticket in tickets]
-        while missing := [i for i in wanted if i not in self._finished]:
-            told(len(wanted) - len(missing), len(wanted))
-            self._advance(block_on_scores=all(i in self._scoring_now for i in missing))
-        told(len(wanted), len(wanted))
+
+        def missing() -> list[int]:
+            found = [i for i in wanted if i not in self._finished]
+            told(len(wanted) - len(found), len(wanted))
+            return found
+
+        while any(i not in self._scoring_now for i in missing()):
+            self._advance(block_on_scores=False)
+        with stage("score"):
+            while missing():
+                self._advance(block_on_scores=True)
         return [self._finished[i] for i in wanted]
 
     def release(self, tickets: Sequence[Ticket]) -> None:

@@ -12,6 +12,7 @@ from rltrain.metrics import stem
 from rltrain.order import Order
 from rltrain.records import RunDir
 from rltrain.run import Run
+from rltrain.terminal import typed
 from rltrain.types import Event
 
 
@@ -34,17 +35,17 @@ def finish(run: Run) -> list[str]:
             f"held-out outcome: {before:.3f} before, {after:.3f} after; "
             f"after minus before {gain} (paired bootstrap 95%, {len(evaluations[first])} prompts): {verdict}"
         ]
-    path = shlex.quote(str(run.directory.path))
+    path, command = shlex.quote(str(run.directory.path)), typed("rltrain")
     return [
         *lines,
         f"report     {report}   open it in a browser",
-        f"look       rltrain dashboard {path}   "
-        "pictures and every completion, the worst of the last step one click away",
+        f"look       {command} dashboard {path}   "
+        "# pictures and every completion, the worst of the last step one click away",
         f"metrics    {run.directory.path / 'metrics.jsonl'}   events.jsonl beside it",
         f"rollouts   {run.directory.path / 'rollouts'}   one parquet a step, every completion with its tokens",
         f"model      {run.directory.path / 'model'}   from_pretrained and vLLM load it",
         *run.tracker.told(),
-        f"go on with rltrain status {path}   or rltrain eval {path}",
+        f"go on with {command} status {path}   or {command} eval {path}",
     ]
 
 
@@ -111,7 +112,6 @@ def last_words(error: BaseException, order: Order) -> str:
     what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
     found = checkpoint.whole(RunDir.open(directory).checkpoints)
     state = f"checkpoint of step {found[-1].step} in {found[-1].path}" if found else "no checkpoint yet"
-    command = ["rltrain", "train", str(directory / "config.yaml"), *(["--twin"] if order.twin else [])]
-    return (
-        f"{what}\nrun directory {directory}; {state}; go on with: {shlex.join([*command, '--resume', str(directory)])}"
-    )
+    arguments = ["train", str(directory / "config.yaml"), *(["--twin"] if order.twin else []), "--resume"]
+    command = f"{typed('rltrain')} {shlex.join([*arguments, str(directory)])}"
+    return f"{what}\nrun directory {directory}; {state}; go on with: {command}"

@@ -57,7 +57,7 @@ def collect(run: Run, version: int) -> list[Group]:
     while True:
         tickets = progress.requested[0]
         with run.stages("rollout"):
-            found = run.collector.gather(tickets)
+            found = run.collector.gather(tickets, stage=run.stages)
         steps.check_errors(run, found)
         progress.requested.popleft()
         run.collector.release(tickets)

@@ -44,6 +44,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         "throughput/samples": float(len(tokens)),
         "curriculum/kept": float(sum(g.admitted for g in groups)),
         "curriculum/rejected": float(sum(not g.admitted for g in groups)),
+        "curriculum/too_hard": float(sum(bool(g.outcomes) and max(g.outcomes) <= 0 for g in groups)),
         "curriculum/left_over": float(len(run.progress.judged)),
         "prompts/dropped": float(run.office.dropped),
     }

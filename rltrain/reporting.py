@@ -13,6 +13,7 @@ from typing import Any
 from transformers.integrations import TensorBoardCallback
 from transformers.integrations.integration_utils import TrackioCallback
 
+from rltrain.terminal import typed
 from rltrain.tracking import Tracker
 
 
@@ -43,7 +44,7 @@ class TensorBoard(TensorBoardCallback, Tracker):
         self.tb_writer.flush()
 
     def told(self) -> list[str]:
-        return [f"tensorboard  tensorboard --logdir {self.logging_dir}"]
+        return [f"tensorboard  {typed('tensorboard')} --logdir {self.logging_dir}"]
 
     def close(self) -> None:
         if self.tb_writer is not None:
@@ -74,7 +75,7 @@ class Trackio(TrackioCallback, Tracker):
         self._trackio.log(dict(metrics), step=step)
 
     def told(self) -> list[str]:
-        return ["trackio    trackio show --project rltrain"]
+        return [f"trackio    {typed('trackio')} show --project rltrain"]
 
     def close(self) -> None:
         if self._initialized:

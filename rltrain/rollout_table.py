@@ -60,9 +60,14 @@ def rows(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def picked(rollouts: pd.DataFrame) -> list[tuple[str, Mapping[str, Any]]]:
-    """(kind, row): the lowest and highest rewards, and others by chance, the same ones for the same step."""
-    scored = rollouts[rollouts["reward"].notna()].sort_values("reward", kind="stable")
-    places = {"worst": list(scored.index[:EACH]), "best": list(scored.index[::-1][:EACH])}
+    """(kind, row): the worst and the best, and others by chance, the same ones for the same step.
+
+    By outcome, then by reward, as in the rollout viewer; one whose judgement failed is neither good nor bad.
+    """
+    judged = rollouts[rollouts["reward"].notna() & rollouts["error"].isna()]
+    worth = judged.assign(worth=judged["outcome"].fillna(judged["reward"]))[["worth", "reward"]]
+    ordered = {up: worth.sort_values(["worth", "reward"], ascending=up, kind="stable").index for up in (True, False)}
+    places = {"worst": list(ordered[True][:EACH]), "best": list(ordered[False][:EACH])}
     places["best"] = [i for i in places["best"] if i not in places["worst"]]
     rest = [i for i in rollouts.index if i not in {*places["worst"], *places["best"]}]
     seed = int(rollouts["step"].iloc[0]) if len(rollouts) else 0

@@ -6,9 +6,13 @@ import contextlib
 import itertools
 import math
 import os
+import shlex
+import shutil
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -34,6 +38,17 @@ def discard(file: IO[str]) -> None:
     """What is still buffered for a reader that is gone, or a disk that is full, goes nowhere."""
     with contextlib.suppress(OSError):  # it is no file of the system, and holds nothing back
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
+def typed(program: str) -> str:
+    """What to type here for a program of this environment: its name where the shell finds it by that, else its path.
+
+    Who came by `make` has no environment active: a command that is printed has to work as it stands.
+    """
+    own, found = Path(sys.executable).with_name(program), shutil.which(program)
+    if not own.exists() or (found and os.path.samefile(found, own)):
+        return program
+    return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
 
 
 def sparkline(values: Iterable[float | None], width: int = 30, blocks: str = BLOCKS) -> str:

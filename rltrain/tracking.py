@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import shlex
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from urllib.parse import urlparse
 from rltrain import rollout_table
 from rltrain.metrics import METRICS
 from rltrain.records import load_run
+from rltrain.terminal import typed
 
 INIT_TIMEOUT_S = 20  # without a network, wandb's own default waits a minute and a half
 FINISH_TIMEOUT_S = 60
@@ -171,8 +173,8 @@ class _Wandb(Tracker):
 
     def told(self) -> list[str]:
         if self._mode == "offline":
-            place = Path(self._run.dir).parent
-            return [f"wandb      offline in {place}; send it with: wandb sync {place}"]
+            place = Path(self._run.dir).parent.parent  # of all its parts: each --resume begins another
+            return [f"wandb      offline in {place}; send it with: {typed('wandb')} sync {shlex.quote(str(place))}"]
         return [f"wandb      {self._run.url}"]
 
     def close(self) -> None:

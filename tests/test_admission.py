@@ -29,7 +29,7 @@ class Collector:
     def request(self, tickets):
         self.sampled += [ticket.id for ticket in tickets]
 
-    def gather(self, tickets):
+    def gather(self, tickets, stage=None):
         mixed = [np.random.default_rng(t.seed).random() < self.share for t in tickets]
         return [
             answered(t.task, [1.0, 0.0] if m else [0.0, 0.0], t.version, t.id)

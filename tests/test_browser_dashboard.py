@@ -192,6 +192,22 @@ def test_a_torn_step_takes_the_other_step_s_completions_away(live):
         shown.complaints.clear()  # the browser's own, of the answer
 
 
+def test_steps_that_a_resumed_run_takes_back_are_not_shown_any_more(live):
+    shown, run, *_ = live
+    page = shown.page
+    page.locator("#rollout-step").select_option("3")
+    page.wait_for_function("() => document.querySelector('.completion .text').innerText.startsWith('step 3:')")
+    place = run.path / "rollouts" / "step_00003.parquet"
+    kept = place.read_bytes()
+    place.unlink()
+    log(run, 5)  # what is written is news
+    run.flush()
+    page.wait_for_function("() => document.querySelector('.said').textContent.includes('Step 3 has no completions')")
+    assert page.locator(".completion .text").first.inner_text().startswith("step 2:")
+    place.write_bytes(kept)
+    assert shown.complaints == []
+
+
 def test_a_run_that_is_not_there_is_said(live):
     page = live[0].page
     page.evaluate("location.hash = new URLSearchParams({run: 'quick-999', tab: 'rollouts', step: 2, row: 3})")
@@ -205,12 +221,34 @@ def test_a_run_beside_that_is_taken_away_stops_no_picture(live):
     shown, _, folder, _ = live
     page = shown.page
     rollout_run(folder / "beside-003", 2)
+    assert not page.locator("#card-difference").is_visible()  # of one run there is none
     page.get_by_label("draw beside-003 beside").check(timeout=PATIENCE)
+    page.wait_for_function("() => document.querySelector('#card-difference').offsetHeight > 0", timeout=PATIENCE)
     page.wait_for_function("() => document.querySelector('#card-reward')?.innerText.includes('beside-003')")
     shutil.rmtree(folder / "beside-003")
     gone = "() => !document.querySelector('#card-reward').innerText.includes('beside-003')"
     page.wait_for_function(gone, timeout=PATIENCE)
     shown.complaints.clear()  # the browser's own: it was asked for once more before the list was read
+
+
+def test_a_run_that_is_begun_anew_under_its_name_is_followed(live):
+    shown, _, folder, _ = live
+    page = shown.page
+    rollout_run(folder / "twice-004", 2).close()
+    page.evaluate("location.hash = new URLSearchParams({run: 'twice-004'})")
+    page.locator("#runs a", has_text="twice-004").click(timeout=PATIENCE)
+    page.wait_for_function(step_said(2), timeout=PATIENCE)
+    shutil.rmtree(folder / "twice-004")
+    page.wait_for_function("() => document.getElementById('line').textContent.includes('no run')", timeout=PATIENCE)
+    run = rollout_run(folder / "twice-004", 1)
+    page.wait_for_function(drawn_to(1), timeout=PATIENCE)
+    log(run, 2)
+    page.wait_for_function(drawn_to(2), timeout=PATIENCE)
+    assert page.locator("#line").inner_text() == ""
+    page.evaluate("location.hash = new URLSearchParams({run: 'quick-001'})")
+    page.wait_for_function("() => document.querySelector('#head h2').textContent === 'quick-001'", timeout=PATIENCE)
+    shutil.rmtree(folder / "twice-004")
+    shown.complaints.clear()
 
 
 def test_a_page_that_is_not_seen_holds_no_line(live):

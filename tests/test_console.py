@@ -2,6 +2,8 @@
 
 import io
 import math
+import shlex
+import sys
 
 import pytest
 from rich.console import Console as Terminal
@@ -11,7 +13,7 @@ from rltrain import screen
 from rltrain.console import Console
 from rltrain.records import RunDir, load_run
 from rltrain.status import render
-from rltrain.terminal import duration, number, printable, shares, sparkline, stage_seconds
+from rltrain.terminal import duration, number, printable, shares, sparkline, stage_seconds, typed
 from rltrain.tracking import Tracker, logged_in, run_id
 from rltrain.types import Event
 
@@ -234,3 +236,18 @@ def test_off_is_off(tmp_path):
     tracker.log(1, {"reward/mean": 1})
     tracker.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_is_printed_can_be_typed_as_it_stands(tmp_path, monkeypatch):
+    program = tmp_path / "our house" / ".venv" / "bin" / "rltrain"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.chdir(tmp_path / "our house")
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert typed("rltrain") == ".venv/bin/rltrain"  # as `make quickstart` leaves a shell
+    monkeypatch.chdir("/")
+    assert shlex.split(typed("rltrain")) == [str(program)]
+    monkeypatch.setenv("PATH", str(program.parent))  # the environment is active
+    assert typed("rltrain") == "rltrain"
+    assert typed("trackio") == "trackio"  # not installed here

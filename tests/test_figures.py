@@ -332,6 +332,14 @@ def test_the_interval_over_prompts_covers_the_true_share(tmp_path):
     assert np.all(found.high - found.low < 0.2)
 
 
+def test_a_failed_judgement_is_no_reward_of_0(tmp_path):
+    made = RunDir.create(tmp_path / "a", "", {})
+    made.write_rollouts(record(1, *(group(i, (1.0, None, None)) for i in range(4))))
+    made.close()
+    found = interval(groups(load_run(made.path)), "reward")
+    assert found.mean.tolist() == pytest.approx([1.05]) and found.low[0] == pytest.approx(1.05)  # as reward/mean has it
+
+
 def test_windows_hold_enough_groups_and_stand_in_their_middle(tmp_path):
     table = groups(outcomes_run(tmp_path / "a", 0.4, 2))  # 4 steps of 24 groups
     pooled, size = windows(table, 48)

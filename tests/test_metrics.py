@@ -1,12 +1,14 @@
 """The metric table: complete, immutable, and the page made from it current."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from rltrain.metrics import AREAS, METRICS, area, markdown, stem, undeclared
 
-PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "metrics.md"
 
 
 def test_every_metric_says_what_it_is():
@@ -31,3 +33,22 @@ def test_names_with_a_class_belong_to_their_stem():
 
 def test_the_page_is_current():
     assert PAGE.read_text(encoding="utf-8") == markdown(), "run: python -m rltrain.metrics > docs/metrics.md"
+
+
+def source() -> str:
+    """All code but the table and what draws it."""
+    files = (path for room in ("rltrain", "curricula", "diagnostics") for path in (ROOT / room).rglob("*.py"))
+    return "\n".join(path.read_text() for path in files if not {"metrics", "report"} & set(path.parts))
+
+
+def test_a_part_of_the_time_is_a_stage_of_a_run():
+    stages = set(re.findall(r"stages?\(\"(\w+)\"\)", source()))
+    declared = {name.removeprefix("time/").removesuffix("_s") for name in METRICS if area(name) == "time"}
+    assert stages <= declared
+    assert declared - stages == {"step", "write", "gradients"}  # the whole, and two that are measured otherwise
+
+
+def test_no_metric_is_declared_that_nothing_measures():
+    code = source().lower()
+    parts = {name: name.partition("/")[2].removesuffix("_s") for name in METRICS if name not in code}
+    assert [name for name, part in parts.items() if not re.search(rf"\b{part}\b", code)] == []

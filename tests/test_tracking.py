@@ -59,9 +59,9 @@ def test_wandb_has_the_curves_in_our_order_with_pictures_and_completions(offline
     (told,) = tracker.told()
     tracker.close()
     assert notes == []
-    place = Path(re.fullmatch(r"wandb +offline in (\S+); send it with: wandb sync \1", told)[1])
-    assert place.is_dir() and place.parent == made.path / "wandb"
-    (file,) = place.glob("*.wandb")
+    place = Path(re.fullmatch(r"wandb +offline in (\S+); send it with: \S*wandb sync \1", told)[1])
+    assert place == made.path / "wandb"  # and not a part of it: wandb takes the parts of a resumed run in their order
+    (file,) = place.glob("offline-run-*/*.wandb")
     while "exit" not in [one.WhichOneof("record_type") for one in records(file)]:
         time.sleep(0.05)  # wandb's own process writes the rest
     found = records(file)
@@ -94,6 +94,12 @@ def test_the_table_has_the_worst_the_best_and_some_by_chance():
     assert len({row["task_key"] for row in rows}) == 6, "no completion twice"
     assert rows == rollout_table.rows(frame), "the same ones again"
     assert list(rows[0]) != [] and set(rollout_table.COLUMNS) == set(rows[0])
+
+
+def test_the_worst_is_judged_and_has_the_lowest_outcome():
+    frame = _rollouts([0.5, None, 0.9, 0.1]).assign(reward=[0.2, 0.0, 0.9, 0.6])  # as a failed judgement is written
+    picks = {row["task_key"]: row["pick"] for row in rollout_table.rows(frame)}
+    assert picks == {"sums/3": "worst", "sums/0": "worst", "sums/2": "best", "sums/1": "random"}
 
 
 @pytest.mark.parametrize("rewards", [[], [0.5], [0.5, 0.5, 0.5], [None, None]])

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 300  # whose completions are read
 FEWEST_GROUPS = 3  # below which no interval is given
-COLUMNS = ("step", "group", "source", "admitted", "outcome", "reward", "advantage")
-
-
+COLUMNS = ("step", "group", "source", "admitted", "outcome", "reward", "advantage", "error")
 NUMBERS = ("step", "outcome", "reward", "advantage")
 
 
@@ -61,14 +59,15 @@ def groups(run: RunFiles, most: int = MOST_STEPS, steps: Sequence[int] | None = 
     rows = run.rollouts(chosen, COLUMNS)
     numbers = {name: pd.to_numeric(rows[name], errors="coerce").astype(float) for name in NUMBERS}  # as a file may be
     rows = rows.assign(**numbers).dropna(subset=["step", "group"])
+    rewards = rows["reward"].where(rows["error"].isna())  # a failed judgement has a 0 there that nobody gave
     made = rows.assign(
         admitted=rows["admitted"].ne(False),
         source=rows["source"].astype("string").fillna(""),
         judged=rows["outcome"].notna(),
         outcome=rows["outcome"].fillna(0.0),
         successes=rows["outcome"] >= 0.5,
-        rewarded=rows["reward"].notna(),
-        reward=rows["reward"].fillna(0.0),
+        rewarded=rewards.notna(),
+        reward=rewards.fillna(0.0),
         mass=rows["advantage"].abs().fillna(0.0),
         completions=1,
     )

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+INSIDE = ("time/step_s", "time/gradients_s")  # the whole, and what is a part of another part
+
+
 class Change(NamedTuple):
     """A held-out figure at the first and at the last evaluation."""
 
@@ -114,7 +117,7 @@ def _gap(frame: pd.DataFrame) -> str:
 
 def _time(frame: pd.DataFrame) -> str:
     whole = frame["time/step_s"].sum() if "time/step_s" in frame else 0
-    parts = {name: frame[name].sum() for name in frame if name.startswith("time/") and name != "time/step_s"}
+    parts = {name: frame[name].sum() for name in frame if name.startswith("time/") and name not in INSIDE}
     whole = max(whole, sum(parts.values())) if whole else 0  # the parity gate and evaluations lie outside the steps
     largest = sorted(parts, key=parts.__getitem__, reverse=True)[:3]
     words = [f"{name[5:].removesuffix('_s')} {parts[name] / whole:.0%}" for name in largest if whole and parts[name]]

@@ -24,7 +24,7 @@ AREAS: Mapping[str, str] = MappingProxyType({
     "entropy": "How undecided the policy is, on planning and on execution tokens.",
     "plan": "How much the completions plan, and how variedly.",
     "phase": "Which phase of learning the run is in, judged from the steps so far.",
-    "ppl": "How surprising the sampled tokens are to the policy, relative to the first step.",
+    "ppl": "How surprising the sampled tokens are to the policy, relative to the start.",
     "format": "In which forms the answers are written.",
     "shortcut": "Whether reward is earned without the work.",
     "continuous": "How near the answers come, beside whether they pass.",

@@ -17,7 +17,7 @@ ANSWERS = (
     Metric("format/effective", "formats", "How many forms are in use, as if equally often; 1 is a collapse.",
            "exp(format/entropy), a Hill number", "format diagnostic"),
     Metric("format/effective_in_group", "formats", "The same inside a group: what one prompt gets; at most its size.",
-           "exp(mean over groups of the entropy of their forms)", "format diagnostic"),
+           "exp(mean over groups of the entropy of their forms, `other` split by structure)", "format diagnostic"),
     Metric("format/structures", "structures", "How many structures are in use, by a fingerprint without classes.",
            "exp(-sum s log s), s = share of each cluster of line shapes", "format diagnostic"),
     Metric("format/structures_other", "structures", "The same among completions without a named form.",

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnostics.report.figures import style
-from diagnostics.report.figures.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, VIOLET, faint
+from diagnostics.report.figures.palette import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    RED,
+    SKY,
+    TEAL,
+    VIOLET,
+    WINE,
+    faint,
+)
 from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.lanes import Lane, lanes, served
@@ -32,17 +44,19 @@ WEIGHTS = (
     ("drift/sequence_ess", "effective share, completions", PINK, "dash"),
     ("drift/truncated_frac", "tokens cut to the cap", GREY, "dot"),
 )
-PARTS = {  # of a step's time; the others are inside these
+PARTS = {  # of a step's time: they add up to it; what else there is lies inside these
     "time/rollout_s": BLUE, "time/score_s": ORANGE, "time/train_s": GREEN, "time/publish_s": PINK,
-    "time/eval_s": SKY, "time/parity_s": VIOLET, "time/diagnostics_s": RED, "time/save_s": "#44AA99",
+    "time/eval_s": SKY, "time/parity_s": VIOLET, "time/diagnostics_s": RED, "time/save_s": TEAL,
+    "time/scorer_s": WINE, "time/policy_s": "#999933", "time/probe_s": GREY,
 }  # fmt: skip
+LENT = ("time/scorer_s", "time/policy_s", "time/probe_s")  # of runs that ask for them: no other lacks anything
 ENGINE = ("engine/generating_s", "engine/loading_s", "engine/idle_s")
 METRICS = (
     *(metric for metric, *_ in (*DIVERGENCE, *RATIOS, *WEIGHTS)),
     *ENGINE,
     "pool/restarts",
     "time/step_s",
-    *PARTS,
+    *(part for part in PARTS if part not in LENT),
 )
 STATES = {"generating": GREEN, "loading": ORANGE, "starting": RED, "idle": GREY}
 MOST_LANES = 12

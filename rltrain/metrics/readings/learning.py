@@ -61,12 +61,9 @@ LEARNING = {
     "drift/truncated_frac": (
         "What the correction had to cut; above a few percent the sampler is too far off.",
         "Cutting hides the drift from the loss and not from the data."),
-    "drift/parity_gap drift/parity_bound": (
-        "The gap belongs below the bound. A gap that jumps means other weights, a drifting one other kernels.",
-        "Measured on few tokens at few steps; what happens between the checks is in drift/kl_sampler_trainer."),
     "drift/lag": (
-        "0 in synchronous training; at most max_lag.",
-        "A mean: one very old group among fresh ones barely shows."),
+        "0 in synchronous training with one update a batch; else at most (max_lag + 1) x updates_per_rollout - 1.",
+        "An extreme: one old group among fresh ones makes it. What the age costs is in drift/ess."),
 
     "entropy/mean": (
         "How undecided the policy is; towards 0 exploration ends.",
@@ -131,7 +128,7 @@ LEARNING = {
         "1 at the start; execution falls by a fifth and more where procedures are being learned.",
         "Measured on the policy's own samples: a policy that narrows to what it is sure of looks the same."),
     "ppl/planning_logprob ppl/execution_logprob": (
-        "The same in nats, without the first step.",
+        "The same in nats, not related to the start.",
         "A changed mix of tasks moves it."),
     "reward/failed": (
         "Should be 0; the kind says whether rewards raise, hang or cannot read the judge.",

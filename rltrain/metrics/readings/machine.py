@@ -59,12 +59,19 @@ MACHINE = {
     "time/rollout_s": (
         "Waiting for completions. Grows with their length, and spikes when an engine is replaced.",
         "With run-ahead the sampling goes on during training: waiting is not the time it takes."),
-    "time/score_s time/train_s time/publish_s time/eval_s time/parity_s time/diagnostics_s time/save_s time/write_s": (
+    "time/score_s": (
+        "Near 0 is usual: groups are scored while others are sampled. What is left are rewards, or a judge, too slow "
+        "for the engines.",
+        "Rewards that keep the processor busy slow down the engines beside them; that is in time/rollout_s."),
+    "time/train_s time/publish_s time/eval_s time/parity_s time/probe_s time/diagnostics_s time/save_s time/write_s": (
         "Its part of the step; look here when the step grows.",
         "Wall clock of the loop: work in other processes shows only as far as the loop waits for it."),
-    "time/scorer_s time/policy_s time/gradients_s": (
-        "What was asked for beyond training, and its price.",
-        "Inside other parts of the step: do not add it to them."),
+    "time/scorer_s time/policy_s": (
+        "What diagnostics asked for beyond training, and its price: a part of the step of its own.",
+        "Only steps that are looked at have it; the mean over all steps is what it costs."),
+    "time/gradients_s": (
+        "What taking the gradient apart costs.",
+        "Inside time/train_s: do not add it to the other parts."),
     "pool/restarts pool/redone": (
         "Flat is healthy. A restart costs time and no data: its groups are done again.",
         "An engine that is slow and alive is not in it."),

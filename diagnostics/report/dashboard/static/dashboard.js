@@ -69,6 +69,7 @@
     try {
       if (!document.hidden || !runs.length) await listRuns();
       if (!before && runs.length) await follow();
+      again();
     } catch (error) { failed(error); }
     setTimeout(watch, 4000);
   };
@@ -98,6 +99,13 @@
     mine.addEventListener("news", (event) => { status.textContent = ""; hear(JSON.parse(event.data)); });
     mine.addEventListener("gone", (event) => { mine.close(); stream = null; status.textContent = line(JSON.parse(event.data).words); });
     mine.onerror = () => { status.textContent = "The connection is lost; trying again."; };
+  };
+  /** After a run had gone, or a server had refused the line: nobody has to reload the page. */
+  const again = () => {
+    if (document.hidden || !runs.some((run) => run.name === here.run)) return;
+    if (stream) return void (stream.readyState === EventSource.CLOSED && listen());
+    openRun(here.run);
+    if (here.tab === "rollouts") openRollouts();
   };
   const seenOrNot = () => {
     stream?.close();
@@ -198,6 +206,7 @@
   /** Fetches the stale cards in view, one after another, so that the first is there soon. */
   let busy = false;
   const drawVisible = async () => {
+    document.body.classList.toggle("several", here.beside.size > 0);
     if (busy || here.tab !== "pictures") return;
     busy = true;
     try {

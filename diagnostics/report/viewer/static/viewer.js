@@ -233,7 +233,12 @@ Rollouts.viewer = (() => {
     modeBox.value = state.mode;
     listSteps(steps);
     hint();
-    return { show, steps: listSteps, state: () => ({ ...state }), colour };
+    /** What is there now: a resumed run takes steps back, and makes them anew. */
+    const follow = (list) => {
+      listSteps(list);
+      if (outline && !list.includes(outline.step)) show({ step: outline.step });
+    };
+    return { show, steps: follow, state: () => ({ ...state }), colour };
   };
 
   return viewer;
