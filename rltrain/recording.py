@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,10 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         "tokens/step": float(trained),
         "tokens/total": float(run.progress.tokens),
         "throughput/samples": float(len(tokens)),
-        "curriculum/kept": float(sum(g.admitted for g in groups)),
-        "curriculum/rejected": float(sum(not g.admitted for g in groups)),
-        "curriculum/too_hard": float(sum(bool(g.outcomes) and max(g.outcomes) <= 0 for g in groups)),
         "curriculum/left_over": float(len(run.progress.judged)),
         "prompts/dropped": float(run.office.dropped),
     }
-    refused = Counter(str(group.reject_reason) for group in groups if not group.admitted)
-    metrics |= {f"curriculum/rejected@{reason}": float(count) for reason, count in sorted(refused.items())}
+    metrics |= _judged(groups)
     if run.config.advantages.hicra is not None:
         metrics["plan/credit"] = planning.effect(groups)
     if run.config.advantages.guard is not None:
@@ -80,6 +77,16 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})
     run.tracker.log(step, metrics)
     run.console.step(step, metrics)
+
+
+def _judged(groups: Sequence[Group]) -> dict[str, float]:
+    """How many groups were trained on, refused and why, and without a success."""
+    refused = Counter(str(group.reject_reason) for group in groups if not group.admitted)
+    return {
+        "curriculum/kept": float(sum(g.admitted for g in groups)),
+        "curriculum/rejected": float(sum(not g.admitted for g in groups)),
+        "curriculum/too_hard": float(sum(bool(g.outcomes) and max(g.outcomes) <= 0 for g in groups)),
+    } | {f"curriculum/rejected@{reason}": float(count) for reason, count in sorted(refused.items())}
 
 
 def account(run: Run, step: int) -> None:
