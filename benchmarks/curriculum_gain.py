@@ -1,6 +1,6 @@
 """What the difficulty curriculum saves: completions until a held-out target, against uniform (a minute, one core).
 
-    python -m benchmarks.curriculum_gain [--seeds 40]
+    python -m benchmarks.curriculum_gain [--seeds 5]
 
 A learner made of numbers, after Rasch: skills in logits; a prompt needs one of them and has an offset, and is solved
 with the logistic of their difference. Groups of eight are rewarded 0 or 1, advantages are the mean-only ones of the
@@ -76,7 +76,7 @@ def summary(runs: Mapping[str, list[int]]) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Run all and write what came out."""
     parser = argparse.ArgumentParser(prog="benchmarks.curriculum_gain", description="Completions until a target.")
-    parser.add_argument("--seeds", type=int, default=40, help="runs of each")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each")
     seeds = parser.parse_args(arguments).seeds
     places = {f"{name}, {count} skill(s)": (name, count) for name in SETS for count in SKILLS}
     work = [(place, curriculum, seed) for place in places for curriculum in CURRICULA for seed in range(seeds)]
