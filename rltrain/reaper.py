@@ -2,11 +2,12 @@
 
 Its standard input is a pipe from the run: the run writes `done` when it ends in order, and the kernel
 closes it when the run dies, however it dies. Then every process that carries the run's mark in its
-environment is ended, and the folder removed.
+environment is ended, the folder removed, and said what the run itself could not say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -15,6 +16,10 @@ import time
 import psutil
 
 GRACE_S = 5.0  # Ray ends most of its processes by itself within four seconds
+LAST_WORD = (
+    "rltrain: failed: the process ended without a word: killed from outside, out of memory, or its Ray died and took "
+    "it along. What it had started is ended too; a run goes on with --resume"
+)
 
 
 def marked(mark: str, value: str) -> list[psutil.Process]:
@@ -43,6 +48,8 @@ def main(folder: str, mark: str) -> None:
             continue
     psutil.wait_procs(left, timeout=10)
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # nobody reads
+        print(LAST_WORD, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -93,3 +93,13 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, sent, under_way):
     assert f"--resume {directory}" in output
     assert "Traceback" not in output
     assert "SIGTERM handler is not set" not in output  # Ray started a second time, by a thread of the first
+
+
+@pytest.mark.parametrize(("told", "said"), [("", "a run goes on with --resume"), ("done", "")])
+def test_what_a_killed_run_could_not_say_is_said_for_it(tmp_path, told, said):
+    folder = tmp_path / "of_the_run"
+    folder.mkdir()
+    command = [sys.executable, "-m", "rltrain.reaper", str(folder), MARK]
+    ran = subprocess.run(command, input=told, capture_output=True, text=True, check=True)
+    assert said in ran.stderr and bool(said) == bool(ran.stderr)
+    assert folder.exists() == (told == "done")  # after an orderly end the run itself removes it
