@@ -48,7 +48,7 @@ def typed(program: str) -> str:
     own, found = Path(sys.executable).with_name(program), shutil.which(program)
     if not own.exists() or (found and os.path.samefile(found, own)):
         return program
-    return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
+    return shlex.quote(os.path.relpath(own) if Path.cwd() in own.parents[1:] else str(own))
 
 
 def sparkline(values: Iterable[float | None], width: int = 30, blocks: str = BLOCKS) -> str:
