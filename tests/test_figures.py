@@ -318,6 +318,36 @@ def test_a_difference_in_outcomes_has_an_interval_that_holds_it(tmp_path):
     assert np.all(same.value == 0) and np.all(same.low < 0) and np.all(same.high > 0)
 
 
+def learner(path, steps, tokens, share_of):
+    """A run that trains so many tokens a step, and whose share of successes is `share_of` the tokens so far."""
+    rng = np.random.default_rng(steps)
+    made = RunDir.create(path, "", {})
+    for step in range(1, steps + 1):
+        share = share_of(step * tokens)
+        made.write_rollouts(record(step, *(group(i, tuple(map(float, rng.random(8) < share))) for i in range(48))))
+        made.log_metrics(step, {"tokens/total": step * tokens})
+    made.close()
+    return load_run(path)
+
+
+def test_by_tokens_runs_are_compared_after_as_many_tokens(tmp_path):
+    """One takes steps of twice the tokens, and both learn the same from a token."""
+    small = learner(tmp_path / "small", 16, 100, lambda tokens: tokens / 2000)
+    large = learner(tmp_path / "large", 10, 200, lambda tokens: tokens / 2000)
+    by_step = compare.outcomes(*compare.tables(small, large))
+    assert by_step.steps.tolist() == list(range(1, 11)) and by_step.value[-1] > 0.3
+    found = compare.outcomes(*compare.tables(small, large, by_tokens=True))
+    assert found.steps.tolist() == list(range(1, 9)), "what the first one never reached is left out"
+    assert np.abs(found.value).max() < 0.12
+    back = compare.outcomes(*compare.tables(large, small, by_tokens=True))
+    assert back.steps.tolist() == list(range(1, 17)) and np.abs(back.value).max() < 0.15
+    (figure,) = drawn([small, large], "difference", "tokens")
+    assert max(trace(figure, "large - small").x) == 1600
+    made = RunDir.create(tmp_path / "untold", "", {})
+    made.close()
+    assert not len(compare.tables(small, load_run(tmp_path / "untold"), by_tokens=True)[0])
+
+
 def test_the_interval_of_a_mean_knows_that_neighbours_are_alike():
     rng = np.random.default_rng(0)
     noise = np.cumsum(rng.normal(size=400)) * 0.1

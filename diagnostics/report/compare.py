@@ -53,11 +53,37 @@ Tables = tuple["pd.DataFrame", "pd.DataFrame"]
 """Rows a group (`rollouts.groups`) of the first run and of another one."""
 
 
-def tables(first: RunFiles, other: RunFiles) -> Tables:
-    """The groups of two runs at the steps both have, of at most `MOST_STEPS`."""
-    common = sorted(set(first.rollout_steps()) & set(other.rollout_steps()))
-    chosen = rollouts.sampled(common, MOST_STEPS)
-    return rollouts.groups(first, steps=chosen), rollouts.groups(other, steps=chosen)
+def tables(first: RunFiles, other: RunFiles, *, by_tokens: bool = False) -> Tables:
+    """The groups of two runs at the steps both have, or after as many tokens; of at most `MOST_STEPS`.
+
+    In both, `step` is that of the other run.
+    """
+    import pandas as pd
+
+    meets = _nearest(first, other) if by_tokens else {s: s for s in {*first.rollout_steps()} & {*other.rollout_steps()}}
+    chosen = rollouts.sampled(sorted(meets), MOST_STEPS)
+    places = pd.DataFrame({"place": chosen, "step": [meets[step] for step in chosen]}, dtype=int)
+    met = rollouts.groups(first, steps=sorted({*places["step"]})).merge(places, on="step")
+    return met.assign(step=met.pop("place")), rollouts.groups(other, steps=chosen)
+
+
+def _nearest(first: RunFiles, other: RunFiles) -> dict[int, int]:
+    """Steps of the other run -> the first one's after most nearly as many tokens; none where the first had ended."""
+    (steps, tokens), (places, spent) = (_spent(run) for run in (first, other))
+    if len(tokens) < 2:
+        return {}
+    nearest = np.abs(spent[:, None] - tokens[None, :]).argmin(axis=1)
+    within = spent <= tokens[-1] + np.median(np.diff(tokens)) / 2
+    return dict(zip(places[within].tolist(), steps[nearest[within]].tolist(), strict=True))
+
+
+def _spent(run: RunFiles) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (S,) whose completions are there, and the tokens (S,) trained by then."""
+    if "tokens/total" not in run.metrics:
+        return np.array([], int), np.array([])
+    known = run.metrics[["step", "tokens/total"]].dropna()
+    known = known[known["step"].isin(run.rollout_steps())]
+    return known["step"].to_numpy(int), known["tokens/total"].to_numpy(float)
 
 
 def common_sources(pairs: Sequence[Tables]) -> list[str]:

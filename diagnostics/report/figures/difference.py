@@ -1,4 +1,4 @@
-"""Difference: runs against the first one, at the same step, with intervals; of all samples and of each task."""
+"""Difference: runs against the first one, by step or by tokens, with intervals; of all samples and of each task."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ MOST_SOURCES = 8
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
     """Mean outcome of each run minus that of the first, over all tasks and by task; nothing for one run."""
-    pairs = [(run, compare.tables(runs[0], run)) for run in runs[1:]]
+    pairs = [(run, compare.tables(runs[0], run, by_tokens=x == "tokens")) for run in runs[1:]]
     drawn = (_whole(runs, pairs, x), _sources(runs, pairs, x))
     return [figure for figure in drawn if figure is not None]
 
 
 Pairs = Sequence[tuple[RunFiles, compare.Tables]]
-"""Each run but the first, with the groups of the first and its own at their common steps."""
+"""Each run but the first, with the groups of the first and its own where they are compared."""
 
 
 def _whole(runs: Sequence[RunFiles], pairs: Pairs, x: X) -> go.Figure | None:
     made = [trace for run, tables in pairs for trace in _curve(runs, run, compare.outcomes(*tables))]
     if not made:
         return None
+    where = "at the same step" if x == "step" else "after as many trained tokens"
     read = (
-        f"Outcome of all samples minus that of {shown(runs[0].name)} at the same step, with a 95% bootstrap interval "
+        f"Outcome of all samples minus that of {shown(runs[0].name)} {where}, with a 95% bootstrap interval "
         "over prompts. A difference is told from chance where the band leaves the line at 0, and stays off it."
     )
     return style.figure("Difference in outcome", read, [_row("difference, share", made, 230)], runs, x)
@@ -80,8 +81,8 @@ VIEW = View(
     name="difference",
     title="Difference between the runs",
     how_to_read=(
-        "Each run minus the first, step by step. Look for stretches in which the band stays on one side of 0; single "
-        "steps outside are expected, one in twenty by chance alone."
+        "Each run minus the first, step by step or by the tokens trained. Look for stretches in which the band stays "
+        "on one side of 0; single steps outside are expected, one in twenty by chance alone."
     ),
     draw=draw,
     lies=(
