@@ -2,7 +2,8 @@
 
     python -m benchmarks.screenshots [--out DIR] [--run RUN]
 
-Pictures of a planted run (`planted_run`): what they show is known. `--run`: of another one.
+Pictures of a planted run (`planted_run`): what they show is known. `--run`: of another one; `docs/quickstart.png` is
+the `reward-light.png` of a quickstart.
 """
 
 from __future__ import annotations
