@@ -153,11 +153,17 @@ def _resumed_directory(config: Config, stem: str, resume: str) -> Path:
     named = config.run.dir or (RUNS / config.run.name if config.run.name else None)
     given = (Path(resume) if Path(resume).is_dir() else RUNS / resume) if resume else None
     if named and given and named.resolve() != given.resolve():
-        raise ValueError(f"--resume {resume}: but run.dir or run.name say {str(named)!r}; give one of the two")
+        raise ValueError(
+            f"--resume {resume}: but run.dir or run.name say {str(named)!r}; give one of the two "
+            "(run.dir=null run.name=null where that run was moved)"
+        )
     directory = given or named or newest(RUNS, stem)
     if directory is None:
         raise ValueError(f"--resume: no run of {stem!r} under {RUNS}/; start one without --resume")
-    return RunDir.open(directory).path
+    run = RunDir.open(directory)
+    if run.checkpoints.exists() and not run.checkpoints.is_dir():
+        raise ValueError(f"{run.checkpoints} is a file, where the run keeps its checkpoints; move it away")
+    return run.path
 
 
 def _look(config: Config, asked: Config | None) -> None:

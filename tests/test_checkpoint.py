@@ -1,5 +1,6 @@
 """Checkpoints in a directory that a person has touched, and what of a config may change when a run goes on."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_a_checkpoint_of_before_a_key_was_free_is_still_the_run_s(tmp_path):
     saved(tmp_path, 4, **{"rollouts.slots": 64, "run.seed": 0})
     (found,) = checkpoint.whole(tmp_path)
     assert checkpoint.load(found, {"run.seed": 0}) == {"step": 4}
+
+
+def test_a_file_where_checkpoints_belong_is_refused_before_anything_is_cut_back(here):
+    loaded = config.load("small.yaml")
+    made = synthetic.run(here / "run", steps=8, config=config.dump(loaded)).path
+    (made / "checkpoints").write_text("")
+    with pytest.raises(ValueError, match="checkpoints is a file.*move it away"):
+        order.place(loaded, "small", resume=str(made), asked=None, faults=(), held=contextlib.ExitStack())
+    assert load_run(made).metrics["step"].max() == 8
+
+
+def test_a_moved_run_is_gone_on_with_where_it_is(here):
+    loaded = config.load("small.yaml", ["run.dir=before"])
+    made = synthetic.run(here / "run", steps=8, config=config.dump(loaded)).path
+    with pytest.raises(ValueError, match="run.dir=null run.name=null where that run was moved"):
+        order.place(loaded, "small", resume=str(made), asked=None, faults=(), held=contextlib.ExitStack())
 
 
 def test_what_was_torn_and_a_start_over_are_told(here):
