@@ -101,7 +101,7 @@ def test_a_file_where_checkpoints_belong_is_refused_before_anything_is_cut_back(
     loaded = config.load("small.yaml")
     made = synthetic.run(here / "run", steps=8, config=config.dump(loaded)).path
     (made / "checkpoints").write_text("")
-    with pytest.raises(ValueError, match="checkpoints is a file.*move it away"):
+    with pytest.raises(ValueError, match=r"checkpoints is a file.*move it away"):
         order.place(loaded, "small", resume=str(made), asked=None, faults=(), held=contextlib.ExitStack())
     assert load_run(made).metrics["step"].max() == 8
 
@@ -109,7 +109,7 @@ def test_a_file_where_checkpoints_belong_is_refused_before_anything_is_cut_back(
 def test_a_moved_run_is_gone_on_with_where_it_is(here):
     loaded = config.load("small.yaml", ["run.dir=before"])
     made = synthetic.run(here / "run", steps=8, config=config.dump(loaded)).path
-    with pytest.raises(ValueError, match="run.dir=null run.name=null where that run was moved"):
+    with pytest.raises(ValueError, match=r"run.dir=null run.name=null where that run was moved"):
         order.place(loaded, "small", resume=str(made), asked=None, faults=(), held=contextlib.ExitStack())
 
 
