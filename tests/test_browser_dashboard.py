@@ -196,7 +196,7 @@ def test_steps_that_a_resumed_run_takes_back_are_not_shown_any_more(live):
     shown, run, *_ = live
     page = shown.page
     page.locator("#rollout-step").select_option("3")
-    page.wait_for_function("() => document.querySelector('.completion .text').innerText.startsWith('step 3:')")
+    page.wait_for_function("() => document.querySelector('.completion .text')?.innerText.startsWith('step 3:')")
     place = run.path / "rollouts" / "step_00003.parquet"
     kept = place.read_bytes()
     place.unlink()

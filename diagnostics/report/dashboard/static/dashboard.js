@@ -64,11 +64,13 @@
     if (!runs.length) side.replaceChildren(make("p", { class: "soft" }, "No run here yet: this page looks again by itself."));
     if (focused) [...side.querySelectorAll("[data-key]")].find((each) => each.dataset.key === focused)?.focus();
   };
+  /** Whether the run of the address, missed before, is there now. */
+  const arrived = () => !absent.hidden && runs.some((run) => run.name === new URLSearchParams(location.hash.slice(1)).get("run"));
   const watch = async () => {
     const before = runs.length;
     try {
       if (!document.hidden || !runs.length) await listRuns();
-      if (!before && runs.length) await follow();
+      if ((!before && runs.length) || arrived()) await follow();
       again();
     } catch (error) { failed(error); }
     setTimeout(watch, 4000);
