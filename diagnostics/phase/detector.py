@@ -31,6 +31,7 @@ SURELY_APART = 0.8  # probability from which on the verdict says so; below, that
 FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
 NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
+ENDED = 0.2  # probability that a fall goes on from which down it is over; at a half the verdict would go to and fro
 PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/semantic_entropy")
 
 
@@ -135,7 +136,7 @@ def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> 
     """State, since when, how sure, and why, where a rise of plan diversity is not certain, or execution unknown."""
     flat = 1.0 if rise is None else 1 - rise.probability
     falling = 0.0 if fall is None else fall.probability * fall.going_on
-    if _certain(fall) and falling > 0.5:
+    if _certain(fall) and falling > ENDED:
         why = "execution is getting surer, plan diversity does not rise"
         return "consolidating", _begin(steps, fall), flat * falling, why
     since = fall.end if _certain(fall) else int(steps[0])
