@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from rltrain import plugins
+from rltrain import contracts, plugins
 from rltrain.config import CurriculumSpec
+from rltrain.types import Diagnostic, StepRecord
 
 
 class PluginFailed(RuntimeError):
@@ -32,6 +33,13 @@ def plugin(kind: str, made: object, method: str) -> Iterator[None]:
             f"{kind} {type(made).__name__!r}: {method} raised {type(error).__name__}: {error} "
             f"at {last.filename}:{last.lineno}"
         ) from error
+
+
+def observed(diagnostic: Diagnostic, record: StepRecord) -> Mapping[str, float]:
+    """What a diagnostic says of a step. PluginFailed where it raises, ValueError where that is not a number each."""
+    with plugin("diagnostic", diagnostic, "observe"):
+        found = diagnostic.observe(record)
+    return contracts.numbers(f"diagnostic {type(diagnostic).__name__!r}: observe()", found)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from rltrain import blame, contracts, plugins
+    from rltrain import blame, plugins
     from rltrain.manifest import manifest
     from rltrain.records import RunDir, load_run, trl_table
     from rltrain.records.outcome import outcome
@@ -123,9 +123,7 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
             metrics = logs.get(record.step, {}) | _drift(record, config)
             record = dataclasses.replace(record, metrics=metrics)  # where each diagnostic finds those before it
             for diagnostic in diagnostics:
-                with blame.plugin("diagnostic", diagnostic, "observe"):
-                    found = diagnostic.observe(record)
-                metrics |= contracts.numbers(f"diagnostic {type(diagnostic).__name__!r}: observe()", found)
+                metrics |= blame.observed(diagnostic, record)
                 for event in diagnostic.events():
                     directory.log_event(event)
             directory.log_metrics(record.step, metrics)

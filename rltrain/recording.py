@@ -56,10 +56,7 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
     with run.stages("diagnostics"):
         seen = StepRecord(step, tuple(groups), tokens, metrics)
         for diagnostic in run.diagnostics:
-            with blame.plugin("diagnostic", diagnostic, "observe"):
-                found = diagnostic.observe(seen)
-            named = f"diagnostic {type(diagnostic).__name__!r}: observe()"
-            metrics |= contracts.numbers(named, found)  # into the record's own, where the next diagnostic finds them
+            metrics |= blame.observed(diagnostic, seen)  # into the record's own, where the next diagnostic finds them
     report_losses(run, step)
     account(run, step)
     times = run.stages.take()
