@@ -82,7 +82,7 @@ class Learner:
         groups = assign(groups, {}, scale=self._setting.scale, combine="sum_then_normalize")
         if self._guard is not None:
             self._rates.observe(groups, self._guard.half_life)
-            lucky = {group.ticket for group in groups if self._rates.lucky(group, self._guard)}
+            lucky = {group.ticket for group in groups if self._rates.lucky(group, self._guard, self._setting.scale)}
             groups = withhold(groups, lucky, self._guard.cap)
             self.withheld.append(withheld(groups)["advantage/withheld"])
         advantages = np.array([[a.value for a in group.advantages] for group in groups])

@@ -63,6 +63,7 @@ SETTINGS = (
     Setting("90% hard, guard", 0.9, guard=GUARD),
     Setting("90% hard, strict guard", 0.9, guard=STRICT),
     Setting("90% hard, difficulty", 0.9, curriculum=Difficulty),
+    Setting("90% hard, difficulty and guard", 0.9, guard=GUARD, curriculum=Difficulty),
 )
 RATES = (0.02, 0.05, 0.1)  # of a guess on hard prompts; that of work is a twentieth
 PROTECTED = tuple(s for s in SETTINGS if s.hard == 1 and s.scale == "group" and "first visit" not in s.name)

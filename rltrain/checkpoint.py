@@ -6,17 +6,22 @@ published. Resuming publishes them first and goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rltrain.records.writer import failed
+
 WHOLE = "whole.json"  # written last: the files and their sizes
 EDGE = 2**20  # bytes
+FULL = 2**20  # bytes free; a write that did not fit leaves less
 STATE = "loop.pkl"  # our own state: numpy arrays, tickets, counters
 # What of a config may change when a run goes on: a scheduler's next job has another Ray, an engine less memory.
 FREE = (
@@ -54,6 +59,21 @@ def seal(path: Path, state: Mapping[str, Any], *, step: int, fingerprint: Mappin
         with open(path / name, "rb") as file:
             os.fsync(file.fileno())
     temporary.rename(path / WHOLE)
+
+
+@contextlib.contextmanager
+def told_if_full(path: Path) -> Iterator[None]:
+    """OSError in words for what libraries make of a full disk while they write below `path`.
+
+    Torch speaks of an `unexpected pos` then, safetensors of an I/O error without a number.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and shutil.disk_usage(path.parent).free >= FULL:
+            raise
+        raise failed(path, error if full else OSError(errno.ENOSPC, "")) from error
 
 
 def _print(path: Path) -> str:

@@ -167,12 +167,15 @@ def _resumed_directory(config: Config, stem: str, resume: str) -> Path:
 
 
 def _look(config: Config, asked: Config | None) -> None:
-    """ValueError before a directory is made when the model cannot be had, or `rltrain check` finds an error."""
+    """ValueError before a directory is made when model or data cannot be had, or `rltrain check` finds an error."""
+    from rltrain import tasks
     from rltrain.check import preflight
     from rltrain.models import load_tokenizer
 
     load_tokenizer(config.model.path)
     preflight(config, asked=asked)
+    if asked is None:  # a twin goes on with rows of the declared columns
+        tasks.reach(config.tasks, seed=config.run.seed)
 
 
 def fingerprint(config: Config) -> dict[str, Any]:

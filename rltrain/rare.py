@@ -21,6 +21,12 @@ from rltrain.types import Group
 
 PRIOR = 0.5  # success and failure each prompt begins with (Jeffreys)
 RATE = 0.4  # logits a source's skill moves by, times surprise
+MIN_VISITS = {"none": 8, "group": 3, "batch": 3}  # by `scale`: a push made larger takes less evidence against it
+
+
+def visits_needed(guard: RareSuccess, scale: str) -> int:
+    """Groups of a prompt before it may be guarded."""
+    return MIN_VISITS[scale] if guard.min_visits is None else guard.min_visits
 
 
 class Tries(NamedTuple):
@@ -61,10 +67,13 @@ class PassRates:
                 won, lost = max(0.0, alpha - PRIOR) + good, max(0.0, beta - PRIOR) + len(outcomes) - good
                 self.tries[group.task.key] = Tries(won, lost, old.visits + 1, max(version, old.version), skill)
 
-    def lucky(self, group: Group, guard: RareSuccess) -> bool:
-        """Whether the group's few successes are more likely luck than skill; it must have been observed."""
+    def lucky(self, group: Group, guard: RareSuccess, scale: str) -> bool:
+        """Whether the group's few successes are more likely luck than skill; it must have been observed.
+
+        `scale`: what advantages are divided by, `advantages.scale`.
+        """
         tries, good = self.tries.get(group.task.key, Tries()), sum(group.outcomes)
-        if not 0 < good < guard.min_successes or tries.visits < guard.min_visits:
+        if not 0 < good < guard.min_successes or tries.visits < visits_needed(guard, scale):
             return False
         bound = guard.lucky_below if guard.lucky_below is not None else 2 / len(group.completions)
         return below(bound, *tries.posterior(1.0, self.skills.get(group.task.source, 0.0))) > guard.confidence

@@ -107,7 +107,8 @@ def guard(run: Run, groups: list[Group]) -> list[Group]:
     spec = run.config.advantages.guard
     if spec is None:
         return groups
-    lucky = {group.ticket for group in groups if run.progress.pass_rates.lucky(group, spec)}
+    scale = run.config.advantages.scale
+    lucky = {group.ticket for group in groups if run.progress.pass_rates.lucky(group, spec, scale)}
     return advantages.withhold(groups, lucky, spec.cap)
 
 
@@ -151,13 +152,20 @@ def old_logprobs(run: Run, groups: Sequence[Group]) -> dict[tuple[int, int], np.
     return old
 
 
-def micro_batches(run: Run, rows: list[Row]) -> Iterator[dict[str, Any]]:
+def share(run: Run, groups: Sequence[Group]) -> float:
+    """Of a whole optimizer step: what the guard left of the push. Plain SGD's steps shrink by themselves."""
+    if run.config.advantages.guard is None or run.config.training.optimizer == "sgd":
+        return 1.0
+    return 1.0 - advantages.withheld(groups)["advantage/withheld"]
+
+
+def micro_batches(run: Run, rows: list[Row], share: float) -> Iterator[dict[str, Any]]:
     """The step's rows as micro-batches of this process; the others get theirs."""
     config = run.config
     cut = batch.cut(rows, config.micro_batches, config.training.micro_batch_size, config.distributed.processes)
     num_items = sum(len(row.completion_ids) for row in rows)
     for parts in cut:
-        yield run.trainer.prepared(run.channel.scatter(parts, num_items), num_items)
+        yield run.trainer.prepared(run.channel.scatter(parts, num_items, share), num_items, share)
 
 
 def evaluate(run: Run, step: int) -> dict[str, float]:
@@ -208,7 +216,8 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
         recording.diagnosis(run)
         root.mkdir(exist_ok=True)
         run.channel.announce("save", path)
-        run.trainer.save(path)
+        with checkpoint.told_if_full(path):
+            run.trainer.save(path)
         run.progress.best = best = better(run.progress.best, step, run.progress.evaluations.get(step, {}))
         state = {
             "progress": run.progress,
@@ -218,7 +227,8 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
             "gates": [gate.state_dict() for gate in run.gates],
             "diagnostics": [diagnostic.state_dict() for diagnostic in run.diagnostics],
         }
-        checkpoint.seal(path, state, step=step, fingerprint=run.fingerprint)
+        with checkpoint.told_if_full(path):
+            checkpoint.seal(path, state, step=step, fingerprint=run.fingerprint)
         run.tracker.checkpoint(step, run.directory.path, last=last)
         checkpoint.prune(root, keep=run.config.checkpoints.keep, best=best[1] if best else None)
 

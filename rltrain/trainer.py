@@ -33,7 +33,10 @@ from rltrain.covariance import drawn, kl_penalty, largest, token_covariance
 from rltrain.credit import with_entropy_bonus
 from rltrain.gradients import GradientWatch
 from rltrain.head import only_at, packed, score
+from rltrain.step_scale import StepScale
 from rltrain.trl_arguments import trl_arguments
+
+REFERENCE = "reference.pt"  # in a checkpoint: one that moves with the policy, which TRL would begin with anew
 
 
 class NonFinite(RuntimeError):
@@ -61,6 +64,7 @@ class RLTrainer(GRPOTrainer):
         output_dir: Path,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
+        self._step_scale = StepScale()
         super().__init__(
             model=model,
             reward_funcs=_rewarded_elsewhere,
@@ -68,7 +72,7 @@ class RLTrainer(GRPOTrainer):
             train_dataset=Examples.from_generator(_no_examples),
             processing_class=tokenizer,
             peft_config=lora_config(config),
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, self._step_scale],
         )
         self.remove_callback(PrinterCallback)
         self.beta = config.training.beta  # TRL saw the largest that an action may set, and made a reference for it
@@ -91,13 +95,15 @@ class RLTrainer(GRPOTrainer):
     def run(self, stream: Iterator[dict[str, Any]], resume_from: Path | None = None) -> None:
         """Train on the stream, and let it run its last lines: TRL stops pulling after the last step."""
         self._stream = stream
+        if resume_from and self.args.sync_ref_model:
+            self.ref_model.load_state_dict(torch.load(resume_from / REFERENCE, map_location="cpu"))
         self.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         assert next(stream, None) is None, "the stream has more micro-batches than the trainer has steps"
 
-    def prepared(self, batch: list[Row], num_items: int) -> dict[str, Any]:
-        """A micro-batch of this rank as the stream yields it. `num_items`: completion tokens of the step, all ranks."""
+    def prepared(self, batch: list[Row], num_items: int, share: float = 1.0) -> dict[str, Any]:
+        """A micro-batch of this rank. `num_items`: completion tokens of the step, all ranks; `share`: of its rate."""
         inputs: dict[str, Any] = collate(batch, num_items)
-        inputs["rows"] = batch
+        inputs |= {"rows": batch, "share": share}
         if self._old_is_sampler:
             inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
         return inputs
@@ -129,6 +135,8 @@ class RLTrainer(GRPOTrainer):
         if self.accelerator.is_main_process:
             (path.parent / f"checkpoint-{self.state.global_step}").rename(path)
             (path.parent / "README.md").unlink(missing_ok=True)  # TRL's model card
+            if self.args.sync_ref_model:
+                torch.save(self.ref_model.state_dict(), path / REFERENCE)
         self.accelerator.wait_for_everyone()
 
     def adjust(self, settings: Mapping[str, float]) -> None:
@@ -141,7 +149,7 @@ class RLTrainer(GRPOTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The stream as it is: accelerate's wrapper refuses batches of different sizes."""
-        return DataLoader(_Stream(self._stream), batch_size=None, collate_fn=_as_it_is)
+        return DataLoader(_Stream(self._stream), batch_size=None, collate_fn=lambda batch: batch)
 
     def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
         device = self.accelerator.device
@@ -152,6 +160,7 @@ class RLTrainer(GRPOTrainer):
             inputs["ref_per_token_logps"] = self._reference(inputs)
         self._inputs = inputs  # the forward below writes the correction into it
         self.gradients.coming(inputs["rows"])
+        self._step_scale.share = inputs["share"]
         try:
             loss = super()._compute_loss(model, inputs)
             return loss + inputs["penalty"] if "penalty" in inputs else loss
@@ -274,22 +283,13 @@ def lora_config(config: Config):
     from peft import LoraConfig
 
     lora = config.model.lora
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets,
-        task_type="CAUSAL_LM",
-    )
+    sizes = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "target_modules": lora.targets}
+    return LoraConfig(**sizes, task_type="CAUSAL_LM")
 
 
 def _no_examples():
     """TRL's constructor wants a data set; the stream takes its place."""
     yield from ()
-
-
-def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
-    return batch
 
 
 class _Stream(IterableDataset):

@@ -34,3 +34,18 @@ def test_a_run_without_a_checkpoint_keeps_its_config_from_another(begun):
 def test_a_run_without_a_checkpoint_begins_anew_under_its_own(begun):
     assert placed(begun, "training.steps=7").resume is None
     assert (begun / "metrics.jsonl").read_text() == ""
+
+
+def test_data_that_cannot_be_had_is_told_before_a_directory_is_made(tmp_path, monkeypatch):
+    import datasets
+
+    def nowhere(*_given, **_named):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", nowhere)
+    given = ["tasks=[{use: hub, args: {dataset: gsm8k}}]", "rewards=[{use: numeric}]", "model.path=tiny"]
+    loaded = config.load("quickstart", [*given, "rollouts.engine=transformers", f"run.dir={tmp_path / 'run'}"])
+    held = contextlib.ExitStack()
+    with held, pytest.raises(ValueError, match=r"dataset openai/gsm8k: no network. Download it where"):
+        order.place(loaded, "quickstart", resume=None, asked=None, faults=(), held=held)
+    assert list(tmp_path.iterdir()) == []

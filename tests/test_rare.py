@@ -29,7 +29,7 @@ def assigned(group, scale="group"):
 
 def test_a_lucky_hit_on_a_prompt_known_to_be_near_impossible_is_guarded():
     rates, last = seen(*[MISS] * 7, HIT)
-    assert rates.lucky(last, GUARD)
+    assert rates.lucky(last, GUARD, "none")
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,20 @@ def test_a_lucky_hit_on_a_prompt_known_to_be_near_impossible_is_guarded():
 )
 def test_what_is_not_guarded(outcomes, why):
     rates, last = seen(*outcomes)
-    assert not rates.lucky(last, GUARD), why
+    assert not rates.lucky(last, GUARD, "none"), why
+
+
+def test_where_advantages_are_divided_three_visits_are_enough():
+    rates, last = seen(*[MISS] * 2, HIT)
+    assert rates.lucky(last, GUARD, "group") and not rates.lucky(last, GUARD, "none")
+    assert not rates.lucky(last, RareSuccess(min_visits=4), "group")
 
 
 def test_evidence_is_the_prompts_own_so_that_a_cold_start_is_never_guarded():
     rates, _ = seen(*[MISS] * 70)
     fresh = answered(OTHER, HIT, 50, 99)
     rates.observe([fresh], GUARD.half_life)
-    assert not rates.lucky(fresh, GUARD)
+    assert not rates.lucky(fresh, GUARD, "none")
 
 
 def test_old_failures_fade():
@@ -59,7 +65,7 @@ def test_old_failures_fade():
     rates.observe([answered(TASK, MISS, step, step) for step in range(10)], half_life=5)
     later = answered(TASK, HIT, 60, 60)
     rates.observe([later], half_life=5)
-    assert not rates.lucky(later, GUARD)
+    assert not rates.lucky(later, GUARD, "none")
 
 
 def test_what_others_learn_lifts_the_guard_and_what_they_forget_does_not_bring_it_on():
@@ -70,7 +76,7 @@ def test_what_others_learn_lifts_the_guard_and_what_they_forget_does_not_bring_i
             others = [answered(table[i], (rng.random(8) < rate * (step > 9)).tolist(), step) for i in range(1, 40)]
             own = [answered(table[0], HIT if step == 19 else MISS, step)] if step in (*range(9), 19) else []
             rates.observe(others + own, GUARD.half_life)
-        assert rates.lucky(answered(table[0], HIT, 19), GUARD) is guarded
+        assert rates.lucky(answered(table[0], HIT, 19), GUARD, "none") is guarded
 
 
 @pytest.mark.parametrize("cap", [0.0, 1.0])
@@ -106,7 +112,7 @@ def test_hard_prompts_alone_do_not_teach_the_shortcut_under_the_guard():
             groups = assign(groups, {}, scale="group", combine="sum_then_normalize")
             if guard:
                 rates.observe(groups, guard.half_life)
-                groups = withhold(groups, {g.ticket for g in groups if rates.lucky(g, guard)}, guard.cap)
+                groups = withhold(groups, {g.ticket for g in groups if rates.lucky(g, guard, "group")}, guard.cap)
             advantages = np.array([[a.value for a in group.advantages] for group in groups])
             logit += 0.6 * float((advantages * (short - p)).mean())
         taken[name] = 1 / (1 + np.exp(-logit))

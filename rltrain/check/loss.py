@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rltrain.check.verdicts import Section
-from rltrain.config import Config, Covariance
+from rltrain.config import Config, Covariance, RareSuccess
+from rltrain.rare import visits_needed
 
 SURROGATE = "-w_t min(r_t A_t, clip(r_t, {low:g}, {high:g}) A_t)"
 TERMS = {
@@ -64,7 +65,7 @@ def loss_in_words(config: Config, trl: dict[str, Any]) -> Section:
     section.fact(f"r_t: {_ratio(config, trl)}.")
     section.fact(f"w_t: {_correction(config)}.")
     if training.beta:
-        section.fact(f"KL: + {training.beta:g} (e^d - d - 1) a token, d = log p_initial - log p; one more forward.")
+        section.fact(_kl(training.beta, trl))
     if (spec := training.covariance) is not None:
         section.fact(_covariance(spec))
     if (hicra := config.advantages.hicra) is not None:
@@ -72,6 +73,8 @@ def loss_in_words(config: Config, trl: dict[str, Any]) -> Section:
             f"HICRA ({hicra.variant}): A_t + {hicra.alpha:g} |A_t| on planning tokens from {_start(hicra.start)}; "
             f"rests while their share is above {hicra.max_ratio:g} x what it was at the start."
         )
+    if config.advantages.guard is not None:
+        section.fact(_guard(config, config.advantages.guard))
     for name, told in _extras(trl):
         section.fact(f"{name}: {told}.")
     section.fact(f"Short of groups: {_fill(config)}.")
@@ -91,6 +94,18 @@ def _advantages(config: Config) -> str:
     return f"each reward by itself ({ADVANTAGES[scale]}), then the weighted sum"
 
 
+def _kl(beta: float, trl: dict[str, Any]) -> str:
+    """The penalty for leaving the reference."""
+    weight = " r_t" if trl["use_bias_correction_kl"] else ""
+    told = f"KL: + {beta:g}{weight} (e^d - d - 1) a token, d = log p_initial - log p; one more forward."
+    if trl["sync_ref_model"]:
+        told += (
+            f" Every {trl['ref_model_sync_steps']} steps p_initial becomes {trl['ref_model_mixup_alpha']:g} x the "
+            f"policy + {1 - trl['ref_model_mixup_alpha']:g} x what it was."
+        )
+    return told
+
+
 def _covariance(spec: Covariance) -> str:
     """KL-Cov or Clip-Cov."""
     if spec.method == "kl_cov":
@@ -102,6 +117,18 @@ def _covariance(spec: Covariance) -> str:
     return (
         f"Clip-Cov: no gradient from {spec.share:.2%} of each micro-batch's tokens, drawn among those with a "
         f"covariance of advantage and log-prob between {low:g} and {high:g}."
+    )
+
+
+def _guard(config: Config, guard: RareSuccess) -> str:
+    """Which groups are guarded, and what is taken from them and from the step."""
+    below = 2 / config.sampling.num_generations if guard.lucky_below is None else guard.lucky_below
+    kept = f"keeps at most {guard.cap:g} of its largest advantage" if guard.cap else "is left out"
+    shorter = "" if config.training.optimizer == "sgd" else ", and the step is shorter by the share that was withheld"
+    return (
+        f"guard: a group with fewer than {guard.min_successes:g} successes {kept} where its prompt was visited "
+        f"{visits_needed(guard, config.advantages.scale)} times and passes in less than {below:.3g} of cases with "
+        f"{guard.confidence:.0%} certainty{shorter}."
     )
 
 
@@ -143,7 +170,12 @@ def _extras(trl: dict[str, Any]) -> list[tuple[str, str]]:
         told.append(
             ("entropy mask", f"only the {trl['top_entropy_quantile']:.0%} of tokens with the most entropy count")
         )
-    if trl["entropy_coef"]:
+    if trl["use_adaptive_entropy"]:
+        low, high, target = trl["entropy_coef_min"], trl["entropy_coef_max"], trl["entropy_target"]
+        moves = f"c begins at {trl['entropy_coef']:g} and moves by {trl['entropy_coef_delta']:g} a step"
+        bonus = f"- c x mean entropy of the micro-batch, where that of the step before was at most {target:g}; {moves}"
+        told.append(("entropy bonus", f"{bonus}, up below it and down above it, from {low:g} to {high:g}"))
+    elif trl["entropy_coef"]:
         told.append(("entropy bonus", f"- {trl['entropy_coef']:g} x mean entropy of the micro-batch"))
     if trl["off_policy_mask_threshold"] is not None:
         told.append(("off-policy mask", f"threshold {trl['off_policy_mask_threshold']:g}"))

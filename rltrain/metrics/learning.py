@@ -10,7 +10,7 @@ LEARNING = (
            "sum of total / number scored; total = sum over rewards of weight x value", "reward diagnostic"),
     Metric("reward/mean_all", "reward", "Mean total reward of all sampled completions, rejected groups included.",
            "sum of total / number scored", "reward diagnostic"),
-    Metric("reward/outcome", "share", "Mean task result of the trained completions: the figure to judge a run by.",
+    Metric("reward/outcome", "share", "Mean task result of the trained completions.",
            "sum of outcome / number with an outcome", "reward diagnostic"),
     Metric("reward/outcome_all", "share", "Mean task result of all sampled completions, rejected groups included.",
            "sum of outcome / number with an outcome", "reward diagnostic"),
@@ -33,7 +33,8 @@ LEARNING = (
 
     Metric("advantage/lucky_groups", "groups", "Trained groups whose few successes count as luck (advantages.guard).",
            "groups of which some positive advantage was withheld", "loop"),
-    Metric("advantage/withheld", "share", "Positive advantage withheld from lucky hits.",
+    Metric("advantage/withheld", "share",
+           "Positive advantage withheld from lucky hits; the optimizer's step is shorter by it, but for plain SGD's.",
            "what the cap took / sum of positive advantages before it, trained groups", "loop"),
 
     Metric("loss/total", "loss", "The loss the optimizer minimised. Its level says little; a jump says much.",
@@ -45,7 +46,7 @@ LEARNING = (
     Metric("loss/kl", "nats", "Divergence from the initial policy on the sampled tokens (only with beta > 0).",
            "mean of exp(d) - d - 1, d = log p_ref - log p", "trainer"),
     Metric("loss/learning_rate", "1", "Learning rate of the step.",
-           "the schedule's value", "trainer"),
+           "the schedule's value, before advantage/withheld shortens the step", "trainer"),
 
     Metric("drift/kl_sampler_trainer", "nats", "Divergence of the trainer from the sampler, on the sampled tokens.",
            "mean of r - 1 - log r, r = p_trainer / p_sampler", "trainer"),
