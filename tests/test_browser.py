@@ -185,6 +185,9 @@ def test_a_phone_needs_no_sideways_scrolling(planted, chromium):
     with opened(chromium, planted[1].as_uri(), width=390, height=800) as shown:
         plot_of(shown, "phase_timeline")
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= 391
+        letter = "document.querySelector('.answer li').textContent = 'Z' + '\u0301\u0335'.repeat(4000)"
+        shown.page.evaluate(letter)  # under accents that a browser draws side by side, and that break nowhere
+        assert shown.page.evaluate("document.documentElement.scrollWidth") <= 391
 
 
 def test_on_a_phone_the_names_of_the_axes_stand_apart(planted, chromium, tmp_path):
@@ -302,6 +305,24 @@ def test_tokens_are_coloured_by_what_is_asked_for(hostile):
     assert "nats" in legend and "less likely to the trainer" in legend
 
 
+def test_what_has_the_focus_is_not_under_the_sums(hostile):
+    page = hostile.page
+    apart = "box => document.querySelector('.sums').getBoundingClientRect().top - box.getBoundingClientRect().top"
+    for box in page.locator(".completion .text").all():
+        box.focus()
+        assert box.evaluate(apart) > 20
+
+
+def test_long_names_of_rewards_scroll_inside_their_card(hostile):
+    page = hostile.page
+    page.locator(".completion summary").first.click()
+    page.evaluate("document.querySelector('.completion td').textContent = 'x'.repeat(200)")
+    inside = "() => { const box = document.querySelector('.completion details'), card = box.closest('.completion');"
+    inside += " return box.scrollWidth > box.clientWidth && card.scrollWidth <= card.clientWidth; }"
+    assert page.evaluate(inside)
+    page.locator(".completion summary").first.click()
+
+
 def test_the_parts_of_a_reward_and_a_failed_judgement(hostile):
     page = hostile.page
     page.locator("#rollout-step").select_option("2")
@@ -323,6 +344,8 @@ def test_two_completions_are_compared_and_a_prompt_is_followed_over_time(hostile
     boxes.nth(1).check()
     boxes.nth(2).check()
     assert page.locator(".compared del").all_inner_texts()[1:] and page.locator(".compared ins").all_inner_texts()[1:]
+    seen = "() => { const { top } = document.querySelector('.compared').getBoundingClientRect();"
+    page.wait_for_function(seen + " return top > 0 && top < innerHeight; }")
     page.locator("#rollout-group").select_option(
         label=next(o for o in page.locator("#rollout-group option").all_inner_texts() if o.startswith("sums/0"))
     )

@@ -153,6 +153,16 @@ def said(page) -> str:
     return page.locator(".said").inner_text()
 
 
+def test_nothing_lies_over_the_pictures_when_they_are_scrolled(live):
+    page = live[0].page
+    page.set_viewport_size({"width": 1280, "height": 500})
+    page.evaluate("() => { location.hash = '#tab=pictures'; scrollTo({ top: 900, behavior: 'instant' }); }")
+    over = "() => scrollY > 500 && document.getElementById('tabs').getBoundingClientRect().bottom < 0"
+    page.wait_for_function(over, timeout=PATIENCE)
+    page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+
+
 def test_a_step_without_completions_leads_to_the_next_one_and_says_so(live):
     page = live[0].page
     page.evaluate("location.hash = new URLSearchParams({run: 'quick-001', tab: 'rollouts', step: 0, row: 5})")
@@ -299,3 +309,13 @@ def test_a_run_that_begins_later_appears(live):
     shown.page.locator("#runs a", has_text="later-002").click()
     shown.page.wait_for_function(step_said(1), timeout=PATIENCE)
     assert shown.complaints == []
+
+
+def test_many_runs_leave_room_for_the_open_one_on_a_phone(live, chromium):
+    _, _, folder, port = live
+    for number in range(20):
+        (folder / f"many-{number:03d}").mkdir()
+        (folder / f"many-{number:03d}" / "config.yaml").write_text("training: {steps: 5}\n")
+    with opened(chromium, f"http://127.0.0.1:{port}/", width=360, height=740) as shown:
+        shown.page.wait_for_function("() => document.querySelectorAll('#runs .run').length > 20", timeout=PATIENCE)
+        assert shown.page.locator("main").bounding_box()["y"] < 500

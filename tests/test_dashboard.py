@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx
 import pytest
 from rollouts import log, rollout_run
 from starlette.testclient import TestClient
@@ -253,17 +254,25 @@ def test_other_hosts_get_a_token_in_the_address():
 
 def test_it_serves_until_it_is_interrupted(runs):
     command = [sys.executable, "-m", "rltrain", "dashboard", str(runs), "--port", "0", "--host", "0.0.0.0"]
-    served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    held_back = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipe = subprocess.PIPE
+    served = subprocess.Popen(command, cwd=ROOT, env=held_back, stdout=pipe, stderr=pipe, text=True)
     told = served.stdout.readline()
     found = re.search(r"http://[^:]+:(\d+)/\?token=([\w-]{20,})", told)
-    import httpx
-
     url = f"http://127.0.0.1:{found[1]}/api/runs"
     assert httpx.get(url).status_code == 403
     assert httpx.get(url, params={"token": found[2]}, follow_redirects=True).status_code == 200
     os.kill(served.pid, signal.SIGINT)
     out, error = served.communicate(timeout=20)
     assert served.returncode == 0 and "dashboard ended" in out and error == ""
+
+
+def test_an_interrupt_in_the_moment_of_the_address_ends_it_quietly(runs):
+    code = "import signal, sys; from pathlib import Path; from diagnostics.report.dashboard import serve; "
+    code += "said = lambda words: (print(words), 'http' in words and signal.raise_signal(signal.SIGINT)); "
+    command = [sys.executable, "-c", code + "serve(Path(sys.argv[1]), port=0, say=said)", str(runs)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0 and ended.stderr == "" and "dashboard ended" in ended.stdout
 
 
 def test_serve_is_the_entry_point():

@@ -1,5 +1,6 @@
 """The pictures of a run in which it is known what happened: what was planted is in their data, at the right step."""
 
+import itertools
 import json
 import shutil
 
@@ -14,7 +15,8 @@ from diagnostics.mechanism import fit
 from diagnostics.report import compare
 from diagnostics.report.cards import cards
 from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, palette, panel, style
-from diagnostics.report.figures.curriculum_flow import COLUMNS, histogram
+from diagnostics.report.figures.curriculum_flow import COLUMNS, FILLS, histogram
+from diagnostics.report.figures.reward import shade
 from diagnostics.report.rollouts import groups, interval, sampled, windows
 from diagnostics.report.series import curves, extremes
 from rltrain.records import RunDir, load_run
@@ -375,8 +377,15 @@ def test_windows_hold_enough_groups_and_stand_in_their_middle(tmp_path):
     pooled, size = windows(table, 48)
     assert size == 2 and pooled["step"].unique().tolist() == [1.5, 3.5]
     assert windows(table, 10)[1] == 1 and windows(table.iloc[:0], 10)[1] == 1
+    assert windows(table, 72)[0]["step"].unique().tolist() == [2.5]  # a rest of one step is no window of three
     narrow, wide = interval(pooled), interval(table)
     assert (narrow.high - narrow.low).mean() < (wide.high - wide.low).mean()
+
+
+def test_the_band_of_a_single_window_is_as_wide_as_the_window(tmp_path):
+    made = outcomes_run(tmp_path / "a", 0.4, 1)
+    (band,) = shade(made, groups(made).iloc[::6], "#000000")  # 4 groups a step, fewer than a window in all
+    assert {min(band.x), max(band.x)} == {1.0, 4.0}
 
 
 def test_config_differences_are_dotted_and_whole(tmp_path):
@@ -509,3 +518,17 @@ def test_a_panel_of_classes_is_thinned_at_common_steps(tmp_path):
 def test_the_law_needs_steps(tmp_path):
     files = load_run(run(tmp_path / "a", 5).path)
     assert entropy_budget.law(files) is None and drawn(files, "entropy_budget")
+
+
+@pytest.mark.parametrize("ground", ["#f7f8fa", "#1b1e23"], ids=["light", "dark"])
+def test_the_pools_differ_for_one_to_whom_red_and_green_are_one(ground):
+    """Deuteranopia as in Machado, Oliveira and Fernandes (2009)."""
+    matrix = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+    under = np.array([int(ground[i : i + 2], 16) for i in (1, 3, 5)])
+    seen = {}
+    for name, fill in FILLS.items():
+        *colour, opacity = map(float, fill.removeprefix("rgba(").removesuffix(")").split(","))
+        shown = opacity * np.array(colour) + (1 - opacity) * under
+        seen[name] = 255 * np.clip(matrix @ (shown / 255) ** 2.2, 0, 1) ** (1 / 2.2)
+    for one, other in itertools.combinations(seen, 2):
+        assert np.abs(seen[one] - seen[other]).max() > 30, (one, other)

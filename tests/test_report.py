@@ -155,7 +155,7 @@ def test_a_run_without_a_verdict_says_so(tmp_path):
     made.log_metrics(1, {"phase/state": 1.0, "phase/confidence": 0.8})
     told = verdict(load_run(made.path))
     assert told["phase"].startswith("Consolidating since step 1, 80% sure: execution")
-    assert told["wrong"] == ["Nothing: no warning and no error in 1 steps."]
+    assert told["wrong"] == ["Nothing: no warning and no error in 1 step."]
     assert told["todo"][0].startswith("Nothing to do: procedures are becoming routine")
 
 
@@ -309,6 +309,7 @@ def test_events_are_marks(tmp_path):
     (figure,) = figures(Panel("Loss", ("loss/total",), "line", ""), [load_run(made.path)])
     assert len(figure.layout.shapes) == 40
     assert any("engine_restarted" in note.hovertext for note in figure.layout.annotations)
+    assert "is an event at its step" in write_report([made.path]).read_text(), "paper and phones have no hovering"
 
 
 # --- curves --------------------------------------------------------------------------------------

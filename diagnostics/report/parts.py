@@ -141,7 +141,7 @@ def comparison(runs: Sequence[RunFiles]) -> str:
         for run in runs[1:]
         for c in compare.changes(runs[0], run)
     ]
-    heads = ("run", "metric", as_html(runs[0].name), "this run", "difference [95%]", "")
+    heads = ("run", "metric", as_html(runs[0].name), "this run", "difference [95%]", "verdict")
     means = (
         "<p>Means over the second half of the steps both have; the interval is a moving-block bootstrap over steps, "
         f"which does not know how much two seeds of one config would differ.</p>{table('Differences', heads, rows)}"

@@ -79,15 +79,16 @@ def groups(run: RunFiles, most: int = MOST_STEPS, steps: Sequence[int] | None = 
 def windows(of_groups: pd.DataFrame, least: int, most: int = 60) -> tuple[pd.DataFrame, int]:
     """The rows with the middle of a window in place of each step, and how many of the steps a window has.
 
-    A window has `least` groups as a rule, and there are at most `most` of them.
+    A window has `least` groups as a rule, and there are about `most` of them; less than half a window at the end goes
+    to the one before.
     """
     steps, counts = np.unique(of_groups["step"].to_numpy(), return_counts=True)
     if not len(steps):
         return of_groups, 1
     size = max(1, math.ceil(least / np.median(counts)), math.ceil(len(steps) / most))
-    middles = [float(steps[i : i + size].mean()) for i in range(0, len(steps), size)]
-    place = np.searchsorted(steps, of_groups["step"]) // size
-    return of_groups.assign(step=np.array(middles)[place]), size
+    window = np.minimum(np.arange(len(steps)) // size, max(1, (len(steps) + size // 2) // size) - 1)
+    middles = np.bincount(window, steps) / np.bincount(window)
+    return of_groups.assign(step=middles[window[np.searchsorted(steps, of_groups["step"])]]), size
 
 
 def interval(of_groups: pd.DataFrame, of: Literal["outcome", "reward"] = "outcome") -> Means:

@@ -151,7 +151,8 @@ def verdict(run: RunFiles) -> Mapping[str, Any]:
     said += [finding.words for finding in found[:MOST]]
     if len(found) > MOST:
         said.append(f"And {len(found) - MOST} more; see the events.")
-    well = f"no warning and no error in {'what can be read' if missing else f'{last:,} steps'}."
+    read = "what can be read" if missing else f"{last:,} step{'s' * (last != 1)}"
+    well = f"no warning and no error in {read}."
     return {
         "phase": phase(run),
         "wrong": said or [_sentence(well) if missing else f"Nothing: {well}"],

@@ -7,17 +7,26 @@ import ipaddress
 import os
 import re
 import secrets
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from diagnostics.report.text import visible
+
+if TYPE_CHECKING:
+    import uvicorn
 
 PORT = 7117  # of the command line too
 SAFE = re.compile(r"[A-Za-z0-9._~+/=-]{8,200}")  # a token that an address and a cookie carry as it is
 
 
 def aloud(words: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print at once, also into a file: who starts it by nohup looks there for the address."""
     print(words, flush=True)
 
 
@@ -26,7 +35,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = PORT,
     token: str | None = None,
-    say: Callable[[str], object] = print,
+    say: Callable[[str], object] = aloud,
 ) -> None:
     """Serve the runs in a directory, or one run, until interrupted.
 
@@ -53,13 +62,26 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(guarded, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
     )
-    say(f"runs in {runs}: {address(host, port, token)}   open it in a browser; Ctrl-C ends it")
     try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:
+        with _ended_by_interrupt(server):
+            say(f"runs in {visible(runs)}: {address(host, port, token)}   open it in a browser; Ctrl-C ends it")
+            server.run(sockets=[listening])
         say("dashboard ended")
     finally:
         listening.close()
+
+
+@contextmanager
+def _ended_by_interrupt(server: uvicorn.Server) -> Iterator[None]:
+    """Ctrl-C ends the server from before its address is known: it hears signals itself only once its loop runs."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, server.handle_exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def bind(host: str, port: int) -> socket.socket:

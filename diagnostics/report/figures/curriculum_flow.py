@@ -10,7 +10,20 @@ import numpy as np
 
 from diagnostics.report import rollouts
 from diagnostics.report.figures import style
-from diagnostics.report.figures.palette import BLUE, COLOURS, DASHES, GREEN, GREY, ORANGE, PINK, RED, SCALE, SKY, faint
+from diagnostics.report.figures.palette import (
+    BLUE,
+    COLOURS,
+    DASHES,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    RED,
+    SCALE,
+    SKY,
+    VIOLET,
+    faint,
+)  # fmt: skip
 from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.series import curve, curves, extremes
@@ -21,7 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-POOLS = {"learnable": GREEN, "too_easy": SKY, "quarantined": RED, "unknown": GREY, "silent": PINK}
+POOLS = {"learnable": GREEN, "too_easy": SKY, "quarantined": RED, "unknown": GREY, "silent": VIOLET}
+FILLS = {name: faint(colour, 0.15 if name == "unknown" else 0.6) for name, colour in POOLS.items()}
+"""Of the stack. To whom red and green are one, green is a grey: the unknown is told from the learnable by its light."""
 METRICS = (
     *(f"curriculum/{pool}" for pool in POOLS),
     "curriculum/flow", "curriculum/stage", "curriculum/kept", "curriculum/rejected", "prompts/dropped",
@@ -80,7 +95,7 @@ def _stack(run: RunFiles, runs: Sequence[RunFiles]) -> list[Any]:
             mode="lines",
             stackgroup="pools",
             line={"width": 0.8, "color": POOLS[name]},
-            fillcolor=faint(POOLS[name], 0.6),
+            fillcolor=FILLS[name],
             hovertemplate="%{y:,.0f}",
         )
         for name, column in zip(names, columns, strict=True)

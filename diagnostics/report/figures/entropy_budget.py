@@ -62,8 +62,8 @@ def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
     read = f"{dark}: entropy is spent from right to left. "
     if any(trace.mode == "lines" for trace in made):
         read += (
-            "The curve is the law b\u00a0-\u00a0a\u00a0exp(H), fitted to all steps; where it meets 0, the diamond with "
-            "its 95% interval is the predicted ceiling."
+            "The curve is the law b\u00a0\u2212\u00a0a\u00a0exp(H), fitted to all steps; where it meets 0, the diamond "
+            "with its 95% interval is the predicted ceiling."
         )
     else:
         read += "No law is drawn: too few steps, or the outcome does not rise as entropy falls."
@@ -80,6 +80,7 @@ def _points(
 
     keep, _ = extremes(outcome, style.limit(runs))
     single = {"color": step[keep], "colorscale": SCALE, "showscale": True}
+    single["line"] = {"width": 1, "color": GREY}  # else the first steps are lost on dark, the last ones on white
     single["colorbar"] = {"title": {"text": "step", "side": "right"}, "thickness": 12, "len": 1}
     return [
         go.Scatter(

@@ -36,7 +36,9 @@ def event_marks(runs: Sequence[RunFiles]) -> tuple[list[dict], list[dict]]:
         names = ", ".join(dict.fromkeys(shown(event.name, 60) for event in found[:5]))
         whose = f"{shown(run.name, 40)}, " if len(runs) > 1 else ""
         told = f"{whose}step {step}: {names}" + (f" ({severity})" if severity != "info" else "")
-        notes.append(mark | {"font": {"color": colour, "size": 10}, "hovertext": html.escape(told)})
+        plain = severity == "info" and len(runs) == 1  # in the page's ink: an outline of grey is not seen in the dark
+        font = {"size": 10} | ({} if plain else {"color": colour})
+        notes.append(mark | {"font": font, "hovertext": html.escape(told)})
     return shapes, notes
 
 

@@ -79,9 +79,14 @@ def _totals(runs: Sequence[RunFiles], tables: dict[str, pd.DataFrame], x: X) -> 
 
 def shade(run: RunFiles, of_groups: pd.DataFrame, colour: str, of: Value = "outcome") -> list[Any]:
     """The 95% interval of a mean over prompts, of as many steps together as it takes for `WINDOW` groups."""
-    found = rollouts.interval(rollouts.windows(of_groups, WINDOW)[0], of)
+    pooled, _ = rollouts.windows(of_groups, WINDOW)
+    found = rollouts.interval(pooled, of)
     known = np.isfinite(found.low)
-    ends = [Curve("", "", found.steps[known].tolist(), values[known].tolist(), 1) for values in (found.low, found.high)]
+    steps, low, high = found.steps[known], found.low[known], found.high[known]
+    if len(steps) == 1:  # a band as wide as its window, else it is a line that nobody sees
+        inside = of_groups["step"][pooled["step"] == steps[0]]
+        steps, low, high = np.array([inside.min(), inside.max()], float), low.repeat(2), high.repeat(2)
+    ends = [Curve("", "", steps.tolist(), values.tolist(), 1) for values in (low, high)]
     return style.band(run, *ends, colour) if known.any() else []
 
 

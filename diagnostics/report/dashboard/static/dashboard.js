@@ -235,8 +235,9 @@
     if (!found.figures.length) return void place.replaceChildren(make("p", { class: "soft" }, "This run has nothing for this picture."));
     place.querySelector("p.soft")?.remove();
     while (place.children.length > found.figures.length) { Plotly.purge(place.lastChild.plot); place.lastChild.remove(); }
+    while (place.children.length < found.figures.length) place.appendChild(framed()); // all first: a figure is drawn as wide as its place
     for (const [i, figure] of found.figures.entries()) {
-      const frame = place.children[i] ?? place.appendChild(framed());
+      const frame = place.children[i];
       const title = words(spelt(figure.layout.title?.text)), read = figure.layout.meta?.read ?? "";
       frame.head.textContent = title;
       frame.read.textContent = read;

@@ -66,7 +66,7 @@ Rollouts.viewer = (() => {
       const mine = ++asked;
       const wanted = step, away = Number.isFinite(wanted) && !steps.includes(wanted);
       step = nearest(wanted);
-      if (step === undefined) return void (said.textContent = "No rollouts have been written yet.");
+      if (step === undefined) return void (said.textContent = "This run has no rollouts: none were written yet, or its folder of them is missing.");
       try {
         if (outline?.step !== step) {
           [state.step, outline] = [step, null];
@@ -205,6 +205,7 @@ Rollouts.viewer = (() => {
       }
       compared.replaceChildren(make("h3", {}, `#${left.place} against #${right.place}`),
         make("p", { class: "soft" }, make("del", {}, `only in #${left.place}`), " ", make("ins", {}, `only in #${right.place}`), found.cut ? " The texts are long: their beginnings are compared." : ""), text);
+      compared.scrollIntoView({ block: "center" }); // it stands below the group, out of sight of what was ticked
     };
 
     const point = (target, i, follow = false) => {
