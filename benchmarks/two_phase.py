@@ -1,4 +1,4 @@
-"""Do the phases show where planning tokens are known? (25 minutes on two busy cores)
+"""Do the phases show where planning tokens are known? (five and a half minutes on two cores)
 
     python -m benchmarks.two_phase [--seeds 3] [--runs DIR]
 

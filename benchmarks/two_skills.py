@@ -20,9 +20,10 @@ import torch
 
 from benchmarks.learners import Columns, answered, number
 from benchmarks.tiny_policy import Policy, logprobs, sampled, taught
-from rltrain.advantages import assign, withhold
+from rltrain.advantages import assign, withheld, withhold
 from rltrain.config import RareSuccess
 from rltrain.rare import PassRates
+from rltrain.step_scale import StepScale
 
 SIDE, NUMBERS = 16, 31  # numbers of a prompt; numbers an answer can be
 WORK, GUESS, MARKS = NUMBERS, NUMBERS + 1, tuple(range(NUMBERS + 2, NUMBERS + 7))
@@ -139,6 +140,7 @@ class Trainer:
         self.policy, self._given, self._rng = copy.deepcopy(start), given, np.random.default_rng(seed)
         self._curriculum = curriculum(Columns(["all"] * len(given)), seed=seed)
         self._scale, self._guard, self._rates = scale, guard, PassRates()
+        self._scaled = StepScale()
         self._samples, self._batch = samples, batch
         self.steps, self.stopped = 0, False  # stopped: the curriculum has nothing left and asks to stop
         self._optimizer = optimizer(self.policy.parameters())
@@ -162,12 +164,15 @@ class Trainer:
         groups = assign(groups, {}, scale=self._scale, combine="sum_then_normalize")
         if self._guard is not None:
             self._rates.observe(groups, self._guard.half_life)
-            lucky = {group.ticket for group in groups if self._rates.lucky(group, self._guard)}
+            lucky = {group.ticket for group in groups if self._rates.lucky(group, self._guard, self._scale)}
             groups = withhold(groups, lucky, self._guard.cap)
+            self._scaled.share = 1.0 - withheld(groups)["advantage/withheld"]
         pushed = torch.tensor([a.value for group in groups for a in group.advantages], dtype=torch.float32)
         self._optimizer.zero_grad()
         (-(pushed[:, None] * logprobs(self.policy, ids, PROMPT)).mean()).backward()
+        self._scaled.on_pre_optimizer_step(None, None, None, optimizer=self._optimizer)
         self._optimizer.step()
+        self._scaled.on_optimizer_step(None, None, None, optimizer=self._optimizer)
         self.steps += 1
         told = self._curriculum.events()
         self.stopped |= any(event.name == "nothing_learnable" and event.evidence["then"] == "stop" for event in told)

@@ -40,9 +40,9 @@ class Channel:
         """Whether this process drives the stream."""
         return self.rank == 0
 
-    def scatter(self, parts: Sequence[list[Row]], num_items: int) -> list[Row]:
+    def scatter(self, parts: Sequence[list[Row]], num_items: int, share: float) -> list[Row]:
         """Leader: send each rank its rows of a micro-batch; returns the leader's own."""
-        self._send([("batch", (part, num_items)) for part in parts])
+        self._send([("batch", (part, num_items, share)) for part in parts])
         return parts[0]
 
     def announce(self, kind: str, argument: Any = None) -> None:

@@ -18,7 +18,8 @@ from rltrain.types import Event
 
 def finish(run: Run) -> list[str]:
     """Save the model, write the report, and say what came of it."""
-    _save_model(run)
+    with checkpoint.told_if_full(run.directory.path / "model"):
+        _save_model(run)
     lines = ["", *_forecast(run)]
     run.directory.flush()
     write = plugins.resolve("html", "rltrain.reports")

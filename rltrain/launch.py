@@ -94,11 +94,13 @@ def run_rank(order: Order, console: Console) -> None:
         run.trainer.run(loop.train(run), resume_from=order.resume.path if order.resume else None)
         lines = finish.finish(run)
         channel.announce("stop")
+        directory.close()
     except (Exception, SystemExit) as error:  # a plugin may call sys.exit
         raise _failed(error, order) from error
     finally:
         with cluster.uninterrupted():
             for close in reversed(closers):
                 close()
-            directory.close()
+            with contextlib.suppress(OSError):  # another file on the same full disk; the first was told
+                directory.close()
     console.finish(lines)

@@ -41,7 +41,7 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
             rows = run.faults.corrupt(step, batch.rows(update, old))
             run.gradients.begin(step)
             with run.stages("train"):
-                yield from steps.micro_batches(run, rows)
+                yield from steps.micro_batches(run, rows, steps.share(run, update))
             if step % config.training.updates_per_rollout == 0:
                 steps.publish(run, version=step)
             recording.record(run, step, update, evaluation=steps.evaluate(run, step))

@@ -111,7 +111,7 @@ def memory_facts(path: str) -> dict[str, Any]:
         near = _near(path, LIKELY)
         hint = f"; a model that is here: {near}" if near else ""
         return unknown | {"reason": f"{path} is not downloaded yet{hint}"}
-    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    config = _settings(place)
     text = config.get("text_config") or config  # models that also see keep the language part's sizes apart
     parameters = _count_parameters(place)
     return {
@@ -213,6 +213,19 @@ def _expect_model(directory: Path) -> None:
     else:
         hint = "expected a directory written by save_pretrained (config.json, *.safetensors, tokenizer.json)"
     raise ValueError(f"model {str(directory)!r}: no config.json in it; {hint}")
+
+
+def _settings(place: Path) -> dict[str, Any]:
+    """What a model's config.json says. ValueError where it cannot be read."""
+    try:
+        found = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:  # bad UTF-8 too
+        raise ValueError(
+            f"model {str(place)!r}: config.json is no JSON ({error}); copy or download it again"
+        ) from error
+    if not isinstance(found, dict):
+        raise ValueError(f"model {str(place)!r}: config.json holds {found!r}, expected what save_pretrained writes")
+    return found
 
 
 def _reachable(path: str) -> Path | str:

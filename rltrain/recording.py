@@ -71,7 +71,8 @@ def record(run: Run, step: int, groups: list[Group], evaluation: dict[str, float
         for event in events:
             run.event(event)
     run.directory.write_rollouts(StepRecord(step, tuple(groups), tokens, metrics))
-    run.directory.log_metrics(step, metrics | {"time/write_s": time.monotonic() - begun})
+    metrics = metrics | {"time/write_s": time.monotonic() - begun}
+    run.directory.log_metrics(step, metrics)
     run.tracker.log(step, metrics)
     run.console.step(step, metrics)
 

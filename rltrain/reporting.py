@@ -52,7 +52,7 @@ class TensorBoard(TensorBoardCallback, Tracker):
 
 
 class Trackio(TrackioCallback, Tracker):
-    """The project `rltrain` of the local trackio; not run here, its library is not part of the environment."""
+    """The project `rltrain` of the local trackio, whose library is not part of the environment."""
 
     name = "trackio"
 

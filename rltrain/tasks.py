@@ -119,6 +119,15 @@ def sample(spec: TaskSource, *, seed: int = 0) -> Task:
     return _task(row, name, spec.kind, f"source {name}")
 
 
+def reach(sources: Sequence[TaskSource], *, seed: int) -> None:
+    """Fetch data that is not on this machine yet. ValueError where it cannot be had."""
+    for spec in sources:
+        try:
+            len(open_source(spec, seed=seed, offline=True)[1])
+        except Unreachable:
+            len(open_source(spec, seed=seed, offline=False)[1])
+
+
 def open_source(spec: TaskSource, *, seed: int, offline: bool) -> tuple[str, Any]:
     """The source's name and its rows; `seed` and `offline` go to sources that ask for them."""
     factory = plugins.resolve(spec.use, "rltrain.tasks")
@@ -211,6 +220,7 @@ def _task(row: Row, source: str, kind: Kind, where: str) -> Task:
     """A row as a Task; ValueError says what is wrong with it."""
     if not isinstance(row, Mapping) or row.get("prompt") is None:
         got = f"columns {', '.join(row)}" if isinstance(row, Mapping) else type(row).__name__
+        got = "nothing in it" if isinstance(row, Mapping) and "prompt" in row else got
         raise ValueError(f"{where}: expected a mapping with `prompt`, got {got}")
     prompt, level = _messages(row["prompt"], where), row.get("level")
     if level is not None and not isinstance(level, int | float | np.number):

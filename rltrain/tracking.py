@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import netrc
 import os
 import shlex
@@ -123,7 +124,8 @@ class Guarded(Tracker):
             except Exception as error:
                 failures.append(error)
 
-        thread = threading.Thread(target=finish, name=f"{self._name} finish", daemon=True)
+        mine = contextvars.copy_context()  # trackio keeps its run in one, which a thread does not have by itself
+        thread = threading.Thread(target=mine.run, args=(finish,), name=f"{self._name} finish", daemon=True)
         thread.start()
         thread.join(FINISH_TIMEOUT_S)
         if thread.is_alive():

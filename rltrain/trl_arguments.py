@@ -92,14 +92,24 @@ IDLE = {
     "eval_": EVALUATE,
     "num_generations_eval": EVALUATE,
     "metric_for_best_model": EVALUATE,
+    "greater_is_better": EVALUATE,
+    "batch_eval_metrics": EVALUATE,
+    "include_for_metrics": EVALUATE,
+    "prediction_loss_only": EVALUATE,
+    "bf16_full_eval": EVALUATE,
+    "fp16_full_eval": EVALUATE,
     "dataloader_": STREAM,
+    "accelerator_config": STREAM,
     "train_sampling_strategy": STREAM,
     "pad_to_multiple_of": STREAM,
+    "length_column_name": STREAM,
     "enable_jit_checkpoint": "SIGTERM ends a run in order as it is; see the section checkpoints",
+    "label_smoothing_factor": "there are no labels; see training.loss",
+    "label_names": "there are no labels; see training.loss",
+    "do_": "a run trains, and the section evaluation says when it evaluates",
     "load_best_model_at_end": "the best checkpoint is kept besides; see the section checkpoints",
 }
 NOT_NEGATIVE = ("epsilon", "epsilon_high", "delta", "max_grad_norm", "weight_decay", "adam_epsilon", "warmup_steps")
-NOT_NEGATIVE += ("label_smoothing_factor",)
 BELOW_ONE = ("adam_beta1", "adam_beta2")
 SHARES = ("top_entropy_quantile", "ref_model_mixup_alpha")
 POSITIVE = ("ref_model_sync_steps", "sapo_temperature_neg", "sapo_temperature_pos", "ddp_timeout")
@@ -166,9 +176,26 @@ def trl_arguments(config: Config, output_dir: Path, known: Collection[str]) -> d
         raise ValueError("training.trl.fsdp_config: has no effect without distributed.strategy: fsdp2")
     if config.distributed.deepspeed:
         arguments["deepspeed"] = str(config.distributed.deepspeed)
-    if extra.get("sync_ref_model") and not arguments["beta"]:
-        raise ValueError("training.trl.sync_ref_model: there is no reference model to sync; give training.beta above 0")
+    if extra.get("sync_ref_model"):
+        _reference_of_its_own(config, arguments["beta"])
     return {**arguments, **extra}
+
+
+def _reference_of_its_own(config: Config, beta: float) -> None:
+    """ValueError where there is no whole reference model that could be synced and saved."""
+    name, strategy = "training.trl.sync_ref_model", config.distributed.strategy
+    if not beta:
+        raise ValueError(f"{name}: there is no reference model to sync; give training.beta above 0")
+    if config.model.lora is not None:
+        raise ValueError(
+            f"{name}: with model.lora the reference is the model without its adapter, which stays as it is; leave one "
+            "of the two out"
+        )
+    if strategy != "ddp":
+        raise ValueError(
+            f"{name}: with distributed.strategy {strategy} the reference is in shards, and no checkpoint would hold "
+            "it; use ddp, or leave it out"
+        )
 
 
 def _honoured(key: str, value: Any) -> None:

@@ -65,6 +65,12 @@ def runs(ray_session, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def plain(runs):
+    """The run without any action."""
+    return runs("plain")
+
+
 def weights(run: Path) -> dict[str, np.ndarray]:
     return load_file(run / "model" / "model.safetensors")
 
@@ -95,14 +101,15 @@ def test_credit_begins_at_its_step_and_is_written_down(runs, variant):
     assert variant == "paper" or credited, "no token of high entropy got credit"
     metrics = load_run(run).metrics.set_index("step")["plan/credit"]
     assert (metrics.loc[:2] == 0).all() and metrics.loc[3:].max() > 0
-    copy = run.with_name(f"{variant}-resumed")
-    shutil.copytree(run, copy)
-    shutil.rmtree(checkpoint.path_of(copy / "checkpoints", 8))
-    shutil.rmtree(copy / "model")
-    assert same_weights(run, runs(copy.name, *order, resume=True))
+    if variant == "long_correct":  # when credit begins is kept alike for both
+        copy = run.with_name(f"{variant}-resumed")
+        shutil.copytree(run, copy)
+        shutil.rmtree(checkpoint.path_of(copy / "checkpoints", 8))
+        shutil.rmtree(copy / "model")
+        assert same_weights(run, runs(copy.name, *order, resume=True))
 
 
-def test_an_action_has_its_cause_and_is_replayed_and_resumed_bit_equal(runs):
+def test_an_action_has_its_cause_and_is_replayed_and_resumed_bit_equal(runs, plain):
     alarm = "diagnostics=[{use: 'PLUGINS:Alarm', args: {at: 3}}]"
     on_event = "actions=[{event: alarm, do: checkpoint}, {event: alarm, when: {state: red}, do: beta, value: 0.2}]"
     run = runs("caused", alarm, on_event)
@@ -117,7 +124,6 @@ def test_an_action_has_its_cause_and_is_replayed_and_resumed_bit_equal(runs):
 
     replayed = runs("replayed", "actions=[{at: 3, do: beta, value: 0.2}]")
     assert same_weights(run, replayed)
-    plain = runs("plain")
     assert not same_weights(run, plain)
 
     copy = run.with_name("caused-resumed")
@@ -128,7 +134,7 @@ def test_an_action_has_its_cause_and_is_replayed_and_resumed_bit_equal(runs):
     assert same_weights(run, runs("caused-resumed", alarm, on_event, resume=True))
 
 
-def test_stop_ends_the_run_in_order_and_it_can_go_on(runs):
+def test_stop_ends_the_run_in_order_and_it_can_go_on(runs, plain):
     run = runs("stopped", "actions=[{at: 3, do: stop}]")
     assert load_run(run).metrics.step.max() == 3
     assert (run / "model" / "model.safetensors").exists()
@@ -136,7 +142,7 @@ def test_stop_ends_the_run_in_order_and_it_can_go_on(runs):
     shutil.rmtree(run / "model")
     gone_on = runs("stopped", "actions=[{at: 3, do: stop}]", resume=True)
     assert load_run(gone_on).metrics.step.tolist() == list(range(1, 9))
-    assert same_weights(gone_on, runs("never-stopped", "actions=[{event: nothing_admitted, do: stop}]"))
+    assert same_weights(gone_on, plain)
 
 
 def test_events_choose_actions():

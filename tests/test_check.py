@@ -128,6 +128,9 @@ class Unheard:
         ({"training": {"trl": {"lr_scheduler_type": "sawtooth"}}}, "sawtooth"),
         ({"training": {"optimizer": "adam"}}, "adam is not a valid OptimizerNames"),
         ({"rollouts": {"tensor_parallel": 2, "gpus": 1}}, "expected rollouts.gpus: 2"),
+        ({"rollouts": {"gpus": 1.5}}, "1.5 GPU(s) for an engine of tensor_parallel 1; expected rollouts.gpus: 1"),
+        ({"distributed": {"gpus": 2}}, "a trainer process computes on one; expected at most 1"),
+        ({"distributed": {"deepspeed": "pyproject.toml"}}, "distributed.strategy is ddp; set strategy: deepspeed"),
         ({"rollouts": {"gpus": 0.4}}, "expected distributed.gpus: 0.6"),
         ({"rollouts": {"engine": "vllm", "gpus": 1, "memory": 40}}, "rollouts.memory: 40, but for an engine on GPUs"),
         ({"rollouts": {"gpus": 0.4, "memory": 1}, "distributed": {"gpus": 0.6}}, "number below 1, for example 0.4"),
@@ -215,6 +218,24 @@ def test_every_loss_is_told_with_its_constants(kind, trl):
 
 
 @pytest.mark.parametrize(
+    ("extra", "part"),
+    [
+        ({"use_bias_correction_kl": False}, "KL: + 0.1 (e^d - d - 1) a token"),
+        (
+            {"sync_ref_model": True, "ref_model_sync_steps": 8},
+            "Every 8 steps p_initial becomes 0.6 x the policy + 0.4 x",
+        ),
+        (
+            {"use_adaptive_entropy": True, "entropy_target": 0.5},
+            "at most 0.5; c begins at 0 and moves by 0.005 a step, up",
+        ),
+    ],
+)
+def test_what_trl_adds_to_the_loss_is_in_the_words(extra, part, trl):
+    assert part in told(loss.loss_in_words(settings(training={"beta": 0.1}), {**trl, **extra}))
+
+
+@pytest.mark.parametrize(
     ("sections", "part"),
     [
         ({}, "r_t: p_t over itself, since one update follows each rollout batch, so it is 1, and clipping is inactive"),
@@ -229,9 +250,12 @@ def test_every_loss_is_told_with_its_constants(kind, trl):
         ({"training": {"old_logprobs": "recompute"}, "rollouts": {"max_lag": 1}}, "the old log-probs are this forward"),
         ({"training": {"correction": "sequence_mask", "correction_cap": 4}}, "0 outside [0.25, 4]"),
         ({"training": {"correction": "none"}}, "w_t: 1: no importance correction"),
-        ({"training": {"beta": 0.01}}, "KL: + 0.01 (e^d - d - 1) a token"),
+        ({"training": {"beta": 0.01}}, "KL: + 0.01 r_t (e^d - d - 1) a token"),
         ({"advantages": {"scale": "group"}}, "divided by the group's standard deviation"),
         ({"advantages": {"combine": "normalize_then_sum"}}, "each reward by itself"),
+        ({"advantages": {"guard": {}}}, "is left out where its prompt was visited 8 times and passes in less than"),
+        ({"advantages": {"guard": {"cap": 1}, "scale": "group"}}, "keeps at most 1 of its largest advantage where its"),
+        ({"advantages": {"guard": {}}}, "the step is shorter by the share that was withheld"),
     ],
 )
 def test_the_words_follow_the_config(sections, part, trl):

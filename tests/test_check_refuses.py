@@ -44,7 +44,11 @@ KNOWN = GRPOConfig.__dataclass_fields__
         ("ref_model_sync_steps", 0, "expected a number above 0, got 0"),
         ("chat_template_kwargs", {"enable_thinking": False}, "see the section model"),
         ("eval_on_start", True, "the loop evaluates"),
+        ("bf16_full_eval", True, "the loop evaluates"),
+        ("label_smoothing_factor", 0.1, "there are no labels"),
+        ("do_predict", True, "a run trains"),
         ("dataloader_num_workers", 2, "come from the loop"),
+        ("accelerator_config", {"dispatch_batches": True}, "come from the loop"),
         ("fsdp_config", {"reshard_after_forward": False}, "without distributed.strategy: fsdp2"),
     ],
 )
@@ -58,6 +62,12 @@ def test_an_argument_of_trl_that_is_off_is_taken():
     assert trl_arguments(settings(training={"trl": {"push_to_hub": False}}), Path("x"), KNOWN)["push_to_hub"] is False
     synced = settings(training={"beta": 0.1, "trl": {"sync_ref_model": True}})
     assert trl_arguments(synced, Path("x"), KNOWN)["sync_ref_model"] is True
+
+
+def test_a_reference_that_is_no_model_of_its_own_is_not_synced():
+    adapted = settings(model={"lora": {"rank": 4}}, training={"beta": 0.1, "trl": {"sync_ref_model": True}})
+    with pytest.raises(ValueError, match=r"sync_ref_model: with model.lora the reference is"):
+        trl_arguments(adapted, Path("x"), KNOWN)
 
 
 def test_settings_of_fsdp2_are_added_to_ours():
@@ -108,6 +118,12 @@ def test_an_engine_too_short_for_the_completions():
     assert "rollouts.args.max_model_len: 64, but prompt and completion have up to 528" in "".join(
         errors([placement(short)])
     )
+
+
+def test_what_is_for_vllm_alone_does_nothing_silently():
+    section = placement(settings(rollouts={"engine": "transformers", "args": {"enforce_eager": True}, "memory": 2}))
+    assert "rollouts.args: enforce_eager: arguments of vLLM's engine" in "".join(errors([section]))
+    assert "rollouts.memory 2: has no effect on the engine transformers" in lines([section], "warning")
 
 
 PLUGINS = """

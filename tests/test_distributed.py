@@ -126,4 +126,4 @@ def test_one_process_speaks_to_nobody():
     channel = Channel(1.0)
     channel.announce("save")
     channel.meet()
-    assert channel.leads and channel.scatter([["row"]], 3) == ["row"] and channel.gather("item") == ["item"]
+    assert channel.leads and channel.scatter([["row"]], 3, 1.0) == ["row"] and channel.gather("item") == ["item"]

@@ -236,6 +236,15 @@ def test_a_name_that_is_nearly_one_that_is_here(tmp_path, monkeypatch):
     assert "a model that is here: smollm2-135m" in models.memory_facts("somebody/smollm2-135")["reason"]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("{", "config.json is no JSON"), ("[]", r"holds \[\], expected what"), ("\udcff", "is no JSON")]
+)
+def test_a_config_that_is_none_is_told_with_its_file(tmp_path, text, told):
+    (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=told):
+        models.memory_facts(str(tmp_path))
+
+
 def test_a_hub_id_is_passed_on_and_its_absence_explained(monkeypatch):
     from huggingface_hub import HfApi
 

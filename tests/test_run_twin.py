@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 from rltrain import checkpoint, cli, config, launch, load_run, metrics
 
-BASE = ["run.console=false", "evaluation.prompts=4", "checkpoints.every=4", "checkpoints.keep=9"]
+BASE = ["run.console=false", "run.report_to=[tensorboard]", "evaluation.prompts=4"]
+BASE += ["checkpoints.every=4", "checkpoints.keep=9"]
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,25 @@ def runs(ray_session, tmp_path_factory):
         return done[order]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def resumed(runs, tmp_path_factory):
+    """The same run gone on with in a copy, as if it had been killed while its checkpoint of step 12 was written."""
+    done = {}
+
+    def again(*overrides: str) -> Path:
+        if overrides not in done:
+            copy = tmp_path_factory.mktemp("resumed") / "run"
+            shutil.copytree(runs(*overrides), copy)
+            newest = checkpoint.path_of(copy / "checkpoints", 12) / "model.safetensors"
+            newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+            assert [found.step for found in checkpoint.whole(copy / "checkpoints")] == [4, 8]
+            shutil.rmtree(copy / "model")
+            done[overrides] = runs(*overrides, resume=copy)
+        return done[overrides]
+
+    return again
 
 
 def weights(run: Path) -> dict[str, np.ndarray]:
@@ -107,7 +127,10 @@ def test_nan_stops_before_the_optimizer_step(runs, tmp_path):
 
 LAGS = {
     "synchronous": (),
-    "one batch ahead": ("rollouts.max_lag=1",),
+    "one batch ahead, a reference that moves along": (
+        *("rollouts.max_lag=1", "training.beta=0.5"),
+        "training.trl={sync_ref_model: true, ref_model_sync_steps: 3}",
+    ),
     "two engines, two batches ahead": ("rollouts.max_lag=2", "rollouts.engines=2"),
     "two updates a batch, prompts by difficulty": (
         *("training.updates_per_rollout=2", "training.old_logprobs=recompute", "admission.zero_variance=drop"),
@@ -117,31 +140,28 @@ LAGS = {
 }
 
 
+AHEAD = LAGS["one batch ahead, a reference that moves along"]
+
+
 @pytest.mark.parametrize("overrides", LAGS.values(), ids=LAGS)
-def test_resume_is_bit_equal(runs, tmp_path, overrides):
-    whole = runs(*overrides)
-    copy = tmp_path / "resumed"
-    shutil.copytree(whole, copy)
-    for step in (12,):  # as if the run had been killed after step 8 and before the next checkpoint
-        shutil.rmtree(checkpoint.path_of(copy / "checkpoints", step))
-    shutil.rmtree(copy / "model")
-    resumed = runs(*overrides, resume=copy)
-    assert same_weights(whole, resumed)
-    lines = [json.loads(line)["step"] for line in (resumed / "metrics.jsonl").read_text().splitlines()]
+def test_resume_is_bit_equal(runs, resumed, overrides):
+    whole, again = runs(*overrides), resumed(*overrides)
+    assert same_weights(whole, again)
+    lines = [json.loads(line)["step"] for line in (again / "metrics.jsonl").read_text().splitlines()]
     assert lines == list(range(13))
     columns = ["step", "group", "task_key", "completion", "outcome", "advantage", "policy_version"]
     pd.testing.assert_frame_equal(
-        trained(whole)[columns].reset_index(drop=True), trained(resumed)[columns].reset_index(drop=True)
+        trained(whole)[columns].reset_index(drop=True), trained(again)[columns].reset_index(drop=True)
     )
-    assert [event.name for event in load_run(resumed).events].count("resumed") == 1
-    withheld = [files.metrics.get("advantage/withheld") for files in (load_run(whole), load_run(resumed))]
+    assert [event.name for event in load_run(again).events].count("resumed") == 1
+    withheld = [files.metrics.get("advantage/withheld") for files in (load_run(whole), load_run(again))]
     assert (withheld[0] is None) != ("advantages.guard={min_visits: 1}" in overrides)
     assert withheld[0] is None or withheld[0].equals(withheld[1])
-    pd.testing.assert_frame_equal(load_run(whole).curriculum(), load_run(resumed).curriculum())
+    pd.testing.assert_frame_equal(load_run(whole).curriculum(), load_run(again).curriculum())
 
 
 def test_a_lag_is_what_it_says(runs):
-    rows = load_run(runs("rollouts.max_lag=1")).metrics
+    rows = load_run(runs(*AHEAD)).metrics
     assert rows[rows.step == 1]["drift/lag"].item() == 0
     assert set(rows[rows.step > 1]["drift/lag"]) == {1.0}
 
@@ -150,17 +170,13 @@ def test_two_engines_sample_what_one_samples(runs):
     assert same_weights(runs(), runs("rollouts.engines=2"))
 
 
-def test_a_torn_checkpoint_is_skipped(runs, tmp_path):
-    whole = runs()
-    copy = tmp_path / "torn"
-    shutil.copytree(whole, copy)
-    newest = checkpoint.path_of(copy / "checkpoints", 12)
-    data = (newest / "model.safetensors").read_bytes()
-    (newest / "model.safetensors").write_bytes(data[: len(data) // 2])
-    assert [c.step for c in checkpoint.whole(copy / "checkpoints")] == [4, 8]
-    assert same_weights(whole, runs(resume=copy))
-    assert [c.step for c in checkpoint.whole(copy / "checkpoints")] == [4, 8, 12]  # saved again when its step came
-    (event,) = [event for event in load_run(copy).events if event.name == "checkpoint_torn"]
+def test_a_torn_checkpoint_is_skipped(resumed):
+    assert [found.step for found in checkpoint.whole(resumed() / "checkpoints")] == [
+        4,
+        8,
+        12,
+    ]  # saved when its step came
+    (event,) = [event for event in load_run(resumed()).events if event.name == "checkpoint_torn"]
     assert event.evidence == {"removed": ["step_00012"]}
 
 
@@ -227,16 +243,18 @@ def test_groups_without_variance_are_replaced_not_trained(runs):
 
 
 @pytest.mark.parametrize(
-    "extra", [("model.lora={rank: 4}",), ("training.beta=0.05",), ("training.loss=vespo",)], ids=str
+    "extra",
+    [("model.lora={rank: 4}", "training.steps=3"), ("training.loss=vespo", "training.steps=3"), AHEAD],
+    ids=["lora", "vespo", "reference"],
 )
 def test_other_ways_to_train(runs, extra):
-    run = runs(*extra, "training.steps=3")
+    run = runs(*extra)
     lines = load_run(run).metrics
     assert lines["loss/grad_norm"].dropna().gt(0).all()
     if "lora" in extra[0]:
         assert (run / "model" / "adapter" / "adapter_config.json").exists()
         assert (run / "model" / "model.safetensors").exists()
-    if "beta" in extra[0]:
+    if extra == AHEAD:
         assert lines["loss/kl"].iloc[-1] >= 0
 
 
@@ -286,7 +304,7 @@ def test_answers_made_to_do_harm_go_through_a_run_as_text(runs, tmp_path, capsys
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = f"tasks=[{{use: file, name: harm, held_out: 0.2, args: {{path: {path}}}}}]"
-    run = runs(source, "rewards=[{use: exact}]", "training.steps=4", "run.report_to=[tensorboard]")
+    run = runs(source, "rewards=[{use: exact}]", "training.steps=4")
     shown = capsys.readouterr().out
     assert "step 4/4" in shown and "\x1b" not in shown and "\u202e" not in shown
     frame = load_run(run).rollouts()
@@ -301,18 +319,14 @@ def test_answers_made_to_do_harm_go_through_a_run_as_text(runs, tmp_path, capsys
     assert "step 4/4" in shown and "\x1b[2J" not in shown and "\u202e" not in shown
 
 
-def test_tensorboard_has_the_curves_under_their_names(runs, tmp_path):
+def test_tensorboard_has_the_curves_under_their_names(runs, resumed):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    base = ("training.steps=8", "run.report_to=[tensorboard]")
-    copy = tmp_path / "resumed"
-    shutil.copytree(runs(*base), copy)
-    shutil.rmtree(checkpoint.path_of(copy / "checkpoints", 8))
-    for run in (runs(*base), runs(*base, resume=copy)):  # steps that come again replace what was written of them
+    for run in (runs(), resumed()):  # steps that come again replace what was written of them
         read = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
         frame = load_run(run).metrics.set_index("step")
         told = {name for name in read.Tags()["scalars"] if read.Scalars(name)}  # a tag outlives what was taken back
-        assert told == set(frame.columns) - {"time/write_s"}
+        assert told == set(frame.columns)
         for name in ("reward/mean", "entropy/mean", "engine/idle_s@engine-0", "eval/outcome"):
             known = frame[name].dropna()
             found = {scalar.step: scalar.value for scalar in read.Scalars(name)}

@@ -1,17 +1,21 @@
 """A start that fails leaves nothing behind, and nothing that it did not make is touched."""
 
 import contextlib
+import errno
 import json
 import resource
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
+from synthetic import record
 
-from rltrain import config, manifest, order
+from rltrain import build, checkpoint, config, launch, manifest, order
 from rltrain.check.room import check_room, sizes
 from rltrain.check.verdicts import errors
+from rltrain.console import Console
 from rltrain.records import RunDir, lock
 from rltrain.records.made import absent, take_back
 from tests.test_check import lines, settings
@@ -55,6 +59,34 @@ def test_a_lock_that_cannot_be_written_is_not_left(tmp_path):
     with files_of_at_most(0), pytest.raises(OSError, match="File too large"):
         lock.held(tmp_path).__enter__()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_libraries_make_of_a_full_disk_is_told_in_words(tmp_path, monkeypatch):
+    free = types.SimpleNamespace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free)
+    full = r"step_00004: cannot be written \(No space left on device\); free space .* then go on with --resume"
+    for error in (RuntimeError("unexpected pos 5120 vs 5012"), OSError(errno.EIO, "I/O error")):
+        with pytest.raises(OSError, match=full), checkpoint.told_if_full(tmp_path / "step_00004"):
+            raise error
+    free.free = 10**9
+    with pytest.raises(RuntimeError, match="shapes"), checkpoint.told_if_full(tmp_path / "step_00004"):
+        raise RuntimeError("shapes differ")
+    with pytest.raises(OSError, match="Disk quota exceeded"), checkpoint.told_if_full(tmp_path / "step_00004"):
+        raise OSError(errno.EDQUOT, "quota")
+
+
+def test_of_two_files_that_cannot_be_written_the_first_ends_the_run_with_the_way_on(tmp_path, monkeypatch):
+    (tmp_path / "rollouts").write_text("in the way")
+
+    def leader(placed, channel, directory, console, closers):
+        directory.write_rollouts(record(1))  # in the background, where it fails too
+        raise OSError("metrics.jsonl: cannot be written")
+
+    monkeypatch.setattr(build, "leader", leader)
+    RunDir.create(tmp_path, "run: {}\n", {}).close()
+    placed = order.Order(settings(), tmp_path, twin=True, faults=(), resume=None)
+    with pytest.raises(launch.RunFailed, match=r"(?s)metrics.jsonl: cannot.*run directory .*go on with: .*--resume"):
+        launch.run_rank(placed, Console(live=False))
 
 
 def test_only_what_was_made_is_taken_back(tmp_path):

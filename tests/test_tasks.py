@@ -253,6 +253,7 @@ def test_bad_sources(spec, told):
         ('{"prompt": "a", "answer": 1}\n{"answer": 1}', "row 1: .*no prompt column 'prompt'"),
         ('{"prompt": " ", "answer": 1}', "row 0: the prompt is empty"),
         ('{"prompt": [{"role": "user"}], "answer": 1}', "row 0: expected messages with `role` and `content`"),
+        ('{"prompt": null, "answer": 1}', "row 0: expected a mapping with `prompt`, got nothing in it"),
         ('{"prompt": 3, "answer": 1}', "row 0: expected a string or a list of messages"),
     ],
 )

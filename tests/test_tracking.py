@@ -1,5 +1,6 @@
 """What trackers get: the curves' own names in the table's order, pictures, completions with coloured tokens."""
 
+import contextvars
 import json
 import re
 import struct
@@ -153,6 +154,20 @@ def test_a_tracker_that_fails_is_off_and_the_others_go_on():
         "pictures and completions for one are off from step 1 on: ValueError: no picture",
         "one is off from step 1 on: OSError: disk",
     ]
+
+
+def test_a_tracker_finishes_in_the_context_it_was_begun_in():
+    """As trackio does, which finds its run in a context variable and nowhere else."""
+    begun = contextvars.ContextVar("begun")
+    notes, closed = [], []
+
+    class Contextual(Tracker):
+        def close(self):
+            closed.append(begun.get())
+
+    begun.set("here")
+    Guarded("trackio", Contextual(), notes.append).close()
+    assert closed == ["here"] and notes == []
 
 
 def test_a_tracker_that_does_not_finish_is_left_behind(monkeypatch):

@@ -264,6 +264,8 @@ def test_an_engine_lost_while_it_receives_ends_the_wait_with_its_name(direct):
 # --- what of vLLM's side a CPU can show ---------------------------------------------------------
 
 VLLM = """
+import dataclasses
+import os
 from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferInitInfo, IPCWeightTransferUpdateInfo
 from vllm.distributed.weight_transfer.nccl_common import trainer_init
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferInitInfo, NCCLWeightTransferUpdateInfo
@@ -285,7 +287,9 @@ for step in ("init_weight_transfer_engine", "start_weight_update", "update_weigh
 
 spec = EngineSpec("vllm", str(locate("tiny")), "float32", 64, slots=2,
                   args={"worker_extension_cls": "rltrain.rollouts.vllm_engine.Watched"})
-engine = VLLMEngine(spec)
+os.environ["VLLM_CPU_KVCACHE_SPACE"] = "3"  # a person's, for vLLM alone
+engine = VLLMEngine(dataclasses.replace(spec, memory=0.25))
+assert engine._llm.llm_engine.vllm_config.cache_config.kv_cache_memory_bytes == 2**28
 model = load_model("tiny")
 with torch.no_grad():
     model.model.norm.weight.add_(0.5)

@@ -137,7 +137,10 @@ def _deepspeed(section: Section, config: Config) -> None:
     if path is not None and not path.is_file():
         section.error(f"distributed.deepspeed: no file {path}; expected DeepSpeed's JSON config")
     if config.distributed.strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
-        section.unchecked("strategy deepspeed", "deepspeed is not installed on this machine")
+        if config.distributed.gpus:
+            section.unchecked("strategy deepspeed", "deepspeed is not installed on this machine")
+        else:
+            section.error("distributed.strategy: deepspeed is not installed; install it, or use ddp")
 
 
 def _default(field: Any) -> Any:

@@ -52,7 +52,7 @@ def placement(config: Config) -> Section:
     r, d = config.rollouts, config.distributed
     where = "CPU" if not r.gpus else f"{r.gpus:g} GPU(s) each"
     section.fact(f"{r.engines} {r.engine} engine(s), {where}; {d.processes} trainer process(es), {_trainer(config)}")
-    if r.tensor_parallel > 1 and r.gpus != r.tensor_parallel:
+    if (r.tensor_parallel > 1 or r.gpus > 1) and r.gpus != r.tensor_parallel:
         section.error(
             f"rollouts.gpus: {r.gpus:g} GPU(s) for an engine of tensor_parallel {r.tensor_parallel}; "
             f"expected rollouts.gpus: {r.tensor_parallel}"
@@ -69,8 +69,15 @@ def placement(config: Config) -> Section:
         )
     elif config.shared_gpu and r.engines + d.processes > 2:
         _pairs(section, config)
+    if d.gpus > 1:
+        section.error(f"distributed.gpus: {d.gpus:g}, but a trainer process computes on one; expected at most 1")
     if d.strategy == "deepspeed" and d.deepspeed is None:
         section.error("distributed.strategy: deepspeed without distributed.deepspeed; give DeepSpeed's JSON config")
+    if d.deepspeed is not None and d.strategy != "deepspeed":
+        section.error(
+            f"distributed.deepspeed: given, but distributed.strategy is {d.strategy}; set strategy: deepspeed, or "
+            "leave it out"
+        )
     _nodes(section, config)
     _here(section, config)
     _engine(section, config)
@@ -149,6 +156,13 @@ def _engine(section: Section, config: Config) -> None:
     """The engine's library, and arguments meant for it."""
     r = config.rollouts
     if r.engine != "vllm":
+        if r.args:
+            section.error(
+                f"rollouts.args: {', '.join(r.args)}: arguments of vLLM's engine, and rollouts.engine is {r.engine}; "
+                "leave them out, or use vllm"
+            )
+        if r.memory is not None:
+            section.warn(f"rollouts.memory {r.memory:g}: has no effect on the engine {r.engine}, which keeps no cache")
         return
     longest = config.sampling.max_prompt_length + config.sampling.max_completion_length
     given = r.args.get("max_model_len")

@@ -35,6 +35,7 @@ def check_model(config: Config, tasks: Tasks) -> tuple[Section, dict[str, Any] |
         return section, facts
     size = f", {facts['parameters']:,} parameters" if facts["parameters"] else ""
     section.ok(f"{path} in {place}{size}")
+    section.attempt("training.trl.router_aux_loss_coef", lambda: _check_experts(config, place))
     _lengths(section, config, facts)
     if config.model.lora is not None:
         trainable = section.attempt("model.lora", lambda: _trainable(config, place))
@@ -65,6 +66,15 @@ def _weights(section: Section, config: Config, place: Path) -> bool:
     if stored and absent and stored.keys() <= built.keys():  # else they are stored under other names
         section.warn(f"{len(absent)} tensors are not in the weights and begin at random, {absent[0]} among them")
     return True
+
+
+def _check_experts(config: Config, place: Path) -> None:
+    """As TRL looks at it when the trainer is built."""
+    from transformers import AutoConfig
+
+    asked = config.training.trl.get("router_aux_loss_coef")
+    if asked and not hasattr(AutoConfig.from_pretrained(place).get_text_config(), "output_router_logits"):
+        raise ValueError(f"{asked} asks to balance experts, and {config.model.path} has none; leave it out")
 
 
 def _lengths(section: Section, config: Config, facts: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from rltrain.config.plugins import Arguments, Section
+from rltrain.config.plugins import Arguments, BadValue, Section
 
 
 class SamplingSpec(Section):
@@ -72,6 +72,17 @@ class Covariance(Section):
     bounds: tuple[float, float] = (1.0, 5.0)
     """Covariance that a token must have to be drawn (`clip_cov`)."""
 
+    @model_validator(mode="after")
+    def _of_the_method(self) -> Covariance:
+        """No key of the other method, which would do nothing; nothing can be drawn between bounds the wrong way."""
+        other = "coef" if self.method == "clip_cov" else "bounds"
+        if getattr(self, other) != type(self).model_fields[other].default:
+            raise ValueError(f"training.covariance.{other}: has no effect with method {self.method}; leave it out")
+        if not self.bounds[0] < self.bounds[1]:
+            low, high = self.bounds
+            raise ValueError(f"training.covariance.bounds: expected [low, high] with low < high, got [{low}, {high}]")
+        return self
+
 
 class Training(Section):
     """The optimizer steps."""
@@ -94,7 +105,7 @@ class Training(Section):
     """Where several updates share a batch: old log-probs are the sampler's, or a forward of their own."""
     correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "none"] = "token_truncate"
     """Importance correction for the difference between sampler and trainer (TIS)."""
-    correction_cap: float = Field(2.0, gt=0)
+    correction_cap: float = Field(2.0, ge=1)
     """Cap C of the correction; truncated to it or masked above it."""
     covariance: Covariance | None = None
     """Spare the entropy with KL-Cov or Clip-Cov; absent: off."""
@@ -135,6 +146,13 @@ class Hicra(Section):
     max_ratio: float = Field(2.0, gt=1)
     """It rests while the share of planning tokens is above this multiple of what it was at the start."""
 
+    @field_validator("start")
+    @classmethod
+    def _step(cls, start: int | str) -> int | str:
+        if isinstance(start, int) and start < 0:
+            raise BadValue("expected a step, 0 or later, or phase2")
+        return start
+
 
 class RareSuccess(Section):
     """Withhold the push of a lucky hit on a prompt that is known to be near-impossible."""
@@ -143,8 +161,8 @@ class RareSuccess(Section):
     """Pass rate below which a hit counts as luck. Default: 2 / num_generations."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Posterior probability that the pass rate is below it."""
-    min_visits: int = Field(8, ge=1)
-    """Groups of the prompt, this one included, before it may be guarded."""
+    min_visits: int | None = Field(None, ge=1)
+    """Groups of the prompt, this one included, before it may be guarded. Default: 8, or 3 where `scale` divides."""
     min_successes: float = Field(2, gt=0)
     """A group with this many successes is never guarded."""
     half_life: float = Field(50.0, ge=1)
@@ -219,6 +237,8 @@ class Action(Section):
     def _whole(self) -> Action:
         if (self.event is None) == (self.at is None):
             raise ValueError(f"actions: {self.do} needs either event: NAME or at: STEP")
+        if self.when and self.at is not None:
+            raise ValueError(f"actions: {self.do} at step {self.at} takes no `when`, which is of an event's evidence")
         if (self.value is None) == (self.do in ("beta", "entropy_coef")):
             raise ValueError(f"actions: {self.do} " + ("needs a value" if self.value is None else "takes no value"))
         return self

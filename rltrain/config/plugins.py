@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from rltrain.types import Kind, Role
 
+LONGEST_NAME = 255  # bytes, on all file systems in use
+
 
 class BadValue(ValueError):
     """What is wrong with one key's value; the reader adds the key and the value.
@@ -60,6 +62,13 @@ def _kinds(annotation: Any) -> set[Any]:
     return {annotation}.union(*map(_kinds, get_args(annotation)))
 
 
+def _writable(name: str | None) -> str | None:
+    """The name; BadValue where it is longer than a file system takes."""
+    if name is not None and (size := len(name.encode(errors="replace"))) > LONGEST_NAME:
+        raise BadValue(f"expected a name of at most {LONGEST_NAME} bytes, it has {size}")
+    return name
+
+
 class Run(Section):
     """Where a run lives and what it is called."""
 
@@ -79,9 +88,18 @@ class Run(Section):
     @field_validator("name")
     @classmethod
     def _component(cls, name: str | None) -> str | None:
-        if name is not None and (name in ("", ".", "..") or any(mark in name for mark in "/\\\0")):
+        if name is not None and (name in ("", ".", "..") or any(mark in name for mark in "/\\\0\n")):
             raise BadValue("expected one name under runs/, without a slash (run.dir takes a path)")
-        return name
+        return _writable(name)
+
+    @field_validator("dir", mode="before")
+    @classmethod
+    def _path(cls, given: Any) -> Any:
+        if given == "" or (isinstance(given, str) and any(mark in given for mark in "\0\n")):
+            raise BadValue("expected the path of a directory; `.` for the one where you are")
+        for part in given.split("/") if isinstance(given, str) else ():
+            _writable(part)
+        return given
 
 
 class Lora(Section):

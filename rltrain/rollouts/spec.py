@@ -56,7 +56,6 @@ class EngineSpec:
         }
         if not self.gpus:
             variables |= {
-                "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(self.memory))),
                 "VLLM_CPU_OMP_THREADS_BIND": f"{first}-{last}",
                 "TORCHDYNAMO_DISABLE": "1",  # first generate 0.06 s instead of 4 s, and no slower after
                 "CUDA_VISIBLE_DEVICES": "",

@@ -18,6 +18,8 @@ class TransformersEngine:
     """Generates groups in batches of up to `slots` sequences; a batch is one call and one poll."""
 
     def __init__(self, spec: EngineSpec) -> None:
+        from transformers import GenerationConfig
+
         from rltrain.models import load_model, load_tokenizer
         from rltrain.tokenizers import TokenText
 
@@ -31,6 +33,8 @@ class TransformersEngine:
         ends = self._model.generation_config.eos_token_id
         self._ends = sorted({tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None})
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._ends[0]
+        # what a model's makers sample with (a repetition penalty, min_p) would stand in for all that is not given below
+        self._model.generation_config = GenerationConfig(eos_token_id=self._ends, pad_token_id=self._pad)
         self._spec = spec
         self._version, self._digest = -1, ""
         self._queue: collections.deque[Ticket] = collections.deque()
@@ -98,8 +102,9 @@ class TransformersEngine:
         ends = np.flatnonzero(np.isin(ids, self._ends))
         length, reason = (int(ends[0]) + 1, "stop") if len(ends) else (len(ids), "length")
         text, offsets = self._text(ids[:length])
-        if reason == "length" and (hit := _first_stop(text, stop)) is not None:
-            # rows that stopped early on a string are padded up to the longest; cut at the token that completed it
+        if (hit := _first_stop(text, stop)) is not None:
+            # Rows that stopped early on a string are padded up to the longest, with the end token where the model has
+            # no padding of its own: cut at the token that completed the string.
             length = int(np.searchsorted(offsets, hit)) + 1
             text, offsets = self._text(ids[:length])
             reason = "stop"

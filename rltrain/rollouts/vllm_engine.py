@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -84,6 +85,9 @@ class VLLMEngine:
         }
         if spec.gpus:
             arguments["gpu_memory_utilization"] = spec.memory
+        else:
+            arguments["kv_cache_memory_bytes"] = int(spec.memory * 2**30)
+            os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB, and would have the last word
         if spec.transport != "store":
             arguments["weight_transfer_config"] = {"backend": spec.transport}
             arguments["worker_extension_cls"] = f"{Watched.__module__}.{Watched.__name__}"
