@@ -291,6 +291,24 @@ def test_the_mouse_shows_the_same_as_the_keyboard(hostile):
     assert "token 4 of" in page.locator(".sums").inner_text()
 
 
+def test_a_mouse_that_rests_leaves_the_keyboard_its_place(hostile):
+    """A page that scrolls under the pointer makes the browser say that the pointer is over another token."""
+    page = hostile.page
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")  # each scroll is over at once
+    page.locator("[data-pick=lucky]").click()
+    page.wait_for_function("() => document.querySelector('.said').innerText.startsWith('Lucky hit')")
+    box = page.locator(".completion.chosen .text")
+    box.press("Home")  # which scrolls to the text
+    page.locator(".completion.chosen .token").nth(6).hover()
+    box.press("Home")
+    page.evaluate("() => addEventListener('pointerover', event => { window.over = event.target.dataset.i })")
+    page.evaluate("scrollBy(0, 300)")
+    page.wait_for_function("() => 'over' in window && window.over === undefined")
+    page.evaluate("scrollBy(0, -300)")
+    page.wait_for_function("() => window.over === '6'")
+    assert "token 1 of" in page.locator(".sums").inner_text()
+
+
 def test_tokens_are_coloured_by_what_is_asked_for(hostile):
     page, grounds = hostile.page, {}
     for mode in ("entropy", "drift", "advantage", "planning", "none"):

@@ -111,7 +111,11 @@ Rollouts.completion = (() => {
       box, foot, judgement(view.settings, c));
     const made = { c, article, box, tick, at: -1 };
     fill(box, foot, c, [0, 0], (token, i) => paint(token, view.mode, c, i, view.most), hooks.whole);
-    box.addEventListener("pointerover", (event) => event.target.closest(".token") && hooks.point(made, Number(event.target.closest(".token").dataset.i)));
+    // A pointer that rests while the page scrolls is "over" one token after another; only one that moves points.
+    box.addEventListener("pointermove", (event) => {
+      const token = event.target.closest(".token");
+      if (token && !token.classList.contains("at")) hooks.point(made, Number(token.dataset.i));
+    });
     box.addEventListener("focus", () => hooks.point(made, Math.max(0, made.at)));
     box.addEventListener("keydown", (event) => {
       const to = { ArrowRight: made.at + 1, ArrowLeft: made.at - 1, Home: 0, End: c.pieces.length - 1 }[event.key];
