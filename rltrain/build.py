@@ -18,7 +18,7 @@ from rltrain.config import Config, CurriculumSpec
 from rltrain.console import Console
 from rltrain.order import Order, fingerprint
 from rltrain.plugins import built
-from rltrain.records import RunDir
+from rltrain.records import RunDir, load_run
 from rltrain.run import Progress, Run
 from rltrain.types import Curriculum, Event, Scorer, Tagger, Task, TaskTable
 
@@ -51,7 +51,7 @@ def leader(order: Order, channel: Any, directory: RunDir, console: Console, clos
     wandb = Tracker.open(config.run.wandb, order.directory, name, values, note=note)
     tracker = Several([wandb, *(Guarded(report.name, report, note) for report in reports)])
     closers.append(tracker.close)
-    stages = Stages(config.rollouts.deadline_s * 2, partial(_stuck, directory, console))
+    stages = Stages(config.rollouts.deadline_s * 2, partial(stuck, directory, console))
     closers.append(stages.close)
     curriculum, gates = build_curriculum(config.curriculum, sets.train, config.run.seed)
     held_out = spread(sets.held_out, config.evaluation.prompts)
@@ -281,11 +281,12 @@ def _restored(run: Run, saved: checkpoint.Checkpoint) -> Run:
     return dataclasses.replace(run, progress=progress, restored=state["in_flight"], resumed_from=saved.path)
 
 
-def _stuck(directory: RunDir, console: Console, stage: str, seconds: float, stacks: str) -> None:
-    event = Event(
-        0, "stuck", "warning", {"stage": stage, "seconds": round(seconds), "stacks": stacks}, "see the stacks"
-    )
-    directory.log_event(event)
+def stuck(directory: RunDir, console: Console, stage: str, seconds: float, stacks: str) -> None:
+    """Write down that a stage of the step under way takes too long."""
+    recorded = load_run(directory.path).metrics
+    step = int(recorded["step"].max()) + 1 if len(recorded) else 0
+    evidence = {"stage": stage, "seconds": round(seconds), "stacks": stacks}
+    directory.log_event(Event(step, "stuck", "warning", evidence, "see the stacks"))
     console.note(f"nothing has moved in stage {stage!r} for {seconds:.0f} s; stacks of all threads are in events.jsonl")
 
 

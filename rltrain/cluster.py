@@ -40,7 +40,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         return
     if address:
         _join(address)
-        end_on_sigterm()
+        end_in_order()
         try:
             yield
         finally:
@@ -50,15 +50,17 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
     with reaped() as folder:
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would starve the engines beside the trainer
         try:
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says, which a node of a cluster may have set
-                num_cpus=max(4, os.cpu_count() or 1, processes),  # actors ask for none; Ray Train's workers one each
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                _temp_dir=folder,
-            )
-            end_on_sigterm()
+            with _spared_the_hangup():
+                ray.init(
+                    address="local",  # whatever RAY_ADDRESS says, which a node of a cluster may have set
+                    # actors ask for none; Ray Train's workers one each
+                    num_cpus=max(4, os.cpu_count() or 1, processes),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    _temp_dir=folder,
+                )
+            end_in_order()
             yield
         finally:
             with uninterrupted():
@@ -106,7 +108,7 @@ def reaped() -> Iterator[str]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While a run is ending, Ctrl-C and SIGTERM are answered with a word.
+    """While a run is ending, Ctrl-C, SIGTERM and SIGHUP are answered with a word.
 
     An ending cut short would leave threads behind that, once Ray is shut down, start another one by asking it. A second
     SIGTERM while Ray ends is the end all the same: its core has taken the handler away by then; the reaper cleans up.
@@ -116,9 +118,10 @@ def uninterrupted() -> Iterator[None]:
         return
 
     def told(number: int, frame: object) -> None:
-        os.write(2, b"rltrain: it is ending already, and takes a moment\n")  # print may be under way itself
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, b"rltrain: it is ending already, and takes a moment\n")  # print may be under way itself
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -126,7 +129,24 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def end_on_sigterm() -> None:
-    """A scheduler's farewell ends a run as Ctrl-C does. Again after `ray.init`, which sets a handler of its own."""
+@contextlib.contextmanager
+def _spared_the_hangup() -> Iterator[None]:
+    """What is started inside does not hear SIGHUP: a terminal that goes away tells all it holds, and Ray's own
+    processes would end at once and take this one along before it could end in order.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def end_in_order() -> None:
+    """A scheduler's farewell and a terminal's end a run as Ctrl-C does; `nohup` keeps it going.
+
+    Again after `ray.init`, which sets a handler of its own.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)

@@ -27,7 +27,7 @@ def train(config: Config, stem: str, *, resume: str | None, twin: bool, faults: 
     from rltrain import cluster
     from rltrain.faults import Faults
 
-    cluster.end_on_sigterm()
+    cluster.end_in_order()
     plugins.check_shadowing()
     Faults(faults)
     asked = None
@@ -57,7 +57,7 @@ def _run(order: Order, console: Console) -> None:
     except Exception:  # wrong input that only the machine could tell, such as more GPUs than there are; no Ray
         orders.withdraw(order)
         raise
-    except KeyboardInterrupt as error:  # Ctrl-C or SIGTERM, at any moment from Ray's start to its end
+    except KeyboardInterrupt as error:  # Ctrl-C, SIGTERM or SIGHUP, at any moment from Ray's start to its end
         raise _failed(error, order) from error
 
 

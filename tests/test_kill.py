@@ -76,8 +76,11 @@ def test_a_killed_run_leaves_nothing_and_goes_on(ray_session, tmp_path):
     assert lines(directory / "metrics.jsonl") == 13
 
 
-@pytest.mark.parametrize("under_way", [True, False], ids=["under way", "at its start"])
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])
+@pytest.mark.parametrize(
+    ("sent", "under_way"),
+    [(signal.SIGTERM, True), (signal.SIGINT, True), (signal.SIGHUP, False), (signal.SIGINT, False)],
+    ids=["terminated", "interrupted", "hung up at its start", "interrupted at its start"],
+)
 def test_a_stopped_run_says_how_to_go_on(tmp_path, sent, under_way):
     directory = tmp_path / "stopped"
     run = start(directory)

@@ -36,7 +36,7 @@ def main(config: Config, stem: str, *, twin: bool, out: Path | None, steps: int 
     from rltrain.bwt import transfer
     from rltrain.twin import twin as twin_of
 
-    cluster.end_on_sigterm()
+    cluster.end_in_order()
     names = sources(config, twin=twin)
     root = out or RUNS / (f"{stem}-twin-bwt" if twin else f"{stem}-bwt")
     each = steps if steps is not None else max(1, config.training.steps // len(names))

@@ -75,7 +75,7 @@ class Run(Section):
     name: str | None = None
     """Name under `runs/`. Default: the config file's name and the next free number."""
     dir: Path | None = None
-    """Exact run directory instead of `runs/<name>`; it must not hold a run already."""
+    """Exact run directory, whatever `name` says; it must not hold a run already."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random: tasks, sampling, initialisation, order."""
     wandb: bool = True
