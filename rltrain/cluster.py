@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 MARK = "RLTRAIN_SESSION"  # in the environment of every process of a run; its reaper knows them by it
 ANSWER_S = 10.0  # for a cluster's address to answer
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def address() -> str:
@@ -40,6 +41,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
         return
     if address:
         _join(address)
+        heed()
         end_in_order()
         try:
             yield
@@ -60,6 +62,7 @@ def session(address: str | None = None, processes: int = 1) -> Iterator[None]:
                     logging_level="ERROR",
                     _temp_dir=folder,
                 )
+            heed()
             end_in_order()
             yield
         finally:
@@ -121,7 +124,7 @@ def uninterrupted() -> Iterator[None]:
         with contextlib.suppress(OSError):  # the terminal may be gone
             os.write(2, b"rltrain: it is ending already, and takes a moment\n")  # print may be under way itself
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, told) for number in ENDINGS}
     try:
         yield
     finally:
@@ -141,12 +144,37 @@ def _spared_the_hangup() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
+class Farewell:
+    """Raises KeyboardInterrupt at a signal, and knows that one came: finalizers swallow what is raised in them."""
+
+    def __init__(self) -> None:
+        self.heard = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Called by a signal."""
+        self.heard = True
+        raise KeyboardInterrupt
+
+
 def end_in_order() -> None:
     """A scheduler's farewell and a terminal's end a run as Ctrl-C does; `nohup` keeps it going.
 
     Again after `ray.init`, which sets a handler of its own.
     """
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        present = _farewell()
+        farewell = Farewell() if present is None or present.heard else present
+        for number in ENDINGS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.default_int_handler)
+                signal.signal(number, farewell)
+
+
+def heed() -> None:
+    """Raise the KeyboardInterrupt of a signal that came since `end_in_order` and was swallowed on the way."""
+    present = _farewell()
+    if present is not None and present.heard:
+        raise KeyboardInterrupt
+
+
+def _farewell() -> Farewell | None:
+    return next((handler for handler in map(signal.getsignal, ENDINGS) if isinstance(handler, Farewell)), None)

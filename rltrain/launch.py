@@ -91,6 +91,7 @@ def run_rank(order: Order, console: Console) -> None:
     directory = RunDir.open(order.directory)
     try:
         run = build.leader(order, channel, directory, console, closers)
+        cluster.heed()  # imports, which the start is full of, may have swallowed a Ctrl-C
         run.trainer.run(loop.train(run), resume_from=order.resume.path if order.resume else None)
         lines = finish.finish(run)
         channel.announce("stop")

@@ -98,6 +98,27 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, sent, under_way):
     assert "SIGTERM handler is not set" not in output  # Ray started a second time, by a thread of the first
 
 
+def test_an_interrupt_that_a_finalizer_swallowed_still_ends_the_run():
+    said = """if True:
+        import os, signal
+        from rltrain import cluster
+
+        class Finalized:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                signal.sigtimedwait((), 0.01)
+
+        cluster.end_in_order()
+        Finalized()
+        print("went on", flush=True)
+        cluster.heed()
+        print("trained")
+    """
+    ran = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True)
+    assert ran.stdout == "went on\n" and "Exception ignored in" in ran.stderr
+    assert ran.returncode != 0 and "KeyboardInterrupt" in ran.stderr
+
+
 @pytest.mark.parametrize(("told", "said"), [("", "a run goes on with --resume"), ("done", "")])
 def test_what_a_killed_run_could_not_say_is_said_for_it(tmp_path, told, said):
     folder = tmp_path / "of_the_run"
