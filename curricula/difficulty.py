@@ -67,8 +67,11 @@ class Difficulty:
             raise ValueError("difficulty: takes no inner curriculum, it chooses single prompts")
         if not len(tasks):
             raise ValueError("difficulty: there are no tasks")
-        shares = dict(low=low, high=high, confidence=confidence, explore=explore, probe=probe)
-        expect("difficulty", shares | {"reformulate": reformulate}, 0, 1)
+        shares = dict(low=low, high=high, explore=explore, probe=probe, reformulate=reformulate)
+        expect("difficulty", shares, 0, 1)
+        expect("difficulty", {"confidence": confidence}, 0.5, 1)
+        if not isinstance(solution, str):
+            raise ValueError(f"difficulty: solution: expected the name of a column, got {solution!r}")
         expect(
             "difficulty", dict(min_visits=min_visits, probe_every=probe_every, half_life=half_life, memory=memory), 1
         )

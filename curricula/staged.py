@@ -67,6 +67,8 @@ class Staged(Outer):
         one_of("staged", "order", order, get_args(Order))
         if order == "bwt" and stages is not None:
             raise ValueError("staged: order: bwt makes each source a stage; leave `stages` out, or use order: fixed")
+        if order != "bwt" and matrix_file is not None:
+            raise ValueError(f"staged: matrix_file has no effect with order: {order}; use order: bwt, or leave it out")
         expect("staged", {"replay": replay}, 0, 0.9)
         expect("staged", {"window": window}, 3)
         expect("staged", {"z": z, "min_groups": min_groups}, 0)
@@ -179,22 +181,23 @@ def assigned(
     wrong = f"staged: stages: expected a list of kinds and sources, or of lists of them, got {stages!r}"
     if not isinstance(stages, list | tuple | None):
         raise ValueError(wrong)
-    listed = [[s] if isinstance(s, str) else s for s in (stages or [kind for kind in KINDS if kind in there])]
-    if not all(_named(stage) for stage in listed):
+    given = [kind for kind in KINDS if kind in there] if stages is None else stages
+    listed = [[s] if isinstance(s, str) else s for s in given]
+    if not listed or not all(_named(stage) for stage in listed):
         raise ValueError(wrong)
-    given = [name for stage in listed for name in stage]
+    names = [name for stage in listed for name in stage]
     known = [*kinds, *sorted(there)]
-    for name in given:
+    for name in names:
         if name not in known and name not in KINDS:
             near = difflib.get_close_matches(str(name), known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"staged: stages name {name!r}, no kind or source{advice} There are: {', '.join(known)}")
-        if given.count(name) > 1:
+        if names.count(name) > 1:
             raise ValueError(f"staged: {name!r} is in two stages; leave it in one")
     of = {}
     for stage in listed:
         label = "+".join(stage)
-        of |= {s: label for s, kind in kinds.items() if s in stage or (kind in stage and s not in given)}
+        of |= {s: label for s, kind in kinds.items() if s in stage or (kind in stage and s not in names)}
     if left := [source for source in kinds if source not in of]:
         raise ValueError(f"staged: no stage has source {left[0]!r}; name it or its kind {kinds[left[0]]!r} in `stages`")
     return tuple(label for stage in listed if (label := "+".join(stage)) in of.values()), of

@@ -357,6 +357,8 @@ def test_a_prompt_that_never_answers_is_left_alone():
         ({"min_visits": "two"}, "min_visits: expected a number"),
         ({"when_empty": "panic"}, "when_empty: expected 'probe', 'widen' or 'stop', got 'panic'"),
         ({"prefer": "hard"}, "prefer: expected 'variance' or 'progress', got 'hard'"),
+        ({"confidence": 0.3}, "confidence: expected a number from 0.5 to 1, got 0.3"),
+        ({"solution": ["a"]}, r"solution: expected the name of a column, got \['a'\]"),
         ({"inner": Difficulty}, "no inner curriculum"),
     ],
 )

@@ -109,6 +109,8 @@ def test_resume_is_bit_equal(cut):
         ({"stages": ["x", "creative"]}, r"'x', no kind or source\. There are: "),
         ({"order": "best"}, "order: expected 'fixed', 'bwt' or 'interleave', got 'best'"),
         ({"order": "bwt"}, "needs matrix_file, the path of a bwt.json"),
+        ({"matrix_file": "bwt.json"}, "matrix_file has no effect with order: fixed; use order: bwt"),
+        ({"stages": []}, r"expected a list .* got \[\]"),
         ({"order": "bwt", "stages": ["structured"]}, "leave `stages` out"),
         ({"order": "bwt", "matrix_file": "no.json"}, "matrix_file 'no.json': No such file"),
         ({"replay": 1.0}, r"replay: expected a number from 0 to 0\.9"),
