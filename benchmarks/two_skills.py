@@ -166,13 +166,12 @@ class Trainer:
             self._rates.observe(groups, self._guard.half_life)
             lucky = {group.ticket for group in groups if self._rates.lucky(group, self._guard, self._scale)}
             groups = withhold(groups, lucky, self._guard.cap)
-            self._scaled.share = 1.0 - withheld(groups)["advantage/withheld"]
+            self._scaled.coming(self._optimizer, 1.0 - withheld(groups)["advantage/withheld"])
         pushed = torch.tensor([a.value for group in groups for a in group.advantages], dtype=torch.float32)
         self._optimizer.zero_grad()
         (-(pushed[:, None] * logprobs(self.policy, ids, PROMPT)).mean()).backward()
-        self._scaled.on_pre_optimizer_step(None, None, None, optimizer=self._optimizer)
         self._optimizer.step()
-        self._scaled.on_optimizer_step(None, None, None, optimizer=self._optimizer)
+        self._scaled.on_optimizer_step(None, None, None)
         self.steps += 1
         told = self._curriculum.events()
         self.stopped |= any(event.name == "nothing_learnable" and event.evidence["then"] == "stop" for event in told)

@@ -11,7 +11,7 @@ a run that improves on all its prompts is held back by failures it has outgrown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,12 +21,26 @@ from rltrain.types import Group
 
 PRIOR = 0.5  # success and failure each prompt begins with (Jeffreys)
 RATE = 0.4  # logits a source's skill moves by, times surprise
+MOST = 0.25  # what is right this often is no luck, also where 2 / num_generations is more
 MIN_VISITS = {"none": 8, "group": 3, "batch": 3}  # by `scale`: a push made larger takes less evidence against it
 
 
 def visits_needed(guard: RareSuccess, scale: str) -> int:
     """Groups of a prompt before it may be guarded."""
     return MIN_VISITS[scale] if guard.min_visits is None else guard.min_visits
+
+
+def bound(guard: RareSuccess, samples: int) -> float:
+    """Pass rate below which a hit counts as luck, in groups of so many completions."""
+    return min(2 / samples, MOST) if guard.lucky_below is None else guard.lucky_below
+
+
+def hits(outcomes: Sequence[float]) -> int:
+    """How many stand out: more than half as good as the best. Of outcomes that are 0 or 1, the successes.
+
+    Where outcomes are graded many are alike, and their sum may be that of a single success.
+    """
+    return sum(outcome > max(outcomes) / 2 for outcome in outcomes)
 
 
 class Tries(NamedTuple):
@@ -72,8 +86,8 @@ class PassRates:
 
         `scale`: what advantages are divided by, `advantages.scale`.
         """
-        tries, good = self.tries.get(group.task.key, Tries()), sum(group.outcomes)
-        if not 0 < good < guard.min_successes or tries.visits < visits_needed(guard, scale):
+        tries = self.tries.get(group.task.key, Tries())
+        if not 0 < hits(group.outcomes) < guard.min_successes or tries.visits < visits_needed(guard, scale):
             return False
-        bound = guard.lucky_below if guard.lucky_below is not None else 2 / len(group.completions)
-        return below(bound, *tries.posterior(1.0, self.skills.get(group.task.source, 0.0))) > guard.confidence
+        posterior = tries.posterior(1.0, self.skills.get(group.task.source, 0.0))
+        return below(bound(guard, len(group.completions)), *posterior) > guard.confidence

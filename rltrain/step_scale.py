@@ -13,20 +13,21 @@ from transformers.trainer_callback import TrainerCallback
 
 
 class StepScale(TrainerCallback):
-    """Multiplies the learning rate of the coming optimizer step by `share`, and puts it back afterwards."""
+    """Multiplies the learning rate of the coming optimizer step by a share, and puts it back afterwards."""
 
     def __init__(self) -> None:
-        self.share = 1.0
-        self._rates: list[Any] = []
+        self._changed: list[tuple[dict[str, Any], Any, Any]] = []  # parameter group, its rate, the one it has meanwhile
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Between the clipping of gradients and the step."""
-        groups = kwargs["optimizer"].param_groups
-        self._rates = [group["lr"] for group in groups]
-        for group, rate in zip(groups, self._rates, strict=True):
-            group["lr"] = rate * self.share
+    def coming(self, optimizer: Any, share: float) -> None:
+        """Before the last backward pass of a step at the latest: DeepSpeed's optimizers step inside it."""
+        if not self._changed and share != 1.0:
+            self._changed = [(group, group["lr"], group["lr"] * share) for group in optimizer.param_groups]
+            for group, _, less in self._changed:
+                group["lr"] = less
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After the step and before the schedule's."""
-        for group, rate in zip(kwargs["optimizer"].param_groups, self._rates, strict=True):
-            group["lr"] = rate
+        """After the step. Where a schedule has set the next rate already, inside DeepSpeed, that one stays."""
+        for group, rate, less in self._changed:
+            if group["lr"] is less:
+                group["lr"] = rate
+        self._changed = []

@@ -160,7 +160,7 @@ class RLTrainer(GRPOTrainer):
             inputs["ref_per_token_logps"] = self._reference(inputs)
         self._inputs = inputs  # the forward below writes the correction into it
         self.gradients.coming(inputs["rows"])
-        self._step_scale.share = inputs["share"]
+        self._step_scale.coming(self.optimizer, inputs["share"])
         try:
             loss = super()._compute_loss(model, inputs)
             return loss + inputs["penalty"] if "penalty" in inputs else loss

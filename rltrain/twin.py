@@ -20,7 +20,8 @@ def twin(config: Config) -> Config:
     training, sampling = config.training, config.sampling
     updates = training.updates_per_rollout
     prompts = min(PROMPTS, training.prompts_per_step)
-    generations = min(GENERATIONS, sampling.num_generations)
+    guard = config.advantages.guard
+    generations = min(max(GENERATIONS, guard.min_successes + 1 if guard else 0), sampling.num_generations)
     processes = min(2, config.distributed.processes)
     rows = prompts * generations
     size = next(m for m in range(min(8, rows), 0, -1) if rows % (m * processes) == 0)

@@ -176,6 +176,7 @@ def test_a_diagnostic_with_undeclared_metrics_is_told(tmp_path):
         ({"rewards": [{"use": "format", "role": "shaping"}]}, "no outcome reward applies"),
         ({"training": {"loss": "cispo"}}, "set training.trl.epsilon_high"),
         ({"advantages": {"hicra": {"start": 9}}}, "the run ends at step 4, so it never begins"),
+        ({"advantages": {"guard": {}}}, "is seen 0.2 times in this run, and none is guarded before it was"),
         ({"training": {"updates_per_rollout": 2}, "evaluation": {"every": 3, "prompts": 16}}, "it is due every 6"),
         ({"evaluation": {"every": 2, "prompts": 16}, "checkpoints": {"every": 3}}, "both are due, every 6 steps"),
     ],
@@ -254,7 +255,8 @@ def test_what_trl_adds_to_the_loss_is_in_the_words(extra, part, trl):
         ({"advantages": {"scale": "group"}}, "divided by the group's standard deviation"),
         ({"advantages": {"combine": "normalize_then_sum"}}, "each reward by itself"),
         ({"advantages": {"guard": {}}}, "is left out where its prompt was visited 8 times and passes in less than"),
-        ({"advantages": {"guard": {"cap": 1}, "scale": "group"}}, "keeps at most 1 of its largest advantage where its"),
+        ({"advantages": {"guard": {"cap": 1}, "scale": "group"}}, "has its advantages scaled down to a largest of 1"),
+        ({"advantages": {"guard": {}}}, "passes in less than 0.25 of cases with 95% certainty"),
         ({"advantages": {"guard": {}}}, "the step is shorter by the share that was withheld"),
     ],
 )

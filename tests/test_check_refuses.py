@@ -194,3 +194,16 @@ def test_answers_that_the_reward_cannot_read_are_a_warning(tmp_path):
     assert errors([section]) == []
     warned = lines([section], "warning")
     assert "1 of 9 answers tried are errors to their reward. The first: Raised ValueError: reward" in warned
+
+
+def test_a_guard_that_lets_no_group_of_a_hard_prompt_through():
+    with pytest.raises(ValueError, match=r"guard\.min_successes: 2, but of 2 completions"):
+        settings(advantages={"guard": {}}, sampling={"num_generations": 2})
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        settings(advantages={"guard": {"min_successes": 1}})
+
+
+@pytest.mark.parametrize("optimizer", ["adalomo", "galore_adamw_layerwise"])
+def test_a_guard_that_could_make_no_step_shorter(optimizer):
+    with pytest.raises(ValueError, match=f"the optimizer {optimizer} changes weights inside the backward pass"):
+        settings(advantages={"guard": {}}, training={"optimizer": optimizer})

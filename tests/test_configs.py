@@ -40,6 +40,10 @@ def test_a_shipped_config_has_a_twin_and_survives_a_round_trip(path, tmp_path):
     assert config.load(tmp_path / "resolved.yaml") == loaded
 
 
+def test_a_twin_has_completions_enough_for_the_guard():
+    assert twin(config.load("quickstart", ["advantages.guard={min_successes: 5}"])).sampling.num_generations == 6
+
+
 def test_the_placements_are_what_the_comments_say():
     one, node, cluster = (config.load(name) for name in ("one_gpu", "one_node", "cluster"))
     assert one.shared_gpu and one.rollouts.gpus + one.distributed.gpus == 1

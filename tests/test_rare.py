@@ -60,6 +60,23 @@ def test_evidence_is_the_prompts_own_so_that_a_cold_start_is_never_guarded():
     assert not rates.lucky(fresh, GUARD, "none")
 
 
+@pytest.mark.parametrize("size", [3, 4, 6])
+def test_in_small_groups_what_is_right_one_time_in_three_is_no_luck(size):
+    rng, rates = np.random.default_rng(0), PassRates()
+    for step in range(60):
+        group = answered(TASK, (rng.random(size) < 1 / 3).astype(float).tolist(), step)
+        rates.observe([group], GUARD.half_life)
+        assert not rates.lucky(group, GUARD, "group")
+
+
+def test_graded_outcomes_that_are_alike_are_no_hits_however_low():
+    alike = [[0.05, 0.1, 0.08, 0.06, 0.12, 0.07, 0.09, 0.11]] * 12
+    rates, last = seen(*alike)
+    assert not rates.lucky(last, GUARD, "none")
+    rates, last = seen(*alike, [*alike[0][:7], 1.0])
+    assert rates.lucky(last, GUARD, "none")
+
+
 def test_old_failures_fade():
     rates = PassRates()
     rates.observe([answered(TASK, MISS, step, step) for step in range(10)], half_life=5)

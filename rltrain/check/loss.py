@@ -6,7 +6,7 @@ from typing import Any
 
 from rltrain.check.verdicts import Section
 from rltrain.config import Config, Covariance, RareSuccess
-from rltrain.rare import visits_needed
+from rltrain.rare import bound, visits_needed
 
 SURROGATE = "-w_t min(r_t A_t, clip(r_t, {low:g}, {high:g}) A_t)"
 TERMS = {
@@ -122,9 +122,10 @@ def _covariance(spec: Covariance) -> str:
 
 def _guard(config: Config, guard: RareSuccess) -> str:
     """Which groups are guarded, and what is taken from them and from the step."""
-    below = 2 / config.sampling.num_generations if guard.lucky_below is None else guard.lucky_below
-    kept = f"keeps at most {guard.cap:g} of its largest advantage" if guard.cap else "is left out"
-    shorter = "" if config.training.optimizer == "sgd" else ", and the step is shorter by the share that was withheld"
+    below = bound(guard, config.sampling.num_generations)
+    kept = f"has its advantages scaled down to a largest of {guard.cap:g}" if guard.cap else "is left out"
+    shorter = ", and the step is shorter by the share that was withheld, with all else that is in it"
+    shorter = "" if config.training.optimizer == "sgd" else shorter
     return (
         f"guard: a group with fewer than {guard.min_successes:g} successes {kept} where its prompt was visited "
         f"{visits_needed(guard, config.advantages.scale)} times and passes in less than {below:.3g} of cases with "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rltrain import plugins, tasks
 from rltrain.check.verdicts import Section, where
 from rltrain.config import Config, TaskSource
+from rltrain.rare import visits_needed
 from rltrain.tables import Missing, Unreachable
 from rltrain.tasks import TaskSets
 from rltrain.types import Task
@@ -80,6 +81,20 @@ def _tell(section: Section, config: Config, sets: TaskSets, whole: bool) -> None
                 f"evaluation.prompts: {wanted}, but {len(sets.held_out)} prompts are held out and will be used; "
                 "raise held_out of a source for more"
             )
+        _guarded(section, config, len(sets.train))
+
+
+def _guarded(section: Section, config: Config, prompts: int) -> None:
+    """A guard that would have nothing to go by."""
+    if (guard := config.advantages.guard) is None:
+        return
+    visits = config.training.steps * config.training.prompts_per_step / prompts
+    needed = visits_needed(guard, config.advantages.scale)
+    if visits < needed:
+        section.warn(
+            f"advantages.guard: drawn alike, each of {prompts:,} prompts is seen {visits:.1f} times in this run, and "
+            f"none is guarded before it was seen {needed} times; more steps, fewer prompts or a lower guard.min_visits"
+        )
 
 
 def _short(text: str, width: int = 60) -> str:

@@ -158,13 +158,13 @@ class RareSuccess(Section):
     """Withhold the push of a lucky hit on a prompt that is known to be near-impossible."""
 
     lucky_below: float | None = Field(None, gt=0, lt=1)
-    """Pass rate below which a hit counts as luck. Default: 2 / num_generations."""
+    """Pass rate below which a hit counts as luck. Default: 2 / num_generations, at most 0.25."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Posterior probability that the pass rate is below it."""
     min_visits: int | None = Field(None, ge=1)
     """Groups of the prompt, this one included, before it may be guarded. Default: 8, or 3 where `scale` divides."""
-    min_successes: float = Field(2, gt=0)
-    """A group with this many successes is never guarded."""
+    min_successes: int = Field(2, ge=2)
+    """A group with this many successes is never guarded; graded outcomes: completions over half as good as its best."""
     half_life: float = Field(50.0, ge=1)
     """Steps after which evidence counts half."""
     cap: float = Field(0.0, ge=0)

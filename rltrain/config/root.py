@@ -152,6 +152,7 @@ class Config(Section):
         if any(action.do == "hicra" for action in self.actions) and self.advantages.hicra is None:
             raise ValueError("actions: hicra without advantages.hicra; give it (an empty {} has the defaults)")
         self._actions_in_time()
+        self._guard_in_reach()
         covariance = self.training.covariance
         if covariance is not None and covariance.method == "clip_cov" and self.training.loss == "vespo":
             raise ValueError("training.covariance: clip_cov acts through the token weights, which vespo does not have")
@@ -166,6 +167,23 @@ class Config(Section):
                 "which takes token_truncate or token_mask"
             )
         return self
+
+    def _guard_in_reach(self) -> None:
+        """The guard can let a hard prompt come back, and can make a step shorter."""
+        guard, samples, optimizer = self.advantages.guard, self.sampling.num_generations, self.training.optimizer
+        if guard is None:
+            return
+        if guard.min_successes >= samples:
+            raise ValueError(
+                f"advantages.guard.min_successes: {guard.min_successes}, but of {samples} completions "
+                "(sampling.num_generations) so many successes leave no failure to compare them with, and every group "
+                "of a hard prompt would be withheld for good; use fewer, or more completions"
+            )
+        if optimizer in ("lomo", "adalomo") or optimizer.endswith("_layerwise"):
+            raise ValueError(
+                f"advantages.guard: the optimizer {optimizer} changes weights inside the backward pass, by a rate that "
+                "nothing can make smaller for a step; use another training.optimizer, or leave the guard out"
+            )
 
     def _actions_in_time(self) -> None:
         """An action at a step is taken when a rollout batch is done, and none is after the last step."""
