@@ -21,7 +21,7 @@ from rltrain.types import Group
 
 PRIOR = 0.5  # success and failure each prompt begins with (Jeffreys)
 RATE = 0.4  # logits a source's skill moves by, times surprise
-MOST = 0.25  # what is right this often is no luck, also where 2 / num_generations is more
+MOST = 0.125  # that of groups of 16: in smaller ones 2 / num_generations is what many learnable prompts begin with
 MIN_VISITS = {"none": 8, "group": 3, "batch": 3}  # by `scale`: a push made larger takes less evidence against it
 
 

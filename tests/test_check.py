@@ -256,7 +256,7 @@ def test_what_trl_adds_to_the_loss_is_in_the_words(extra, part, trl):
         ({"advantages": {"combine": "normalize_then_sum"}}, "each reward by itself"),
         ({"advantages": {"guard": {}}}, "is left out where its prompt was visited 8 times and passes in less than"),
         ({"advantages": {"guard": {"cap": 1}, "scale": "group"}}, "has its advantages scaled down to a largest of 1"),
-        ({"advantages": {"guard": {}}}, "passes in less than 0.25 of cases with 95% certainty"),
+        ({"advantages": {"guard": {}}}, "passes in less than 0.125 of cases with 95% certainty"),
         ({"advantages": {"guard": {}}}, "the step is shorter by the share that was withheld"),
     ],
 )

@@ -48,6 +48,13 @@ def test_the_guard_keeps_the_control_where_hard_prompts_alone_lose_it(monkeypatc
     assert guarded["control"] > plain["control"] and guarded["withheld"] > 0.3 and plain["withheld"] == 0
 
 
+@pytest.mark.parametrize("scale", ["none", "group"])
+def test_in_groups_of_eight_a_cold_start_is_no_slower_under_the_guard(monkeypatch, scale):
+    monkeypatch.setattr(harm, "SAMPLES", 8)
+    plain, guarded = (harm.begun(harm.Setting("", 0.0, scale, guard), 0)["steps"] for guard in (None, harm.GUARD))
+    assert guarded <= plain + 1
+
+
 def test_the_formula_gives_the_papers_widths():
     assert [rare.formula(factor) for factor in (1, 2, 4)] == [12, 8, 5]
 

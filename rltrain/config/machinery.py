@@ -158,7 +158,7 @@ class RareSuccess(Section):
     """Withhold the push of a lucky hit on a prompt that is known to be near-impossible."""
 
     lucky_below: float | None = Field(None, gt=0, lt=1)
-    """Pass rate below which a hit counts as luck. Default: 2 / num_generations, at most 0.25."""
+    """Pass rate below which a hit counts as luck. Default: 2 / num_generations, at most 0.125."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Posterior probability that the pass rate is below it."""
     min_visits: int | None = Field(None, ge=1)
