@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import phase_oracles
 from benchmarks.phase_generators import BUILD, RISES, UNSEEN, Cell, Run, simulate
 from benchmarks.phase_tables import plot, show
-from diagnostics.phase.detector import DIVERSITY, EVIDENCE, diversity_rise, retrospective
+from diagnostics.phase.detector import DIVERSITY, RISEN, diversity_rise, retrospective
 from diagnostics.phase.verdict import Verdict
 from rltrain.manifest import manifest
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
             found[name] = summary(outcomes)
     for name, figures in found.items():
         show(name, figures)
-    settings = {"runs": asked.runs, "online": asked.online, "seed": asked.seed, "evidence": EVIDENCE, "stride": STRIDE}
+    settings = {"runs": asked.runs, "online": asked.online, "seed": asked.seed, "evidence": RISEN, "stride": STRIDE}
     keep({"settings": settings, "families": found}, asked.out)
 
 
@@ -143,7 +143,7 @@ def first_call(run: Run, last: Verdict) -> dict[str, Any]:
     """When planning is called first if every 5th step is judged without what comes after it."""
     for n in range(STRIDE, len(run.steps) + 1, STRIDE):
         rise = diversity_rise(run.steps[:n], run.metrics[DIVERSITY][:n])
-        if rise is None or rise.log_bayes_factor < EVIDENCE:
+        if rise is None or rise.log_bayes_factor < RISEN:
             continue  # the verdict is not planning, whatever execution does
         verdict = retrospective(run.steps[:n], {name: values[:n] for name, values in run.metrics.items()})
         if verdict.state == "planning":

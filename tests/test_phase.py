@@ -6,9 +6,9 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 
-from diagnostics.phase import changepoint
+from diagnostics.phase import changepoint, detector
 from diagnostics.phase.apart import loss_along
-from diagnostics.phase.detector import DIVERSITY, ENTROPY, PERPLEXITY, retrospective
+from diagnostics.phase.detector import DIVERSITY, ENTROPY, LASTING, PERPLEXITY, RISEN, diversity_rise, retrospective
 from diagnostics.phase.diagnostic import PhaseDiagnostic
 from diagnostics.phase.noise import NOISES
 from diagnostics.phase.rise import FEWEST, MOST, find_rise, thinned
@@ -184,6 +184,34 @@ def test_a_policy_that_falls_apart_after_it_had_got_surer_is_not_called_planning
         said = [retrospective(steps[:n], head(series, n)) for n in range(40, 161, 6)]
         assert "planning" not in [verdict.state for verdict in said]
         assert "falls apart" in said[-1].why
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_upswing_that_goes_away_is_not_called_and_a_rise_that_stays_is(seed):
+    """Four standard deviations up within four steps, and back after two more."""
+    steps, series = metrics(140, rise=0.0, seed=seed)
+    lasting = series[DIVERSITY] + 0.4 * ramp(steps, 100, 104)
+    passing = np.where(steps <= 106, lasting, series[DIVERSITY])
+
+    def said(diversity):
+        return [retrospective(steps[:n], head(series | {DIVERSITY: diversity}, n)).state for n in range(100, 141, 2)]
+
+    assert "planning" not in said(passing) and said(lasting)[-1] == "planning"
+
+
+@pytest.mark.parametrize("n", [160, 900])
+def test_a_rise_has_no_more_evidence_than_some_observations_before(n, monkeypatch):
+    """Steps without a value are no observations, and in a thinned series one observation is several values."""
+    steps, series = metrics(n, onset=n - 30, width=5, rise=8.0)
+    diversity = series[DIVERSITY].copy()
+    diversity[-20:-10:2] = np.nan
+    whole, asked = detector._weighed, []
+    monkeypatch.setattr(detector, "_weighed", lambda *of: asked.append(of) or whole(*of))
+    found = diversity_rise(steps, diversity)
+    now, before = (whole(*of) for of in asked)
+    assert now.count - before.count == LASTING and asked[1][0][-1] < steps[-1]
+    assert found.log_bayes_factor == min(now.log_bayes_factor, before.log_bayes_factor) >= RISEN
+    assert (found.onset, found.interval) == (now.onset, now.interval)
 
 
 def test_one_execution_series_is_enough_and_none_is_not():

@@ -24,7 +24,9 @@ from diagnostics.phase.apart import FALL_EXPECTED, loss_along
 from diagnostics.phase.rise import FEWEST, Rise, find_rise, first_fall, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
-EVIDENCE = math.log(30)  # log Bayes factor from which on a move is believed; measured in docs/phases.md
+EVIDENCE = math.log(30)  # log Bayes factor from which on a fall of execution is believed
+RISEN = math.log(15)  # that of a rise of diversity, now and `LASTING` observations ago; measured in docs/phases.md
+LASTING = 5  # observations
 USUAL_WAIT = 100  # observations after which about two in three rises have begun
 APART = 0.7  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
 SURELY_APART = 0.8  # probability from which on the verdict says so; below, that it is too early to tell
@@ -73,7 +75,22 @@ def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
     Four courses are weighed against each other: flat, a rise, a fall at the beginning, a rise after such a fall. The
     Bayes factor is less by the share of rises that have not begun after so few observations; without that most false
     alarms come from the first steps, where noise is least known.
+
+    A rise with evidence enough has no more than it had `LASTING` observations ago. An upswing of noise at the end of
+    the record looks like a rise for few steps only, so this keeps out more of them than a bar twice as high does.
     """
+    rise = _weighed(steps, diversity)
+    if not _risen(rise):
+        return rise
+    known = np.flatnonzero(np.isfinite(diversity))
+    ago = known[-round(LASTING * len(known) / rise.count)]  # in a thinned series an observation is several values
+    before = _weighed(steps[:ago], diversity[:ago])
+    held = 0.0 if before is None else before.log_bayes_factor
+    return rise if held >= rise.log_bayes_factor else _with_evidence(rise, held)
+
+
+def _weighed(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
+    """The rise in plan diversity (N,) with the evidence that these steps alone carry."""
     whole, fall = rise_and_first_fall(steps, diversity)
     if whole is None:
         return None
@@ -110,7 +127,7 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
     if rise is None and fall is None:
         return Verdict("undecided", None, None, 0.0, (), "too few steps with a value", {})
     evidence = _numbers("diversity_rise", rise) | _numbers("execution_fall", fall)
-    if _certain(rise) and fall is not None:
+    if _risen(rise) and fall is not None:
         against, blurred = blurring(steps, execution, rise)
         evidence |= _numbers("execution_rise", blurred) | {"apart_log_bayes_factor": against}
         apart = _chance(against + math.log(APART))
@@ -157,6 +174,10 @@ def _certain(move: Rise | None) -> bool:
     return move is not None and move.log_bayes_factor >= EVIDENCE
 
 
+def _risen(rise: Rise | None) -> bool:
+    return rise is not None and rise.log_bayes_factor >= RISEN
+
+
 def _independent(steps: np.ndarray, start: int, end: int, *moves: Rise) -> float:
     """How many independent observations those of a stretch are worth, in the less telling series."""
     share = np.count_nonzero((steps > start) & (steps <= end)) / len(steps)
@@ -192,7 +213,7 @@ def _begin(steps: np.ndarray, move: Rise) -> int:
 def _quiet(steps: np.ndarray, start: int, end: int, rise: Rise | None, fall: Rise | None) -> Segment:
     """A stretch between certain moves in which nothing moves, called stalled where it is long enough."""
     long = rise is not None and fall is not None and _independent(steps, start, end, rise, fall) >= FLAT_ENOUGH
-    chance = min(move.probability for move in (rise, fall) if _certain(move))
+    chance = min(move.probability for move, sure in ((rise, _risen(rise)), (fall, _certain(fall))) if sure)
     return Segment("stalled" if long else "undecided", start, end, chance)
 
 

@@ -138,7 +138,8 @@ LEARNING = (
     Metric("plan/completions", "share", "Completions with at least one planning phrase.",
            "completions with any / trained completions", "plan diagnostic"),
     Metric("phase/state", "code", "Phase: 0 undecided, 1 consolidating, 2 planning, 3 stalled.",
-           "planning where the odds of a rise of plan/semantic_entropy against a flat course are over 40",
+           "planning where the odds of a rise of plan/semantic_entropy against a flat course are 15 or more, and "
+           "were so five observations before",
            "phase diagnostic"),
     Metric("phase/confidence", "probability", "Chance that the state is right; if undecided, of the likeliest one.",
            "from the Bayes factors of a rise of plan variety and of a fall of execution entropy, even odds before",
