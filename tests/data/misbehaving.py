@@ -44,9 +44,9 @@ def value(task, completion):
         for _ in range(3):
             os.fork()
     if does == "print":
-        for _ in range(4):  # over the run these are gigabytes
+        for _ in range(4):  # over the run these are half a gigabyte and more
             print("x" * (1 << 16))
-            os.write(1, b"x" * (1 << 26))
+            os.write(1, b"x" * (1 << 24))
     if does == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return 1.0
