@@ -23,13 +23,13 @@ from rich.table import Table
 
 from benchmarks.tagger_speed import speed, speed_table
 from benchmarks.tell import keep
-from diagnostics.taggers import CueTagger, LexiconTagger
+from diagnostics.taggers import LexiconTagger, NetworkTagger
 from rltrain.types import Tagger
 
 LABELS = Path(__file__).parent / "labels"
 BUILD, HELD_OUT, SECOND = (LABELS / f"planning_{name}.jsonl" for name in ("build", "heldout", "second"))
 TARGET_F1, TARGET_SPEED = 0.85, 1_000_000
-SHIPPED = {"cues": CueTagger, "lexicon": LexiconTagger}
+SHIPPED = {"network": NetworkTagger, "lexicon": LexiconTagger}
 MOVES = (  # of docs/labels.md; labels do not name them, so a span's own words do, the first line that fits
     (
         "doubt, go back",
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables and keep the figures (of the shipped taggers on the shipped labels)."""
     parser = argparse.ArgumentParser(prog="benchmarks.tagger", description="Agreement and speed of the taggers.")
     parser.add_argument("files", nargs="*", type=Path, help="labelled files (default: the shipped ones)")
-    parser.add_argument("--lexicon", type=Path, help="a lexicon (default: the shipped cues and lexicon)")
+    parser.add_argument("--lexicon", type=Path, help="a lexicon (default: the shipped network and lexicon)")
     parser.add_argument("--show", action="store_true", help="what is missed and wrongly marked; not for held-out files")
     asked = parser.parse_args(arguments)
     taggers = SHIPPED if asked.lexicon is None else {str(asked.lexicon): lambda: LexiconTagger(asked.lexicon)}

@@ -8,7 +8,6 @@ say how much of what the tagger misses is to be had from meaning and from what w
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 
@@ -18,10 +17,10 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.tagger import BUILD, HELD_OUT, Labels, Passage, agreement, interval, read
-from benchmarks.tagger_training import TRAINING, labels
+from benchmarks.tagger import BUILD, HELD_OUT, Labels, agreement, interval, read
+from benchmarks.tagger_training import TRAINING, best, labels, phrases
 from benchmarks.tell import keep
-from diagnostics.taggers.cues import FEWEST, pieces
+from diagnostics.taggers.pieces import pieces
 from rltrain.models import load_model, load_tokenizer
 
 MODEL = "smollm2-135m"
@@ -34,7 +33,6 @@ BATCH = 16  # texts
 HEAD, REACH = (128, 96, 96, 64), (5, 5, 3)  # widths; words that a layer sees
 HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE, HEAD_DECAY, HEAD_DROPPED = 8, 32, 2e-3, 0.02, 0.3
 HEADS = 2  # the mean of which judges
-THRESHOLDS, CERTAIN = (-0.3, 0.0, 0.3, 0.6, 0.9), (0.4, 0.8, 1.2)  # nats
 GAP = 12  # words of nothing between two texts in a row: more than the layers see
 
 
@@ -46,7 +44,7 @@ def main() -> None:
     truth = [labels(*passage) for passage in training]
     heads = [fitted(states[: len(training)], truth, seed, f"head {seed + 1} of {HEADS}") for seed in range(HEADS)]
     logits = [np.mean([judged(head, of) for head in heads], axis=0) for of in states[len(training) :]]
-    pair = best(build, logits[: len(build)])
+    pair, _ = best(build, logits[: len(build)])
     marks = Labels((text, phrases(text, of, *pair)) for (text, _), of in zip(build + held_out, logits, strict=True))
     found = {
         path.stem: agreement(marks, passages) | {"interval": interval(marks, passages)}
@@ -54,28 +52,6 @@ def main() -> None:
     }
     print(json.dumps(found, indent=1))
     keep("tagger_ceiling", {"agreement": found, "thresholds": pair})
-
-
-def best(passages: Sequence[Passage], logits: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The thresholds that agree best with these passages."""
-
-    def f1(pair: tuple[float, float]) -> float:
-        marks = Labels((text, phrases(text, of, *pair)) for (text, _), of in zip(passages, logits, strict=True))
-        return agreement(marks, passages)["f1"]
-
-    return max(itertools.product(THRESHOLDS, CERTAIN), key=f1)
-
-
-def phrases(text: str, scores: np.ndarray, threshold: float, certain: float) -> list[tuple[int, int]]:
-    """The spans of runs of pieces as the tagger makes them: two words at least, one of them certain."""
-    spans = []
-    held = zip(pieces(text), scores.tolist(), strict=True)
-    for reached, group in itertools.groupby(held, key=lambda one: one[1] >= threshold):
-        run = list(group)
-        words = [piece for piece, _ in run if piece[0][0].isalnum()]
-        if reached and len(words) >= FEWEST and max(score for _, score in run) >= certain:
-            spans.append((words[0][1], words[-1][2]))
-    return spans
 
 
 def model_states(texts: Sequence[str]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from synthetic import completion, group
 
 from diagnostics.formats import RuleFormats
-from diagnostics.taggers import CueTagger
+from diagnostics.taggers import NetworkTagger
 from rltrain.collect import Collector
 from rltrain.types import Sampling, Ticket
 
@@ -38,7 +38,7 @@ def test_groups_come_in_the_order_they_were_asked_for_and_waiting_for_scores_has
         yield
         stages.append((name, "left"))
 
-    collector = Collector(both, both, CueTagger(), RuleFormats())
+    collector = Collector(both, both, NetworkTagger(), RuleFormats())
     task = group().task
     tickets = [Ticket(i, task, np.arange(3, dtype=np.int32), 1, Sampling(), 0, 0) for i in range(3)]
     told = []

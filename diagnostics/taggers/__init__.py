@@ -1,4 +1,4 @@
-"""Taggers of planning phrases: a lexicon that anyone can edit, and cues learned from labelled passages."""
+"""Taggers of planning phrases: a lexicon that anyone can edit, and a network learned from labelled passages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 from diagnostics.taggers.automaton import Automaton
-from diagnostics.taggers.cues import CueTagger
 from diagnostics.taggers.lexicon import parse, read_lexicon, read_lines, version_of
+from diagnostics.taggers.network import NetworkTagger
 
-__all__ = ["LEXICON", "CueTagger", "LexiconTagger", "read_lexicon"]
+__all__ = ["LEXICON", "LexiconTagger", "NetworkTagger", "read_lexicon"]
 LEXICON = Path(__file__).parent.with_name("lexicon.txt")
 
 

@@ -88,7 +88,7 @@ def _text_commands(add: Add) -> None:
 
     sub = add("tag", commands.tag, "planning spans and format of each text of a JSONL file")
     sub.add_argument("file", type=Path, help="a line holds an object with `text` or `completion`")
-    sub.add_argument("--tagger", metavar="SPEC", help="a tagger's name or module:attr (default: cues)")
+    sub.add_argument("--tagger", metavar="SPEC", help="a tagger's name or module:attr (default: network)")
     sub.add_argument("--lexicon", type=Path, metavar="FILE", help="mark the phrases of this file: `--tagger lexicon`")
     sub.add_argument("--formats", default="rules", metavar="SPEC", help="a format classifier's name or module:attr")
 

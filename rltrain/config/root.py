@@ -29,7 +29,7 @@ from rltrain.config.plugins import (
     TaskSource,
 )
 
-TAGGER = "cues"
+TAGGER = "network"
 DIAGNOSTICS = ("reward", "entropy", "perplexity", "plan", "formats", "shortcuts", "mechanism", "phase")
 
 
