@@ -108,14 +108,14 @@ class NetworkTagger:
     def _logits(self, rows: np.ndarray) -> np.ndarray:
         """Of each piece (N,), given its row."""
         net, kinds = self._net, self._rows.kinds[rows]
-        states = _rectified(_added(self._rows.table[rows], len(net.first_bias)), net.first_bias)
+        states = _layer(self._rows.table[rows], net.first_bias)
         starts = sentences(kinds)
         strongest = np.maximum.reduceat(states, starts, axis=0) @ net.sentence
         strongest[kinds[starts] == NOTHING] = 0
         states += np.repeat(strongest, np.diff(starts, append=len(states)), axis=0)
         np.maximum(states, 0, out=states)
         for kernel, bias in zip(self._kernels, (net.second_bias, net.third_bias), strict=True):
-            states = _rectified(_added(states @ kernel, len(bias)), bias)
+            states = _layer(states @ kernel, bias)
         return states @ net.last + net.last_bias
 
     def _phrases(self, logits: np.ndarray, kinds: np.ndarray) -> np.ndarray:
@@ -199,19 +199,15 @@ def _in_a_row(texts: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
     return found, before, behind
 
 
-def _added(parts: np.ndarray, width: int) -> np.ndarray:
-    """What each piece says to those around it (N, reach * width), from the one behind it on, added up: (N, width)."""
+def _layer(parts: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """What each piece says to those around it (N, reach * C), to the ones before it last -> what each holds (N, C)."""
+    width = len(bias)
     middle = parts.shape[1] // width // 2
-    total = parts[:, middle * width : (middle + 1) * width].copy()
+    total = parts[:, middle * width : (middle + 1) * width] + bias
     for shift in range(1, middle + 1):
         total[shift:] += parts[:-shift, (middle - shift) * width : (middle - shift + 1) * width]
         total[:-shift] += parts[shift:, (middle + shift) * width : (middle + shift + 1) * width]
-    return total
-
-
-def _rectified(states: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    states += bias
-    return np.maximum(states, 0, out=states)
+    return np.maximum(total, 0, out=total)
 
 
 def sentences(kinds: np.ndarray) -> np.ndarray:

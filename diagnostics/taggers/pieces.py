@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
-PIECE = re.compile(r"(?:[^\W_]+(?:['\u2019\u02bc][^\W_]+)*|[^\w\s]|_)[^\S\n]*|\n+[^\S\n]*")
+PIECE = re.compile(  # possessive, since nothing here is ever given back: a quarter faster
+    r"[^\W_]++(?:['\u2019\u02bc][^\W_]++)*+[^\S\n]*+|[^\w\s][^\S\n]*+|_[^\S\n]*+|\n++[^\S\n]*+"
+)
 _DIGIT = re.compile(r"\d")
 _APOSTROPHES = str.maketrans("\u2019\u02bc", "''")
 CLASSES = ("0", "<sign>", "<a>", "<ing>", "<ed>", "<ly>", "<word>")
