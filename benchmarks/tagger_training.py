@@ -43,8 +43,8 @@ from rltrain.models import load_model, load_tokenizer
 TRAINING = LABELS / "planning_training.jsonl"
 MODEL = "smollm2-135m"
 RAREST = 2  # a word that occurs less often is left to its class
-WIDTH = 64  # numbers a word
-CHANNELS, REACH = (64, 32, 32), (3, 5, 5)  # of the three layers
+WIDTH = 128  # numbers a word
+CHANNELS, REACH = (48, 24, 24), (3, 5, 5)  # of the three layers
 EPOCHS, BATCH, RATE, DECAY, DROPPED = 8, 16, 3e-3, 0.02, 0.15
 UNKNOWN = 0.1  # of the words of a batch are taken for unknown, less the commoner they are
 COMMON = 50  # a word that occurs this often is taken for unknown half as often
