@@ -13,7 +13,7 @@ WORDS = ("let", "me", "see", ".", *CLASSES)
 
 
 def weights(**changed):
-    """Two channels. The first says how strong a word is by itself, the second how strong the sentence's strongest is."""
+    """Two channels: how strong a word is by itself, and how strong the strongest of its sentence."""
     vectors = np.zeros((len(WORDS), 2), np.int8)
     vectors[:3, 0] = 4, 3, -4  # let, me, see
     kernel = np.zeros((5, 2, 2), np.float32)
@@ -152,6 +152,7 @@ def test_spellings_beyond_those_kept_at_hand_are_worked_out_anew(monkeypatch):
 def test_what_is_learned_is_what_is_marked(tmp_path, monkeypatch):
     """The network of PyTorch that learns, and the file that it is written to."""
     monkeypatch.setattr(tagger_training, "MODEL", "tiny")
+    monkeypatch.setattr(tagger_training, "WIDTH", 32)
     monkeypatch.setattr(tagger_training, "EPOCHS", 6)
     monkeypatch.setattr(tagger_training, "BATCH", 4)
     passages = [

@@ -93,16 +93,17 @@ class NetworkTagger:
 
     def _at_once(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         found, before, behind = _in_a_row(texts)
-        lengths = np.fromiter(map(len, found), np.intp, len(found))
-        begins = np.cumsum(lengths) - lengths
         rows = self._rows.of(found)
         phrases = self._phrases(self._logits(rows), self._rows.kinds[rows])
         spans: list[list[tuple[int, int]]] = [[] for _ in texts]
+        if not len(phrases):
+            return spans
+        ends = np.cumsum(np.fromiter(map(len, found), np.intp, len(found)))
         owners = np.searchsorted(before, phrases[:, 0]) - 1
         for owner, (first, last) in zip(owners.tolist(), phrases.tolist(), strict=True):
-            shift = len(texts[owner]) - int(begins[behind[owner]])  # pieces reach to a text's end, not to its beginning
-            end = int(begins[last]) + len(found[last].rstrip())
-            spans[owner].append((int(begins[first]) + shift, end + shift))
+            shift = len(texts[owner]) - int(ends[behind[owner]])  # pieces reach to a text's end, not to its beginning
+            begin = int(ends[first]) - len(found[first])
+            spans[owner].append((begin + shift, int(ends[last]) - len(found[last]) + len(found[last].rstrip()) + shift))
         return spans
 
     def _logits(self, rows: np.ndarray) -> np.ndarray:
