@@ -18,12 +18,11 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.tagger import BUILD, HELD_OUT, Labels, agreement, interval, read
-from benchmarks.tagger_training import TRAINING, best, labels, phrases
+from benchmarks.tagger_training import MODEL, TRAINING, best, labels, phrases
 from benchmarks.tell import keep
 from diagnostics.taggers.pieces import pieces
 from rltrain.models import load_model, load_tokenizer
 
-MODEL = "smollm2-135m"
 OPENING = "<|im_start|>"  # stands before a text: the first token's state is like no other
 LAYERS = (7, 14)  # whose states are read, counted from 1; those above the last are not run
 LARGEST_STATE = 50.0  # a few directions of a few tokens reach thousands

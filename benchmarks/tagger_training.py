@@ -26,25 +26,16 @@ from torch.nn import functional
 
 from benchmarks.tagger import BUILD, LABELS, Labels, Passage, agreement, marked, read
 from benchmarks.tell import keep
-from diagnostics.taggers.network import (
-    FEWEST,
-    GAP,
-    NETWORK,
-    STOP,
-    TRAITS,
-    NetworkTagger,
-    Weights,
-    kind,
-    traits,
-)
-from diagnostics.taggers.pieces import CLASSES, PIECE, class_of, normal, pieces, spelled
+from diagnostics.taggers.network import FEWEST, GAP, NETWORK, NetworkTagger
+from diagnostics.taggers.pieces import CLASSES, PIECE, STOP, TRAITS, class_of, kind, normal, pieces, spelled, traits
+from diagnostics.taggers.weights import REACH, Weights
 from rltrain.models import load_model, load_tokenizer
 
 TRAINING = LABELS / "planning_training.jsonl"
 MODEL = "smollm2-135m"
 RAREST = 2  # a word that occurs less often is left to its class
 WIDTH = 128  # numbers a word
-CHANNELS, REACH = (40, 16, 16), (3, 5, 5)  # of the three layers
+CHANNELS = (40, 16, 16)  # of the three layers
 EPOCHS, BATCH, RATE, DECAY, DROPPED = 8, 16, 3e-3, 0.02, 0.15
 UNKNOWN = 0.1  # of the words of a batch are taken for unknown, less the commoner they are
 COMMON = 50  # a word that occurs this often is taken for unknown half as often
@@ -72,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     training, build = read(TRAINING), read(BUILD)
     if asked.curve:
-        return curve(training, build)
+        curve(training, build)
+        return
     without = fit(training, "fit without the building half")
     pair, reached = best(build, [without.judged(text) for text, _ in build])
     print(f"building half, unseen: F1 {reached:.3f} at threshold {pair[0]}, certain {pair[1]}")
     write(fit(training + build, "fit with it"), pair, asked.version, asked.out)
     print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} kB, hash {NetworkTagger(asked.out).hash}")
-    return None
 
 
 def curve(training: Sequence[Passage], build: Sequence[Passage]) -> None:
@@ -223,7 +214,7 @@ def phrases(text: str, scores: np.ndarray, threshold: float, certain: float) -> 
 def write(net: Net, thresholds: tuple[float, float], version: str, path: Path) -> None:
     """The network file: a word's vector in whole numbers, the rest in half precision."""
     vectors = net.vectors.detach().numpy()[:-1]
-    unit = np.abs(vectors).max(axis=0) / 127
+    unit = np.maximum(np.abs(vectors).max(axis=0) / 127, 1e-6).astype(np.float16)
     layers = [(of.weight.detach().permute(2, 1, 0).numpy(), of.bias.detach().numpy()) for of in net.layers]
     (first, first_bias), (second, second_bias), (third, third_bias) = layers
     learned = {
@@ -233,7 +224,7 @@ def write(net: Net, thresholds: tuple[float, float], version: str, path: Path) -
         "last_bias": net.last.bias.detach().numpy()[0], "threshold": thresholds[0], "certain": thresholds[1],
     }  # fmt: skip
     halves = {name: np.asarray(of, np.float16) for name, of in learned.items()}
-    whole = np.round(vectors / unit).astype(np.int8)
+    whole = np.round(vectors / unit).clip(-127, 127).astype(np.int8)
     weights = Weights(words=np.array(list(net.numbers)), vectors=whole, version=np.array(version), **halves)
     np.savez_compressed(path, **weights._asdict())
 

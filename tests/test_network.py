@@ -6,8 +6,21 @@ import torch
 
 from benchmarks import tagger_ceiling, tagger_training
 from diagnostics.taggers import network
-from diagnostics.taggers.network import NETWORK, NetworkTagger, Weights, load
-from diagnostics.taggers.pieces import CLASSES, normal, pieces
+from diagnostics.taggers.network import LONGEST, NETWORK, NetworkTagger
+from diagnostics.taggers.pieces import (
+    CLASSES,
+    NOTHING,
+    SIGN,
+    STOP,
+    TRAITS,
+    WORD,
+    class_of,
+    kind,
+    normal,
+    pieces,
+    traits,
+)
+from diagnostics.taggers.weights import Weights, load
 
 WORDS = ("let", "me", "see", ".", *CLASSES)
 
@@ -21,7 +34,7 @@ def weights(**changed):
     first = np.zeros((3, 2, 2), np.float32)
     first[1, 0] = 1, 0
     made = {
-        "words": np.array(WORDS), "vectors": vectors, "unit": np.ones(2), "traits": np.zeros((network.TRAITS, 2)),
+        "words": np.array(WORDS), "vectors": vectors, "unit": np.ones(2, np.float32), "traits": np.zeros((TRAITS, 2)),
         "first": first, "first_bias": np.zeros(2), "sentence": np.array([[0.0, 1.0], [0.0, 0.0]]),
         "second": kernel, "second_bias": np.zeros(2), "third": kernel, "third_bias": np.zeros(2),
         "last": np.array([1.0, 0.0]), "last_bias": np.float32(-2), "threshold": np.float32(0),
@@ -43,7 +56,7 @@ def test_a_run_of_words_above_the_threshold_is_marked_where_one_is_certain(tmp_p
     of = tagger(tmp_path)
     assert found(of, "Hm: LET me see, let me. me me; let\nme let") == ["LET me", "let me", "me let"]
     assert found(of, "let, me") == []  # the sign parts two words, each too short to be a phrase
-    assert found(tagger(tmp_path, certain=np.float32(1)), "me me") == ["me me"]
+    assert found(tagger(tmp_path, certain=np.float32(1), threshold=np.float32(1)), "me me") == ["me me"]
     assert found(tagger(tmp_path, last_bias=np.float32(3)), "(see let me)") == ["see let me"]  # signs are no ends
 
 
@@ -63,21 +76,49 @@ def test_the_strongest_of_a_sentence_is_told_to_its_pieces_and_to_no_other(tmp_p
     assert [of.tolist() for of in logits] == [[4, 4, 4, 4, 3, 3, 3, 3, 3], [0], [3, 3, 0]]
 
 
+def test_spans_are_places_in_the_text_whatever_stands_before_and_beside_it(tmp_path):
+    of = tagger(tmp_path)
+    assert of.batch(["  \t LET me see", "", "\n \nlet me\nlet me "]) == [[(4, 10)], [], [(3, 9), (10, 16)]]
+
+
+def test_a_long_text_is_read_in_parts_that_end_with_a_sentence(tmp_path):
+    of = tagger(tmp_path)
+    sentence = "So let me. "
+    text = sentence * (3 * LONGEST // len(sentence))
+    assert of.spans(text) == [(at + 3, at + 9) for at in range(0, len(text), len(sentence))]
+    for before, expected in ((7, [(LONGEST - 6, LONGEST)]), (4, [])):  # no sentence ends: cut where a part is full
+        assert of.spans("x" * (LONGEST - before) + " let me " + "x" * LONGEST) == expected
+    whole = max(len(part) for group in network._gathered([text, "", "me"] * 3) for _, _, part in group)
+    assert LONGEST - len(sentence) < whole <= LONGEST
+    assert [len(group) for group in network._gathered(["me"] * 2000)] == [727, 727, 546]
+
+
 def test_words_stand_for_their_class_where_they_are_not_known():
     known = {"let's", "0"}
     assert [normal(word, known) for word in ("Let\u2019s", "7th", "x", "Trying", "quickly", "used", "apple", "+")] == [
         "let's", "0", "<a>", "<ing>", "<ly>", "<ed>", "<word>", "<sign>",
     ]  # fmt: skip
+    assert [class_of(name) for name in CLASSES] == list(CLASSES)
+
+
+def test_pieces_have_a_kind_and_traits():
+    kinds = {"": NOTHING, "let ": WORD, "7": WORD, ".": SIGN, ". ": STOP, "? ": STOP, ", ": SIGN, "\n": STOP, "_": SIGN}
+    assert {piece: kind(piece) for piece in kinds} == kinds
+    written = {
+        "Let ": "10000001", "LET": "11000000", "A": "10000000", "x7": "00100000", "= ": "00010011", ",": "00010000",
+        "\n": "00011001", "\n\n ": "00011101",
+    }  # fmt: skip
+    assert {piece: "".join(str(int(of)) for of in traits(piece)) for piece in written} == written
 
 
 def test_how_a_piece_is_written_counts(tmp_path):
-    traits = np.zeros((network.TRAITS, 2))
+    traits = np.zeros((TRAITS, 2))
     traits[0, 0] = 2  # begins with a capital
     assert tagger(tmp_path, traits=traits).logits(["let Let me Me"])[0].tolist() == [2, 4, 1, 3]
 
 
 @pytest.mark.parametrize("text", ["", " ", "a", "...", "\n\n", "\ud83d", "x" * 100_000, "\u0130 \u0130 \u0130"])
-def test_texts_with_nothing_to_find(tmp_path, text):
+def test_odd_texts_are_no_trouble(tmp_path, text):
     assert tagger(tmp_path).spans(text) == []
 
 
@@ -89,7 +130,11 @@ def test_texts_with_nothing_to_find(tmp_path, text):
         ({"words": np.array(WORDS[:-1])}, r"expected 'words' of shape \(11,\), found \(10,\)"),
         ({"words": np.array([*WORDS[:-1], "more"])}, "expected the word class '<word>' among the words"),
         ({"unit": np.array([1.0, np.nan])}, "expected finite numbers in 'unit'"),
-        ({"traits": np.array(["a"] * 16).reshape(8, 2)}, "could not convert"),
+        ({"vectors": np.full((len(WORDS), 2), np.nan)}, "of another kind in 'vectors', found float64"),
+        ({"traits": np.array(["a"] * 16).reshape(8, 2)}, "of another kind in 'traits', found <U1"),
+        ({"words": np.array(["let", *WORDS[1:-1], "let"])}, "expected the word class '<word>'"),
+        ({"words": np.array(["me", *WORDS[1:]])}, "expected each word once"),
+        ({"first": np.zeros((3, 2, 0)), "first_bias": np.zeros(0)}, "expected numbers in 'first', found none"),
         ({"words": np.array(list(WORDS), object)}, "allow_pickle"),
     ],
 )
@@ -102,7 +147,11 @@ def test_a_file_that_is_none_is_named(tmp_path):
     path = tmp_path / "network.npz"
     with pytest.raises(ValueError, match=r"network\.npz.*cannot be read \(No such file"):
         load(path)
-    for content in (b"", b"text", b"PK\x03\x04"):
+    np.savez_compressed(path, **weights()._asdict())
+    whole = path.read_bytes()
+    broken = whole[:60] + bytes(255 - byte for byte in whole[60:90]) + whole[90:]
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for content in (b"", b"text", b"PK\x03\x04", whole[:-40], broken, (tmp_path / "one.npy").read_bytes()):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"network\.npz.*benchmarks/tagger_training\.py"):
             load(path)
@@ -147,6 +196,25 @@ def test_spellings_beyond_those_kept_at_hand_are_worked_out_anew(monkeypatch):
     whole = of.spans(text)
     monkeypatch.setattr(network, "REMEMBERED", 100)
     assert of.spans(text) == whole and of.spans(TEXTS[0]) == NetworkTagger().spans(TEXTS[0])
+    assert len(of._rows) < 100
+    monkeypatch.setattr(network, "LETTERS", 10)
+    assert of.spans(TEXTS[-1]) == NetworkTagger().spans(TEXTS[-1])
+    assert len(of._rows) < 40
+
+
+def test_an_interrupted_call_leaves_nothing_half_done(tmp_path, monkeypatch):
+    of, calls = tagger(tmp_path), []
+
+    def interrupted(piece):
+        calls.append(piece)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return traits(piece)
+
+    monkeypatch.setattr(network, "traits", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        of.spans("So let me see")
+    assert found(of, "So let me see") == ["let me"]
 
 
 def test_what_is_learned_is_what_is_marked(tmp_path, monkeypatch):
@@ -161,6 +229,7 @@ def test_what_is_learned_is_what_is_marked(tmp_path, monkeypatch):
     ]
     net = tagger_training.fit(passages, "test")
     texts = [*TEXTS, "Now let us try circles. It has 9 sides, so x = 9."]
+    assert tagger_training.labels("try it now", [[0, 5]]).tolist() == [1, 0, 0]  # a word half inside is outside
     pair, reached = tagger_training.best(passages, [net.judged(text) for text, _ in passages])
     tagger_training.write(net, pair, "test", tmp_path / "learned.npz")
     of = NetworkTagger(tmp_path / "learned.npz")

@@ -12,58 +12,35 @@ a run without a second library beside numpy.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
-from diagnostics.taggers.pieces import CLASSES, PIECE, normal
+from diagnostics.taggers.pieces import NOTHING, PIECE, STOP, WORD, kind, normal, traits
+from diagnostics.taggers.weights import REACH, Weights, hash_of, load
 
 NETWORK = Path(__file__).parent.with_name("network.npz")
 FEWEST = 2  # words of a phrase
-REMEMBERED = 30_000  # spellings whose part of the first layer is kept at hand: 770 bytes each
-GATHERED = 16_000  # characters that are judged at once: what a processor's cache holds
-STOPS, MARKS = ".!?", "=+-*/^<>"
-TRAITS = 8
-NOTHING, WORD, SIGN, STOP = range(4)  # kinds of pieces
-
-
-class Weights(NamedTuple):
-    """A network file, in this order of use. V words, D numbers a word, A, B, C channels."""
-
-    words: np.ndarray  # (V,) str: known words and the classes of the others
-    vectors: np.ndarray  # (V, D) int8, in units of `unit`
-    unit: np.ndarray  # (D,)
-    traits: np.ndarray  # (TRAITS, D), added to a word's vector
-    first: np.ndarray  # (3, D, A): for the piece behind, itself, the piece before
-    first_bias: np.ndarray  # (A,)
-    sentence: np.ndarray  # (A, A)
-    second: np.ndarray  # (5, A, B)
-    second_bias: np.ndarray  # (B,)
-    third: np.ndarray  # (5, B, C)
-    third_bias: np.ndarray  # (C,)
-    last: np.ndarray  # (C,)
-    last_bias: np.ndarray  # ()
-    threshold: np.ndarray  # () what a piece must reach to be part of a phrase
-    certain: np.ndarray  # () what one piece of a phrase must reach
-    version: np.ndarray  # () str
-
-
-LEARNED = Weights._fields[2:-1]
-GAP = sum(reach // 2 for reach in (3, 5, 5))  # pieces of nothing around a text: as many as the network sees to one side
+REMEMBERED = 30_000  # spellings whose part of the first layer is kept at hand: 480 bytes each
+LETTERS = 1_000_000  # that they may have together
+LONGEST = 16_000  # characters that are judged at once: what a processor's cache holds
+GAP = sum(reach // 2 for reach in REACH)  # pieces of nothing around a text: as many as the network sees to one side
+_PART = re.compile(rf"(?s).{{1,{LONGEST}}}(?:\Z|(?<=\n)|(?<=[.!?]\s))|.{{1,{LONGEST}}}")
 
 
 class NetworkTagger:
-    """Marks runs of pieces; each run has at least two words and one piece that is certain."""
+    """Marks runs of pieces; each run has at least two words and one piece that is certain.
+
+    A text of more than 16,000 characters is read in parts, cut behind a sentence where one ends. For one thread at a
+    time: what is worked out for a spelling is kept.
+    """
 
     def __init__(self, path: str | Path | None = None):
-        weights = load(Path(path) if path else NETWORK)
+        weights = load(Path(path) if path is not None else NETWORK)
         self.version = str(weights.version)
-        said = b"".join(np.ascontiguousarray(of).tobytes() for of in weights[:-1])
-        self.hash = hashlib.sha256(said).hexdigest()[:12]  # of what it marks
+        self.hash = hash_of(weights)
         self._net = weights
         self._kernels = [np.concatenate(kernel, axis=1) for kernel in (weights.second, weights.third)]
         self._rows = _Rows(weights)
@@ -74,19 +51,15 @@ class NetworkTagger:
 
     def batch(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """The spans of each text. Many short texts are faster at once than one by one."""
-        spans: list[list[tuple[int, int]]] = []
-        start = 0
-        while start < len(texts):
-            stop, held = start + 1, len(texts[start])
-            while stop < len(texts) and held + len(texts[stop]) <= GATHERED:
-                held += len(texts[stop])
-                stop += 1
-            spans += self._at_once(texts[start:stop])
-            start = stop
+        spans: list[list[tuple[int, int]]] = [[] for _ in texts]
+        for together in _gathered(texts):
+            found = self._at_once([part for _, _, part in together])
+            for (owner, start, _), of in zip(together, found, strict=True):
+                spans[owner] += [(first + start, last + start) for first, last in of]
         return spans
 
     def logits(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The logits of the pieces of each text (N,), before thresholds."""
+        """Before thresholds, of the pieces of each text (N,): to compare with what was learned."""
         found, before, behind = _in_a_row(texts)
         logits = self._logits(self._rows.of(found))
         return [logits[start + 1 : stop] for start, stop in zip(before, behind, strict=True)]
@@ -133,7 +106,7 @@ class NetworkTagger:
 
 
 class _Rows(dict[str, int]):
-    """Piece of text -> the row of its part of the first layer and of its kind, worked out when it is first met."""
+    """Piece of text -> its row in `table`, its part of the first layer, and in `kinds`; worked out when first met."""
 
     def __init__(self, weights: Weights):
         super().__init__()
@@ -144,49 +117,47 @@ class _Rows(dict[str, int]):
         self._reset()
 
     def of(self, found: Sequence[str]) -> np.ndarray:
-        """(N,) the rows of these pieces; those of an earlier call need not hold any more."""
-        if len(self) > REMEMBERED:
+        """(N,) the rows of these pieces, until the next call: it may number anew."""
+        if len(self) > REMEMBERED or self._letters > LETTERS:
             self._reset()
         return np.fromiter(map(self.__getitem__, found), np.intp, len(found))
 
     def _reset(self) -> None:
         self.clear()
+        self._letters = 0
         self.table = np.zeros((1024, self._kernel.shape[1]), np.float32)
         self.kinds = np.zeros(1024, np.int8)
         self[""] = 0  # nothing says nothing
 
     def __missing__(self, piece: str) -> int:
-        number = self[piece] = len(self)
+        number = len(self)
         if number == len(self.table):
             self.table, self.kinds = np.concatenate([self.table] * 2), np.concatenate([self.kinds] * 2)
         vector = self._vectors[self._known[normal(piece, self._known)]] + traits(piece) @ self._traits
         self.table[number], self.kinds[number] = vector @ self._kernel, kind(piece)
+        self._letters += len(piece)
+        self[piece] = number  # last, so that an interrupted call leaves nothing half done
         return number
 
 
-def kind(piece: str) -> int:
-    """Whether a piece is nothing, a word, another sign, or a sign or break that ends a sentence."""
-    if not piece:
-        return NOTHING
-    if piece[0].isalnum():
-        return WORD
-    return STOP if piece[0] == "\n" or (piece[0] in STOPS and len(piece) > 1) else SIGN
+def _gathered(texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
+    """(text's number, start, part) of all texts, as many together as are judged at once."""
+    together, held = [], 0
+    for owner, text in enumerate(texts):
+        for start, part in _parts(text):
+            size = len(part) + 4 * GAP  # a piece has about four characters
+            if together and held + size > LONGEST:
+                yield together
+                together, held = [], 0
+            together.append((owner, start, part))
+            held += size
+    if together:
+        yield together
 
 
-def traits(piece: str) -> np.ndarray:
-    """(TRAITS,) how a piece with the space behind it is written."""
-    word = piece.rstrip()
-    said = (
-        piece[0].isupper(),
-        len(word) > 1 and word.isupper(),
-        any(map(str.isdigit, word)),
-        not piece[0].isalnum(),
-        piece[0] == "\n",
-        piece.count("\n") > 1,
-        piece[0] in MARKS,
-        len(word) < len(piece),
-    )
-    return np.array(said, np.float32)
+def _parts(text: str) -> list[tuple[int, str]]:
+    """(start, part) of a text, whole if it is not long."""
+    return [(0, text)] if len(text) <= LONGEST else [(match.start(), match[0]) for match in _PART.finditer(text)]
 
 
 def _in_a_row(texts: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
@@ -216,40 +187,3 @@ def sentences(kinds: np.ndarray) -> np.ndarray:
     nothing = kinds == NOTHING
     begun = (kinds[:-1] == STOP) | (nothing[1:] != nothing[:-1])
     return np.concatenate([[0], np.flatnonzero(begun) + 1])
-
-
-def load(path: Path) -> Weights:
-    """A network file. ValueError says what is wrong with it."""
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            missing = sorted(set(Weights._fields) - set(held))
-            if missing:
-                raise ValueError(f"expected the array {missing[0]!r}, found none")
-            weights = Weights(*(held[name] for name in Weights._fields))
-        _check(weights)
-    except OSError as error:
-        raise ValueError(f"network file {str(path)!r}: cannot be read ({error.strerror})") from None
-    except (ValueError, BadZipFile, EOFError) as error:
-        raise ValueError(f"network file {str(path)!r}: {error}; `benchmarks/tagger_training.py` writes one") from None
-    return weights._replace(**{name: getattr(weights, name).astype(np.float32) for name in LEARNED})
-
-
-def _check(weights: Weights) -> None:
-    """ValueError where shapes do not fit each other or a number is none."""
-    words, width = weights.vectors.shape if weights.vectors.ndim == 2 else (0, 0)
-    first, second, third = (of.shape[-1] if of.ndim else 0 for of in (weights.first, weights.second, weights.third))
-    expected: Mapping[str, tuple[int, ...]] = {
-        "words": (words,), "unit": (width,), "traits": (TRAITS, width),
-        "first": (3, width, first), "first_bias": (first,), "sentence": (first, first),
-        "second": (5, first, second), "second_bias": (second,), "third": (5, second, third), "third_bias": (third,),
-        "last": (third,), "last_bias": (), "threshold": (), "certain": (), "version": (),
-    }  # fmt: skip
-    for name, shape in expected.items():
-        if getattr(weights, name).shape != shape:
-            raise ValueError(f"expected {name!r} of shape {shape}, found {getattr(weights, name).shape}")
-    for name in LEARNED:
-        if not np.isfinite(getattr(weights, name).astype(np.float32)).all():
-            raise ValueError(f"expected finite numbers in {name!r}")
-    unnamed = set(CLASSES) - set(weights.words.tolist())
-    if unnamed:
-        raise ValueError(f"expected the word class {min(unnamed)!r} among the words, found none")
