@@ -1,4 +1,4 @@
-"""The tables of docs/curricula.md are those of the committed results, to the last figure."""
+"""The tables of the docs are those of the committed results, to the last figure: curricula, and the tagger."""
 
 from __future__ import annotations
 
