@@ -12,6 +12,7 @@ of the training file that no fit saw, thresholds chosen on each: what more label
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Choose thresholds, fit, write the file, print how the building half comes out; or the curve."""
     parser = argparse.ArgumentParser(prog="benchmarks.tagger_training", description="Learn the tagger's network.")
     parser.add_argument("--out", type=Path, default=NETWORK)
-    parser.add_argument("--version", default="1")
+    parser.add_argument("--version", default="2")
     parser.add_argument("--curve", action="store_true", help="measure what more labels bring; writes no network")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -129,8 +130,8 @@ class Net(nn.Module):
 
     def joined(self, rows: Sequence[Row]) -> Row:
         """Rows one behind another, with nothing before, between and behind."""
-        whole = {"dtype": torch.long}
-        nothing = Row(torch.full((GAP,), len(self.numbers)), torch.zeros(GAP, TRAITS), torch.zeros(GAP, **whole))
+        none = torch.zeros(GAP, dtype=torch.long)
+        nothing = Row(none + len(self.numbers), torch.zeros(GAP, TRAITS), none)
         parts, sentence = [nothing], 1
         for row in rows:
             parts += [row._replace(sentences=row.sentences + sentence), nothing]
@@ -143,10 +144,10 @@ class Net(nn.Module):
         return self(self.joined([self.row(text)]))[GAP:-GAP].numpy()
 
 
-def fit(passages: Sequence[Passage], name: str, seed: int = 0) -> Net:
+def fit(passages: Sequence[Passage], name: str) -> Net:
     """A network that has learned these passages."""
-    torch.manual_seed(seed)
-    generator = np.random.default_rng(seed)
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
     counts = Counter(spelled(piece) for text, _ in passages for piece in PIECE.findall(text))
     known = sorted({normal(word, counts) for word, count in counts.items() if count >= RAREST} | set(CLASSES))
     net = Net(known, starting_vectors(known), torch.tensor([counts[word] for word in known])).train()
@@ -169,8 +170,7 @@ def fit(passages: Sequence[Passage], name: str, seed: int = 0) -> Net:
 def starting_vectors(words: Sequence[str]) -> torch.Tensor:
     """(V, WIDTH): the model's input vectors of the words in the directions in which its tokens differ most, half
     whitened; of a class, their middle."""
-    tokenizer, model = load_tokenizer(MODEL), load_model(MODEL, "float32")
-    tokens = model.get_input_embeddings().weight.detach()
+    tokenizer, tokens = load_tokenizer(MODEL), _input_vectors(MODEL)
     middle = tokens.mean(0)
     values, directions = torch.linalg.eigh(torch.cov(tokens.T))
     values, directions = values.flip(0)[:WIDTH], directions.flip(1)[:, :WIDTH]
@@ -182,20 +182,31 @@ def starting_vectors(words: Sequence[str]) -> torch.Tensor:
     return vectors / vectors.std()
 
 
+@functools.cache
+def _input_vectors(name: str) -> torch.Tensor:
+    """(tokens, model's width); a model is loaded once for all fits."""
+    return load_model(name, "float32").get_input_embeddings().weight.detach().clone()
+
+
 def labels(text: str, spans: Sequence[Sequence[int]]) -> np.ndarray:
     """Of each piece (N,), whether it lies in a span."""
     mask = marked(len(text), spans)
     return np.array([mask[start] and mask[end - 1] for _, start, end in pieces(text)], np.float32)
 
 
-def best(passages: Sequence[Passage], logits: Sequence[np.ndarray]) -> tuple[tuple[float, float], float]:
+def best(
+    passages: Sequence[Passage],
+    logits: Sequence[np.ndarray],
+    thresholds: Sequence[float] = THRESHOLDS,
+    certain: Sequence[float] = CERTAIN,
+) -> tuple[tuple[float, float], float]:
     """The thresholds that agree best with these passages, and the F1 they reach."""
 
     def f1(pair: tuple[float, float]) -> float:
         marks = Labels((text, phrases(text, of, *pair)) for (text, _), of in zip(passages, logits, strict=True))
         return agreement(marks, passages)["f1"]
 
-    reached = {pair: f1(pair) for pair in itertools.product(THRESHOLDS, CERTAIN)}
+    reached = {pair: f1(pair) for pair in itertools.product(thresholds, certain)}
     return max(reached.items(), key=lambda one: one[1])
 
 

@@ -46,7 +46,7 @@ class NetworkTagger:
         self._rows = _Rows(weights)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """(start, end) of the planning phrases in characters, in order; they neither overlap nor touch."""
+        """(start, end) of the planning phrases in characters, in order; they do not overlap."""
         return self.batch([text])[0]
 
     def batch(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
@@ -83,7 +83,7 @@ class NetworkTagger:
         """Of each piece (N,), given its row."""
         net, kinds = self._net, self._rows.kinds[rows]
         states = _layer(self._rows.table[rows], net.first_bias)
-        starts = sentences(kinds)
+        starts = _sentences(kinds)
         strongest = np.maximum.reduceat(states, starts, axis=0) @ net.sentence
         strongest[kinds[starts] == NOTHING] = 0
         states += np.repeat(strongest, np.diff(starts, append=len(states)), axis=0)
@@ -182,7 +182,7 @@ def _layer(parts: np.ndarray, bias: np.ndarray) -> np.ndarray:
     return np.maximum(total, 0, out=total)
 
 
-def sentences(kinds: np.ndarray) -> np.ndarray:
+def _sentences(kinds: np.ndarray) -> np.ndarray:
     """Where sentences begin: behind a piece that ends one, at both ends of a text, and at 0."""
     nothing = kinds == NOTHING
     begun = (kinds[:-1] == STOP) | (nothing[1:] != nothing[:-1])
