@@ -1,9 +1,9 @@
 """What a language model would reach on the tagger's labels: `python -m benchmarks.tagger_ceiling` (ten minutes).
 
-A small head learns from the first passages of `benchmarks/labels/planning_training.jsonl` to tell planning words by the states of
-SmolLM2-135M's first layers, frozen. Thresholds are chosen on the building half, which it does not see, and both halves
-are judged; the held-out half serves for nothing else. The states cost a thousand times what the tagger may: the figures
-say how much of what the tagger misses is to be had from meaning and from what was said before.
+A small head learns from the first passages of `benchmarks/labels/planning_training.jsonl` to tell planning words by
+the states of SmolLM2-135M's first layers, frozen. Thresholds are chosen on the building half, which it does not see,
+and both halves are judged; the held-out half serves for nothing else. The states cost a thousand times what the tagger
+may: the figures say how much of what the tagger misses is to be had from meaning and from what was said before.
 """
 
 from __future__ import annotations
