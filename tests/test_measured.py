@@ -1,4 +1,4 @@
-"""The tables of the docs are those of the committed results, to the last figure: curricula, and the tagger."""
+"""The tables of docs/curricula.md and docs/labels.md are those of the committed results, to the last figure."""
 
 from __future__ import annotations
 

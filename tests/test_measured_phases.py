@@ -1,0 +1,97 @@
+"""The tables of docs/phases.md are those of the committed results, to the last figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/phases.md").read_text(encoding="utf-8")
+Figures = Mapping[str, Any]
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))
+
+
+SIMULATED = read("phase_simulation")["families"]
+
+
+def tables() -> Iterator[tuple[str, ...]]:
+    """The rows of all tables of the page, without bold."""
+    for line in PAGE.splitlines():
+        if line.startswith("|") and not line.startswith("|---"):
+            yield tuple(cell.strip().replace("**", "") for cell in line.strip("|").split("|"))
+
+
+SHOWN = {name: cells for name, *cells in tables()}
+DIFFERENCES = [cells for name, *cells in tables() if name == "difference, paired 95%"]
+
+
+def percents(of: Mapping[str, Figures], key: str, *rises: str, join: str = "; ") -> str:
+    return join.join(f"{of[rise][key]:.1%}" for rise in rises)
+
+
+@pytest.mark.parametrize(("column", "family"), [(1, "build"), (2, "unseen")])
+def test_the_simulated_runs(column, family):
+    of = SIMULATED[family]
+    null, all_null, rises, late = of["null"], of["null_total"], of["by_rise"], of["from_3_on"]
+    worst, rate = max(((name, cell["rate"]) for name, cell in null.items()), key=lambda one: one[1])
+    going = max(cell["online_rate"] for cell in null.values())
+    expected = {
+        "false alarms looking back, all null runs": f"{all_null['rate']:.1%} of {all_null['runs']:,}",
+        "the same, worst cell (200 runs each)": f"{rate:.1%}: {worst}",
+        "false alarms on the way, all null runs": f"{all_null['online_rate']:.1%} of {all_null['watched']:,}",
+        "missed at a rise of 3, 5, 10 together": f"{late['missed']:.1%}",
+        "missed at 3; at 5; at 10": percents(rises, "missed", "3.0", "5.0", "10.0"),
+        "not called at 1; at 2": percents(rises, "missed", "1.0", "2.0"),
+        "missed at 1; 2; 3 by a test that is told course and noise, 2% false alarms":
+            percents(rises, "oracle_missed", "1.0", "2.0", "3.0"),
+        "onset, mean error / that of least squares with the shape known, from 3 on":
+            f"{late['error']:.2f} / {late['oracle_error']:.2f} = {late['ratio']:.2f}",
+        "the same, width of the rise known too":
+            f"{late['error']:.2f} / {late['oracle_width_error']:.2f} = {late['ratio_width']:.2f}",
+        "90% interval covers the onset, from 3 on": f"{late['coverage']:.1%}",
+        "the same at 10": f"{rises['10.0']['coverage']:.1%}",
+        "mean width of the interval, from 3 on": f"{late['interval_width']:.1f} steps",
+        "first call behind the onset, median, from 3 on": f"{late['delay']:.0f} steps",
+        "called on the way just as in the end, from 3 on": f"{late['online_agrees']:.1%}",
+    }  # fmt: skip
+    assert {name: SHOWN[name][column] for name in expected} == expected
+    assert SHOWN["the same, worst cells (100 runs each)"][column].startswith(f"{going:.0%}")
+    assert f"{of['runs']:,} are of" in PAGE
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_state_machine(seed):
+    run = read("two_phase")["runs"][seed]
+    start, end, gap, passed = run["start"], run["end"], run["gap"], run["pass"]
+    half, solved, phase = run["half_fall_step"], run["solved_in_any_sample"], run["phase"]
+    plan, execution = "reward/part@solved/plan", "reward/part@solved/execution"
+
+    def course(name: str) -> str:
+        return f"{start[name]:.2f} → {end[name]:.2f}"
+
+    expected = {
+        "perplexity of execution, first ten steps": f"{run['perplexity_at_start']['execution']:.2f}",
+        "perplexity of planning, first ten steps": f"{run['perplexity_at_start']['planning']:.2f}",
+        "half of the fall, execution; planning": f"step {half['execution']}; {half['planning']}",
+        "entropy of execution, nats": course("entropy/execution"),
+        "entropy of planning, nats": course("entropy/planning"),
+        "steps with planning above execution (lowest gap)": f"{gap['above']:.1%} ({gap['lowest']:.3f})",
+        "actions right; moves right, given the action": f"{course(plan)}; {course(execution)}",
+        "solved in some of 256 samples by SFT alone; by GRPO alone": f"{solved['base only']}; {solved['run only']}",
+        "label": run["label"],
+        "plan diversity, nats": course("plan/semantic_entropy"),
+        "confidence of the last; onset of planning": f"{phase['confidence']:.2f}; none",
+    }
+    for k, difference in zip(("pass@1", "pass@64"), DIFFERENCES, strict=True):
+        expected[k] = f"{passed[k]['base']:.3f} → {passed[k]['run']:.3f}"
+        assert difference[seed] == "{mean:+.3f} [{low:+.3f}, {high:+.3f}]".format(**passed[k]["difference"])
+    assert {name: SHOWN[name][seed] for name in expected} == expected
+    assert phase["onset_step"] is None
+    assert SHOWN["phase, with hindsight"][seed].count("\N{EN DASH}") == len(phase["segments"])
