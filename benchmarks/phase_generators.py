@@ -17,9 +17,10 @@ import numpy as np
 from benchmarks import phase_courses as courses
 from benchmarks import phase_unseen as unseen
 from benchmarks.phase_courses import Noise, Rng, Shape, any_of, ar, ramp, student
-from diagnostics.grams.entropies import entropy
+from diagnostics.grams.entropies import variety
 from diagnostics.phase.detector import DIVERSITY, ENTROPY, PERPLEXITY
 
+COMPLETIONS = 64  # a step
 RISES = (1.0, 2.0, 3.0, 5.0, 10.0)
 SHAPES = courses.SHAPES | unseen.SHAPES
 
@@ -103,23 +104,34 @@ def execution(rng: Rng, cell: Cell, n: int, declined: np.ndarray, noise: np.ndar
     return {ENTROPY: 1.0 + entropies, PERPLEXITY: np.exp(surprise)}
 
 
-def counted(rng: Rng, shares: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Plan diversity as it is measured: phrases drawn from one distribution, so many at each step (N,)."""
-    draws = (rng.multinomial(k, shares / shares.sum()) for k in counts.astype(int))
-    measured = np.array([entropy(draw[draw > 0]) for draw in draws])
-    return (measured - measured.mean()) / measured.std() + 0.7 * ar()(rng, len(counts))
+def counted(rng: Rng, shares: np.ndarray, phrases: np.ndarray) -> np.ndarray:
+    """Plan diversity as it is measured: completions with so many phrases each, in the mean of a step (N,), all of
+    one distribution (K,)."""
+    measured = np.array([_step_variety(rng, np.cumsum(shares / shares.sum()), mean) for mean in phrases])
+    return (measured - measured.mean()) / measured.std()
+
+
+def _step_variety(rng: Rng, chances: np.ndarray, mean: float) -> float:
+    """Of a step's phrases, drawn by their cumulated chances (K,)."""
+    held = rng.poisson(mean, COMPLETIONS)
+    owners = np.repeat(np.arange(COMPLETIONS), held)
+    drawn = np.searchsorted(chances[:-1], rng.random(len(owners)))
+    pairs, times = np.unique(np.stack([owners, drawn]), axis=1, return_counts=True)
+    own = times / held[pairs[0]]
+    return variety(np.bincount(pairs[1], own), float((own**2).sum()), int((held > 0).sum()))
 
 
 def drawn_noise(rng: Rng, cell: Cell, n: int) -> np.ndarray:
     """Noise of plan diversity, (N,); where it comes of counts, what the phrases are drawn from is the same all along.
 
-    Counts: twice as many at the end as at the start. Recounts: thrice or a third, within a tenth of the run.
+    Counts: twice as many at the end as at the start, of a few dozen phrases, or of so many that most are seen once.
+    Recounts: thrice or a third, within a tenth of the run.
     """
     if cell.extra == "counts":
-        return counted(rng, 1 / np.arange(1, 61), np.linspace(150, 300, n))
+        return counted(rng, 1 / np.arange(1, rng.choice([60, 2000, 20_000])), np.linspace(2.5, 5, n))
     if cell.extra == "recounts":
         changed = np.clip((np.arange(n) / n - rng.uniform(0.2, 0.7)) / 0.1, 0, 1)
-        return counted(rng, np.exp(-np.arange(40) / 12), 150 * 3 ** (changed if rng.integers(2) else 1 - changed))
+        return counted(rng, np.exp(-np.arange(40) / 12), 2.5 * 3 ** (changed if rng.integers(2) else 1 - changed))
     return cell.noise(rng, n)
 
 

@@ -96,6 +96,7 @@ class Curves:
         found = {"entropy/planning": planning, "entropy/execution": execution, "entropy/gap": planning - execution}
         found |= {"entropy/gap_low": planning - execution - 0.12, "entropy/gap_high": planning - execution + 0.12}
         found |= {"entropy/mean": self.entropy + self.noise(0.01), "plan/semantic_entropy": plans}
+        found |= {"plan/variety": 1 - np.exp(-plans)}
         found |= {"ppl/planning_rel": np.exp(planning - 1.9), "ppl/execution_rel": np.exp(execution - 1.5)}
         found |= {"entropy/planning_tokens": 300 + self.noise(20), "entropy/execution_tokens": 2000 + self.noise(60)}
         found |= {

@@ -36,7 +36,7 @@ SFT_STEPS = 900
 SAMPLES, LARGE = 256, 64  # completions a held-out problem, and k: a fourth, so that the estimate is steady
 ENDS = 10  # steps that the start and the end of a run are means over
 SERIES = ("ppl/execution_rel", "ppl/planning_rel", "entropy/execution", "entropy/planning", "entropy/gap",
-          "entropy/gap_low", "plan/semantic_entropy", "reward/outcome", "reward/part@solved/plan",
+          "entropy/gap_low", "plan/variety", "reward/outcome", "reward/part@solved/plan",
           "reward/part@solved/execution")  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def table(runs: Sequence[Mapping[str, Any]]) -> Table:
         row(f"entropy of {kind}", lambda r, k=kind: course(r, f"entropy/{k}"))
     row("entropy gap: lowest", lambda r: f"{r['gap']['lowest']:+.2f}")
     row("  steps above 0; interval above 0", lambda r: f"{r['gap']['above']:.0%}; {r['gap']['surely_above']:.0%}")
-    row("plan diversity", lambda r: course(r, "plan/semantic_entropy"))
+    row("plan diversity", lambda r: course(r, "plan/variety"))
     row("actions right", lambda r: course(r, "reward/part@solved/plan"))
     row("moves right, given the action", lambda r: course(r, "reward/part@solved/execution"))
     for k in (1, LARGE, SAMPLES):

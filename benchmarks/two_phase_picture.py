@@ -21,14 +21,14 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
         once = {"label": "_" if run is not runs[0] else None}
         lines(perplexity, run, {"ppl/planning_rel": PLANNING, "ppl/execution_rel": EXECUTION}, once)
         lines(entropy, run, {"entropy/planning": PLANNING, "entropy/execution": EXECUTION}, once)
-        lines(diversity, run, {"plan/semantic_entropy": OTHER}, once)
+        lines(diversity, run, {"plan/variety": OTHER}, once)
         if run["phase"]["interval"]:
             diversity.axvspan(*run["phase"]["interval"], color=OTHER, alpha=0.1)
         curves(passed, run["pass"], once)
     perplexity.axhline(0.8, color="0.7", linestyle="--")
     perplexity.set(xlabel="step", ylabel="perplexity relative to the start", ylim=(0, None))
     entropy.set(xlabel="step", ylabel="token entropy, nats", ylim=(0, None))
-    diversity.set(xlabel="step", ylabel="plan diversity, nats")
+    diversity.set(xlabel="step", ylabel="variety of plans")
     passed.set(xlabel="k", ylabel="pass@k, held out", xscale="log", ylim=(0, 1.02))
     passed.set_xscale("log", base=2)
     for axes in (perplexity, entropy, diversity, passed):

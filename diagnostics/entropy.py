@@ -14,10 +14,11 @@ from rltrain.types import Event, Panel, StepRecord
 class EntropyDiagnostic:
     """Computes `entropy/*`, `plan/ratio` and `length/*` from the trained tokens, in all, by source and by kind.
 
-    Gap and ratio come with a 95% interval from a bootstrap over completions, seeded by `seed` and the step,
-    and are left out where they would rest on fewer than `min_planning_tokens` planning tokens; an event says
-    so the first time. Tokens whose entropy is not finite count in nothing but `entropy/nonfinite_tokens`. Event
-    `creative_diversity_lost` where creative tasks lose more than `drop` of their entropy or variety (creative.py).
+    Gap and ratio come with a 95% interval from a bootstrap over completions, seeded by `seed`, step and source. They
+    and the entropy of planning are left out where they would rest on fewer than `min_planning_tokens` planning
+    tokens; an event says so the first time. Tokens whose entropy is not finite count in nothing but
+    `entropy/nonfinite_tokens`. Event `creative_diversity_lost` where creative tasks lose more than `drop` of their
+    entropy or variety (creative.py).
     """
 
     panels: Sequence[Panel] = (
@@ -96,8 +97,10 @@ class EntropyDiagnostic:
         if "entropy/mean" in metrics:
             self._tell_of_few(record.step, metrics["entropy/planning_tokens"])
         for source in sorted(set(rows.sources)):
-            of_source = rows.sums[np.array([s == source for s in rows.sources])].sum(axis=0)
-            found = entropies(of_source, self.min_planning_tokens)
+            of_source = rows.sums[np.array([s == source for s in rows.sources])]
+            found = entropies(of_source.sum(axis=0), self.min_planning_tokens)
+            if "entropy/gap" in found:
+                found |= self._intervals(of_source, record.step, source)
             metrics |= {f"{name}@{source}": value for name, value in found.items()}
         for kind in sorted(set(rows.kinds) - set(rows.sources)):
             h_planning, n_planning, h_execution, n_execution = rows.sums[np.array([k == kind for k in rows.kinds])].sum(
@@ -109,9 +112,9 @@ class EntropyDiagnostic:
             metrics["entropy/nonfinite_tokens"] = float(rows.nonfinite)
         return metrics
 
-    def _intervals(self, sums: np.ndarray, step: int) -> dict[str, float]:
+    def _intervals(self, sums: np.ndarray, step: int, source: str = "") -> dict[str, float]:
         """95% intervals of gap and ratio: completions drawn with replacement, all resamples in one product."""
-        rng = np.random.default_rng([self.seed, step])
+        rng = np.random.default_rng([self.seed, step, *source.encode()])
         draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), self.resamples)  # (R, N)
         drawn = draws @ sums
         h_planning, n_planning, h_execution, n_execution = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)].T
@@ -144,7 +147,8 @@ class EntropyDiagnostic:
 
 
 def entropies(sums: np.ndarray, min_planning_tokens: int) -> dict[str, float]:
-    """Metrics from (4,) sums as in `TokenSums`; what rests on no token is absent, a gap needs enough of them."""
+    """Metrics from (4,) sums as in `TokenSums`; what rests on no token is absent, and so is the entropy of planning,
+    with all that compares it, where too few tokens plan."""
     h_planning, n_planning, h_execution, n_execution = map(float, sums)
     metrics = {"entropy/planning_tokens": n_planning, "entropy/execution_tokens": n_execution}
     if n_planning + n_execution:
@@ -152,9 +156,10 @@ def entropies(sums: np.ndarray, min_planning_tokens: int) -> dict[str, float]:
         metrics["plan/ratio"] = n_planning / (n_planning + n_execution)
     if n_execution:
         metrics["entropy/execution"] = h_execution / n_execution
-    if n_planning:
-        metrics["entropy/planning"] = h_planning / n_planning
-    if n_planning >= min_planning_tokens and n_execution:
+    if n_planning < min_planning_tokens:
+        return metrics
+    metrics["entropy/planning"] = h_planning / n_planning
+    if n_execution:
         metrics["entropy/gap"] = metrics["entropy/planning"] - metrics["entropy/execution"]
         if h_execution:
             metrics["entropy/ratio"] = metrics["entropy/planning"] / metrics["entropy/execution"]
@@ -203,7 +208,7 @@ def _too_few(step: int, tokens: float, needed: int) -> Event:
         "too_few_planning_tokens",
         "info",
         {"planning_tokens": int(tokens), "min_planning_tokens": needed},
-        "entropy/gap and what else compares planning with execution is left out of such steps; sample more, lower "
+        "entropy/planning and what compares it with execution is left out of such steps; sample more, lower "
         "min_planning_tokens, or see by `rltrain tag` whether the tagger fits these texts",
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import exp, log, sqrt
+from math import exp, sqrt
 from typing import Any
 
 import numpy as np
@@ -118,4 +118,4 @@ def entropy(shares: Sequence[float] | np.ndarray) -> float:
     """-sum s log s in nats; the shares need not sum to one."""
     s = np.asarray(shares, float)
     s = s[s > 0] / s.sum() if s.sum() else s
-    return float(-(s * np.log(s)).sum()) if len(s) else log(1)
+    return float(-(s * np.log(s)).sum()) if len(s) else 0.0

@@ -40,7 +40,7 @@ class Collector:
 
     def __init__(self, pool: Pool, scoring: Scoring, tagger: Tagger, formats: FormatClassifier) -> None:
         self._pool, self._scoring = pool, scoring
-        self._tagger, self._formats = tagger, formats
+        self.tagger, self._formats = tagger, formats
         self._sampled: dict[int, tuple[Ticket, tuple[Completion, ...]]] = {}
         self._scoring_now: set[int] = set()
         self._finished: dict[int, Group] = {}
@@ -103,7 +103,7 @@ class Collector:
         assert ticket.id not in self._sampled, f"group {ticket.id} was delivered twice"
         self._sampled[ticket.id] = ticket, completions
         self._scoring_now.add(ticket.id)
-        self._scoring.submit(tag(ticket, completions, self._tagger, self._formats))
+        self._scoring.submit(tag(ticket, completions, self.tagger, self._formats))
 
 
 def tag(ticket: Ticket, completions: tuple[Completion, ...], tagger: Tagger, formats: FormatClassifier) -> Group:

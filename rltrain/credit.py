@@ -102,7 +102,7 @@ class Guard:
     """When the credit began, and whether it rests because phrases are being stuffed. Part of the checkpoint."""
 
     since: int | None = None  # first step with credit
-    reference: float | None = None  # planning ratio just before it
+    reference: float | None = None  # planning ratio just before it, or the first that is not 0
     recent: tuple[float, ...] = ()  # planning ratios of the last rollout batches
     resting: bool = False
 
@@ -121,8 +121,10 @@ class Guard:
         mean = sum(recent) / len(recent)
         if self.since is None:
             return dataclasses.replace(self, recent=recent)
-        reference = mean if self.reference is None else self.reference
-        return dataclasses.replace(self, recent=recent, reference=reference, resting=mean > most * reference)
+        planned = [each for each in recent if each] or [0.0]  # of nothing there is no multiple
+        reference = self.reference or sum(planned) / len(planned) or None
+        resting = reference is not None and mean > most * reference
+        return dataclasses.replace(self, recent=recent, reference=reference, resting=resting)
 
 
 def told(before: Guard, after: Guard, step: int) -> Event | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +60,18 @@ def summarize(groups: Sequence[Group], *, solved: float = 1.0) -> dict[str, floa
         metrics[f"eval/pass_at@{k}"] = float(np.mean(rates))
     lengths = [len(c.token_ids) for g in groups for c in g.completions]
     metrics["eval/length"] = float(np.mean(lengths))
+    return metrics | {f"eval/format_share@{form}": share for form, share in sorted(form_shares(groups).items())}
+
+
+def form_shares(groups: Sequence[Group]) -> dict[str, float]:
+    """Share of the completions in each form of an answer."""
     forms = Counter(form for g in groups for form in g.formats)
-    return metrics | {f"eval/format_share@{form}": count / forms.total() for form, count in sorted(forms.items())}
+    return {form: count / forms.total() for form, count in forms.items()}
+
+
+def form_distance(now: Mapping[str, float], base: Mapping[str, float]) -> float:
+    """Total variation between two sets of shares: the part of the completions that would have to change form."""
+    return sum(abs(now.get(form, 0.0) - base.get(form, 0.0)) for form in {*now, *base}) / 2
 
 
 def paired_difference(

@@ -50,7 +50,7 @@ class PhaseCallback(TrainerCallback):
         out: directory to write, without a run in it; default: `diagnosis-NNN` in the trainer's `output_dir`.
         outcome: name of the reward function that is the task's result in [0, 1]; default: the only one there is.
             One that leaves [0, 1] is none, and a note says so.
-        diagnostics: names or specs, in this order; default: all of rltrain's.
+        diagnostics: names or specs, in this order; default: the eight of a run (`rltrain/config/root.py`).
         tagger, formats: names or specs of what finds planning phrases and names formats.
 
     Raises:

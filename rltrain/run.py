@@ -38,6 +38,7 @@ class Progress:
     requested: deque[list[Ticket]] = dataclasses.field(default_factory=deque)  # asked for, not yet trained
     judged: list[Group] = dataclasses.field(default_factory=list)  # of the next batch: refused, or accepted and kept
     evaluations: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)  # step -> key -> outcomes
+    base_forms: dict[str, float] = dataclasses.field(default_factory=dict)  # shares held out, of the untrained model
     tokens: int = 0  # completion tokens trained
     best: tuple[float, int] | None = None  # (held-out outcome, step), of the steps with a checkpoint
     bound: float | None = None  # of the parity gate, measured at the start

@@ -182,7 +182,12 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
         )
         groups = once(run, tickets, partial(run.console.stage, f"evaluation at step {step}"))
     run.progress.evaluations[step] = held_out.outcomes(groups)
-    return held_out.summarize(groups)
+    metrics, forms = held_out.summarize(groups), held_out.form_shares(groups)
+    if step == 0:
+        run.progress.base_forms = forms
+    elif run.progress.base_forms and forms:
+        metrics["eval/format_distance"] = held_out.form_distance(forms, run.progress.base_forms)
+    return metrics
 
 
 def check_errors(run: Run, groups: Sequence[Group]) -> None:
@@ -226,6 +231,7 @@ def save(run: Run, step: int, *, always: bool = False) -> None:
             "curriculum": run.curriculum.state_dict(),
             "gates": [gate.state_dict() for gate in run.gates],
             "diagnostics": [diagnostic.state_dict() for diagnostic in run.diagnostics],
+            "tagger": {key: getattr(run.collector.tagger, key, None) for key in ("version", "hash")},
         }
         with checkpoint.told_if_full(path):
             checkpoint.seal(path, state, step=step, fingerprint=run.fingerprint)

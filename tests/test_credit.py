@@ -70,6 +70,21 @@ def test_the_effect_is_what_the_advantage_would_have_been_without():
     assert credit.effect([rejected]) == 0.0
 
 
+def test_the_guard_has_nothing_to_hold_the_first_phrases_against():
+    guard = credit.Guard()
+    for _ in range(8):
+        guard = guard.seen(0.0, 2.0)
+    guard = guard.started(9).seen(0.0, 2.0)
+    assert guard.active and guard.reference is None
+    guard = guard.seen(0.05, 2.0)
+    for _ in range(credit.WINDOW):
+        assert guard.active and guard.reference == pytest.approx(0.05)
+        guard = guard.seen(0.05, 2.0)
+    for _ in range(credit.WINDOW):
+        guard = guard.seen(0.11, 2.0)
+    assert guard.resting
+
+
 def test_the_guard_rests_while_phrases_are_stuffed():
     guard = credit.Guard()
     for _ in range(8):

@@ -248,9 +248,19 @@ def test_files_are_read_by_number_and_what_goes_back_is_noted(tmp_path):
         pd.DataFrame({"step": [step], "completion": ["x"]}).to_parquet(tmp_path / f"step_{step:05d}.parquet")
     notes: dict[str, int] = {}
     assert [record.step for record in step_records(tables(tmp_path), nothing, notes)] == [99_999, 100_000]
-    assert "steps go back from a file to the next: each stretch counts as steps of its own" not in notes
-    list(step_records(tables(tmp_path)[::-1], nothing, notes))
-    assert notes["steps go back from a file to the next: each stretch counts as steps of its own"] == 1
+    assert not any("go back" in text for text in notes)
+    back = step_records(tables(tmp_path)[::-1], nothing, notes)
+    assert [record.step for record in back] == [100_000, 100_001]
+    assert notes["steps go back from a file to the next: they are counted on from the last one"] == 1
+
+
+def test_two_runs_in_one_folder_are_one_after_the_other(tmp_path):
+    for name, steps in (("a", (1, 2, 3)), ("b", (2, 3, 4))):
+        frame = pd.DataFrame({"step": np.repeat(steps, 4), "group": 1, "completion": ["x"] * 12})
+        frame.assign(outcome=[1.0, 0.0, 0.0, 0.0] * 3).to_parquet(tmp_path / f"{name}.parquet")
+    found = diagnosed(tmp_path, tmp_path / "out")
+    assert [step for step, _ in found["series"]["reward/outcome_all"]] == [1, 2, 3, 4, 5, 6]
+    assert any("steps go back from a file to the next" in text for text in found["notes"])
 
 
 def test_a_reward_that_is_not_there_is_not_0(tmp_path):

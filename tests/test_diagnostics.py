@@ -1,5 +1,6 @@
 """Diagnostics, tagger and format rules: counted by hand, repeatable, and declared."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from synthetic import completion, group, record
 from diagnostics.entropy import EntropyDiagnostic
 from diagnostics.formats import FORMATS, RuleFormats
 from diagnostics.reward import RewardDiagnostic
-from diagnostics.taggers import LEXICON, LexiconTagger, read_lexicon
+from diagnostics.taggers import LEXICON, LexiconTagger, NetworkTagger, read_lexicon
 from rltrain.metrics import undeclared
 from rltrain.types import Diagnostic, StepRecord
 
@@ -82,8 +83,24 @@ def test_planning_and_execution_are_told_apart():
 
 def test_too_few_planning_tokens_and_no_gap():
     metrics = EntropyDiagnostic(min_planning_tokens=5).observe(record())
-    assert "entropy/planning" in metrics
-    assert not {"entropy/gap", "entropy/gap_low", "entropy/ratio"} & set(metrics)
+    assert metrics["entropy/planning_tokens"] == 4 and "entropy/execution" in metrics
+    assert not {"entropy/planning", "entropy/gap", "entropy/gap_low", "entropy/ratio"} & set(metrics)
+
+
+def test_every_source_has_its_own_interval():
+    rng, ours = np.random.default_rng(0), EntropyDiagnostic(min_planning_tokens=4)
+    step = record(1, *(group(i, source=source) for i, source in enumerate(("sums", "sums", "haiku", "haiku"))))
+    for tokens in step.tokens.values():
+        tokens.entropy[:] = rng.gamma(2.0, 0.5, len(tokens.entropy))
+    metrics = ours.observe(step)
+    for name in ("gap", "ratio"):
+        for source in ("", "@sums", "@haiku"):
+            low, middle, high = (metrics[f"entropy/{name}{end}{source}"] for end in ("_low", "", "_high"))
+            assert low <= middle <= high and low < high
+    assert metrics["entropy/gap_low@sums"] != metrics["entropy/gap_low@haiku"]
+    alone = record(1, *(g for g in step.groups if g.task.source == "sums"))
+    alone = dataclasses.replace(alone, tokens={key: step.tokens[key] for key in alone.tokens})
+    assert ours.observe(alone)["entropy/gap_low@sums"] == metrics["entropy/gap_low@sums"]  # whatever else is there
 
 
 def test_tokens_outside_the_loss_do_not_count():
@@ -259,4 +276,5 @@ HOSTILE = [
 def test_hostile_text_is_judged_in_time(text):
     """Patterns that backtrack would not end here."""
     assert RuleFormats().format(text) in FORMATS
-    LexiconTagger().spans(text)
+    for tagger in (LexiconTagger(), NetworkTagger()):
+        assert all(0 <= start < end <= len(text) for start, end in tagger.spans(text))

@@ -21,6 +21,13 @@ def test_outcome_pass_rates_and_forms():
     assert (found["eval/format_share@prose"], found["eval/format_share@json"]) == (0.75, 0.25)
 
 
+def test_how_far_the_forms_went_from_those_of_the_start():
+    before = evaluate.form_shares([formed(0, (0.0, 1.0), ("prose", "json")), formed(1, (1.0, 1.0), ("prose", "prose"))])
+    after = evaluate.form_shares([formed(0, (0.0, 1.0), ("json", "table"))])
+    assert before == {"prose": 0.75, "json": 0.25} and evaluate.form_distance(before, before) == 0.0
+    assert evaluate.form_distance(after, before) == evaluate.form_distance(before, after) == 0.75
+
+
 def test_a_failed_score_did_not_pass():
     found = evaluate.summarize([formed(0, (None, 1.0), ("prose", "prose"))])
     assert found["eval/outcome"] == 0.5

@@ -406,7 +406,7 @@ def test_what_the_files_lack_is_said(tmp_path):
     for card in cards([files]):
         assert card.figures or card.missing or card.anchor == "difference", card.anchor
     told = " ".join(missing(VIEW["phase_timeline"], [files]))
-    assert "no diagnosis.json" in told and "plan/semantic_entropy (measured by: plan diagnostic)" in told
+    assert "no diagnosis.json" in told and "plan/variety (measured by: plan diagnostic)" in told
     assert any("no rollouts" in words for words in missing(VIEW["reward"], [files]))
     assert any("at least 12 are needed" in words for words in missing(VIEW["entropy_budget"], [files]))
 

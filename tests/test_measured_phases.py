@@ -86,7 +86,7 @@ def test_the_state_machine(seed):
         "actions right; moves right, given the action": f"{course(plan)}; {course(execution)}",
         "solved in some of 256 samples by SFT alone; by GRPO alone": f"{solved['base only']}; {solved['run only']}",
         "label": run["label"],
-        "plan diversity, nats": course("plan/semantic_entropy"),
+        "variety of plans": course("plan/variety"),
         "confidence of the last; onset of planning": f"{phase['confidence']:.2f}; none",
     }
     for k, difference in zip(("pass@1", "pass@64"), DIFFERENCES, strict=True):

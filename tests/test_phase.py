@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 
+from benchmarks.phase_generators import counted
 from diagnostics.phase import changepoint, detector
 from diagnostics.phase.apart import loss_along
 from diagnostics.phase.detector import DIVERSITY, ENTROPY, LASTING, PERPLEXITY, RISEN, diversity_rise, retrospective
@@ -240,7 +241,7 @@ def test_wrong_input_is_named():
     steps, series = metrics(40)
     with pytest.raises(ValueError, match="steps do not increase"):
         retrospective(steps[::-1], series)
-    with pytest.raises(ValueError, match=r"plan/semantic_entropy has 39 values; expected 40"):
+    with pytest.raises(ValueError, match=r"plan/variety has 39 values; expected 40"):
         retrospective(steps, series | {DIVERSITY: series[DIVERSITY][1:]})
 
 
@@ -309,9 +310,35 @@ def test_the_diagnosis_is_the_verdict_on_all_steps_so_far():
     assert [part["state"] for part in found["segments"]][-1] == "planning"
 
 
+def test_what_the_phase_lacks_is_noted():
+    diagnostic = PhaseDiagnostic()
+    for step in range(1, 31):
+        known = {DIVERSITY: 0.5 + 0.01 * step} | ({ENTROPY: 1.0} if step < 4 else {})
+        diagnostic.observe(StepRecord(step, (), {}, known))
+    (note,) = diagnostic.notes()
+    assert note.startswith("phase: undecided, execution is known in 3 of 30 steps (") and "plans" not in note
+    for step in range(31, 61):
+        diagnostic.observe(StepRecord(step, (), {}, {DIVERSITY: 0.5, ENTROPY: 1.0}))
+    assert diagnostic.notes() == []
+
+
+@pytest.mark.parametrize(("vocabulary", "exponent"), [(60, 1.0), (2_000, 1.1), (20_000, 1.0)])
+def test_longer_completions_are_no_rise_of_diversity(vocabulary, exponent):
+    """Four times as many phrases a completion, all of one distribution, of which a step sees much or little."""
+    shares = np.arange(1, vocabulary + 1) ** -exponent
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        values = counted(rng, shares, np.linspace(2, 8, 150))
+        steps = np.arange(1, 151)
+        verdict = retrospective(steps, {DIVERSITY: values, ENTROPY: 1 + 0.03 * rng.standard_normal(150)})
+        assert verdict.state != "planning"
+        assert abs(np.corrcoef(steps, values)[0, 1]) < 0.3
+
+
 def test_nothing_to_read_is_nothing_said():
     diagnostic = PhaseDiagnostic()
     nothing = {"state": "undecided", "onset_step": None, "interval": None, "confidence": 0.0, "segments": []}
+    nothing["why"] = "too few steps with a value"
     assert diagnostic.diagnosis() == {"phase": nothing}
     assert isinstance(diagnostic, Diagnostic)
     assert diagnostic.observe(StepRecord(1, (), {}, {"reward/mean": 1.0})) == {}

@@ -8,7 +8,7 @@ import pytest
 from synthetic import completion, group, record
 
 from diagnostics.entropy import EntropyDiagnostic, entropies, token_sums
-from diagnostics.grams.entropies import conditional_entropy, coverage, entropy
+from diagnostics.grams.entropies import conditional_entropy, coverage, entropy, variety
 from diagnostics.grams.plan import Counts, PlanDiagnostic, gram_counts, grams, runs
 from diagnostics.perplexity import logprob_sums
 from diagnostics.taggers import LexiconTagger
@@ -145,6 +145,24 @@ def test_one_completion_in_a_loop_does_not_decide():
     looping = "Let's check. " * 40
     metrics = PlanDiagnostic().observe(written(1, looping, "We need to find x"))
     assert metrics["plan/grams"] == 2 and metrics["plan/next_pairs"] == 40
+    assert metrics["plan/variety"] == 1.0
+    metrics = PlanDiagnostic().observe(written(1, looping, "We need to find x", "Let's check. We need to find y"))
+    assert metrics["plan/variety"] == pytest.approx(1 - (0.0 + 0.5 + 0.5) / 3)  # of three pairs, by hand
+
+
+def test_variety_is_the_chance_of_unlike_phrases_whatever_the_counts():
+    rng, shares = np.random.default_rng(0), 0.5 ** np.arange(1, 9)
+    shares /= shares.sum()
+
+    def drawn(completions: int, mean: float) -> float:
+        rows = [np.bincount(rng.choice(8, n, p=shares), minlength=8) / n for n in rng.poisson(mean, completions) if n]
+        return variety(np.sum(rows, axis=0), float(np.sum(np.square(rows))), len(rows))
+
+    truth = 1 - float((shares**2).sum())
+    for completions, mean in ((4, 1), (4, 12), (60, 1), (60, 12)):
+        found = [drawn(completions, mean) for _ in range(400)]
+        assert np.nanmean(found) == pytest.approx(truth, abs=4 * np.nanstd(found) / 20)
+    assert math.isnan(variety([1.0], 1.0, 1)) and variety([2.0], 2.0, 2) == 0.0 and variety([1.0, 1.0], 2.0, 2) == 1.0
 
 
 def test_too_few_planning_tokens_and_counts_only():
@@ -261,4 +279,7 @@ def test_grams_of_two_processes_are_those_of_one():
         for source, counts in gram_counts(StepRecord(1, groups, {}, {})).items():
             together[source].add(counts)
     for source, counts in alone.items():
-        assert vars(together[source]) == vars(counts)
+        ours, theirs = vars(together[source]), vars(counts)
+        assert ours["votes"] == pytest.approx(theirs["votes"], abs=1e-12)
+        assert ours["squares"] == pytest.approx(theirs["squares"], abs=1e-12)
+        assert ours | {"votes": 0, "squares": 0} == theirs | {"votes": 0, "squares": 0}

@@ -238,6 +238,9 @@ def test_reward_up_and_outcome_down_is_a_divergence():
 
     found = events(ShortcutDiagnostic(), steps(gamed=1, harder=1))
     assert "shortcut_divergence" in found and 30 < found["shortcut_divergence"].step < 81
+    said = found["shortcut_divergence"].evidence
+    assert said["reward"] > said["reward_ceiling"] > said["reward_usual"] == pytest.approx(0.7, abs=0.05)
+    assert said["outcome_floor"] < said["outcome_usual"] == pytest.approx(0.6, abs=0.05)
     assert not events(ShortcutDiagnostic(), steps(gamed=0, harder=1))  # only harder
     assert not events(ShortcutDiagnostic(), steps(gamed=1, harder=0))  # only shaped
 

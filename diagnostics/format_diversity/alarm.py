@@ -2,7 +2,7 @@
 
 A collapse is a form at nine tenths of all completions that was not there at the start (papers: Echo Chamber, arXiv
 2504.07912). The level alone would be crossed by noise in small batches and says nothing where the base model writes
-everything in one form anyway; so the share is smoothed without lag, and the rise above the form's own share in the
+everything in one form anyway; so the share is smoothed along its course, and the rise above the form's own share in the
 first steps has to pass a test that holds for runs of any length.
 """
 

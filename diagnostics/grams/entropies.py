@@ -1,8 +1,8 @@
-"""Shannon entropy of a distribution that is known only by counts, corrected for what was not seen.
+"""How varied grams are, known only from those of a step: entropy, corrected for what was not seen, and variety.
 
-The plain entropy of the observed shares is too low, and the lower the fewer grams a step has: it would rise
-with the length of the completions alone. Of five estimators the one below has the smallest bias, see
-`benchmarks/semantic_entropy_bias.py`.
+The plain entropy of the observed shares is too low, and the lower the fewer grams a step has. Of five estimators the
+one below has the smallest bias, and it still rises with the number of grams where most of them are seen once.
+`variety` does not: it is what the phase is judged by. Both are measured by `benchmarks/semantic_entropy_bias.py`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,18 @@ def _tail(a: float, n: int) -> float:
         return float((-np.log(a) - (powers / np.arange(1, n)).sum()) / powers[-1])
     j = np.arange(1, int(37 / a) + 2)  # the same as a series; b^j is below 1e-16 after it
     return float((b**j / (n - 1 + j)).sum())
+
+
+def variety(votes: Iterable[float], squares: float, voters: int) -> float:
+    """Chance that grams taken from two different completions are not the same; NaN with fewer than two.
+
+    Each of `voters` completions has one vote, shared among its grams by how often it has them; `votes` (K,) are the
+    sums by gram, `squares` is the sum of all squared shares. A mean over pairs, so neither the number of
+    completions nor that of grams in them moves it: the index of Simpson (1949), Nature 163, 688, between completions.
+    """
+    if voters < 2:
+        return float("nan")
+    return 1.0 - (sum(vote * vote for vote in votes) - squares) / (voters * (voters - 1))
 
 
 def conditional_entropy(following: Mapping[Hashable, Mapping[Hashable, int]]) -> float:

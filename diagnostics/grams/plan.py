@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diagnostics.grams.entropies import conditional_entropy, coverage, entropy
+from diagnostics.grams.entropies import conditional_entropy, coverage, entropy, variety
 from diagnostics.grams.words import follower, pieces, words
 from rltrain.types import Completion, Event, Panel, StepRecord, Tagger
 
@@ -20,20 +20,28 @@ class PlanDiagnostic:
     """Computes `plan/*` from the planning masks, whatever tagger made them.
 
     A gram is a run of planning tokens as words without case and punctuation. In the semantic entropy it
-    counts once a completion, so that one completion caught in a loop does not decide; in what follows it
-    counts each time. Below `min_planning_tokens` in a step there are counts and no entropies.
+    counts once a completion, so that one completion caught in a loop does not decide, and in the variety each
+    completion has one vote; in what follows it counts each time. Below `min_planning_tokens` in a step there are
+    counts and nothing else.
     Source: "Emergent Hierarchical Reasoning in LLMs through RL" (HICRA), arXiv 2509.03646, section 3.
     """
 
     panels: Sequence[Panel] = (
         Panel(
             "Variety of plans",
+            ("plan/variety",),
+            "line",
+            "Chance that two completions of a step plan with different phrases. Rising after the execution perplexity "
+            "has settled is the turn to planning, and what the phase is judged by; falling is a narrowing to a few "
+            "phrases. Longer completions do not move it. Missing where a step has too few planning tokens; at 1 no "
+            "phrase was seen twice, which says nothing.",
+        ),
+        Panel(
+            "Semantic entropy of plans",
             ("plan/semantic_entropy",),
             "line",
-            "Entropy of the planning phrases of a step, corrected for those a small step does not show. Rising "
-            "after the execution perplexity has settled is the turn to planning; falling is a narrowing to a "
-            "few phrases. Missing where a step has too few planning tokens; distrust it where the coverage is "
-            "below one half.",
+            "Entropy of the planning phrases of a step, corrected for those a small step does not show. It rises with "
+            "the number of phrases where most are seen once: distrust it where the coverage is below one half.",
         ),
         Panel(
             "What follows a planning phrase",
@@ -101,6 +109,8 @@ class PlanDiagnostic:
         }
         if counts.planning_tokens < self.min_planning_tokens or not counts.grams:
             return metrics
+        if counts.planning_completions > 1:
+            metrics["plan/variety"] = variety(counts.votes.values(), counts.squares, counts.planning_completions)
         metrics["plan/semantic_entropy"] = entropy(counts.grams.values())
         metrics["plan/coverage"] = coverage(counts.grams.values())
         often = {gram: after for gram, after in counts.following.items() if after.total() >= FEWEST}
@@ -134,6 +144,8 @@ class Counts:
 
     def __init__(self) -> None:
         self.grams: Counter[str] = Counter()  # completions that have the gram
+        self.votes: defaultdict[str, float] = defaultdict(float)  # gram -> sum of its shares of completions
+        self.squares = 0.0  # sum of these shares, squared
         self.following: defaultdict[str, Counter[str]] = defaultdict(Counter)  # gram -> what follows it, each time
         self.planning_tokens = 0
         self.completions = 0
@@ -142,6 +154,9 @@ class Counts:
     def add(self, other: Counts) -> None:
         """Take in the counts of another part."""
         self.grams += other.grams
+        for gram, vote in other.votes.items():
+            self.votes[gram] += vote
+        self.squares += other.squares
         for gram, after in other.following.items():
             self.following[gram] += after
         self.planning_tokens += other.planning_tokens
@@ -157,7 +172,11 @@ def gram_counts(record: StepRecord) -> dict[str, Counts]:
             continue
         counts = by_source[group.task.source]
         found = list(grams(completion, group.planning[i]))
-        counts.grams.update({gram.words for gram in found})
+        for phrase, times in Counter(gram.words for gram in found).items():
+            share = times / len(found)
+            counts.grams[phrase] += 1
+            counts.votes[phrase] += share
+            counts.squares += share * share
         for gram in found:
             counts.following[gram.words][gram.follower] += 1
         counts.planning_tokens += int(group.planning[i].sum())

@@ -14,9 +14,10 @@ Biometrika 62). A ramp is a difference of two hinges max(t - t_i, 0), so all tha
 whitened hinges with each other, the level and y.
 
 The Bayes factor of rise against flat, watched step by step, exceeds B at any time under "flat" with a chance of
-at most about 1/B (Ville's inequality): no correction for looking after every step is needed. What the model does not
-have, outliers and a noise level that changes, enters as weights (`noise.py`); how far the figures hold all the
-same is measured by `benchmarks/phase_simulation.py`. Where exactly a rise began is left to `onset.py`.
+at most about 1/B (Ville's inequality), as far as the noise is one of these. What the model does not have, outliers and
+a noise level that changes, enters as weights (`noise.py`); other noise is why `detector.py` asks a rise to last. How
+far the figures hold all the same is measured by `benchmarks/phase_simulation.py`. Where exactly a rise began is left
+to `onset.py`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
 NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
 ENDED = 0.2  # probability that a fall goes on from which down it is over; at a half the verdict would go to and fro
-PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/semantic_entropy")
+PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/variety")
 
 
 def retrospective(steps: Sequence[int], metrics: Mapping[str, Sequence[float]]) -> Verdict:

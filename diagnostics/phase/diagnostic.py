@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diagnostics.phase.detector import NAMES, retrospective
+import numpy as np
+
+from diagnostics.phase.detector import DIVERSITY, ENTROPY, NAMES, PERPLEXITY, retrospective
+from diagnostics.phase.rise import FEWEST
 from diagnostics.phase.verdict import STATES, State, Verdict
 from rltrain.types import Event, Panel, StepRecord
 
@@ -15,12 +18,12 @@ ADVICE: Mapping[State, str] = {
     "consolidating": "nothing to do: procedures are becoming routine; planning comes after this, if at all",
     "planning": "planning-focused credit (hicra) makes sense from here on; look at the phrases that are new",
     "stalled": "neither execution nor planning moves: look at reward/zero_variance, the mix of difficulties, and "
-    "whether the model has plans to choose from (plan/semantic_entropy)",
+    "whether the model has plans to choose from (plan/variety)",
 }
 
 
 class PhaseDiagnostic:
-    """Computes `phase/*` from `ppl/execution_rel`, `entropy/execution` and `plan/semantic_entropy` of the record.
+    """Computes `phase/*` from `ppl/execution_rel`, `entropy/execution` and `plan/variety` of the record.
 
     Belongs behind the diagnostics that measure those. Nothing is said of a step that has none of them. The verdict
     of a step rests on that step and those before it, and equals `retrospective` over the same steps.
@@ -78,6 +81,20 @@ class PhaseDiagnostic:
         events, self._events = self._events, []
         return events
 
+    def notes(self) -> list[str]:
+        """What the phase could not be judged by."""
+        known = {name: int(np.isfinite(self._series[name]).sum()) for name in NAMES}
+        execution, plans = max(known[PERPLEXITY], known[ENTROPY]), known[DIVERSITY]
+        lacking = [
+            f"{what} is known in {count} of {len(self._steps)} steps ({needs})"
+            for what, count, needs in (
+                ("execution", execution, "entropies or log-probs of the trainer, of tokens that do not plan"),
+                ("variety of plans", plans, "planning tokens, see min_planning_tokens"),
+            )
+            if count < FEWEST
+        ]
+        return [f"phase: undecided, {' and '.join(lacking)}; at least {FEWEST} are needed"] if lacking else []
+
     def diagnosis(self) -> dict[str, Any]:
         """The entry `phase` of diagnosis.json: the verdict on everything seen so far."""
         return {"phase": retrospective(self._steps, self._series).as_json()}
@@ -93,7 +110,8 @@ class PhaseDiagnostic:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where `state_dict` left off."""
         self._steps = list(state["steps"])
-        self._series = {name: list(state["series"][name]) for name in NAMES}
+        unknown = [math.nan] * len(self._steps)  # a checkpoint of before a series was read
+        self._series = {name: list(state["series"].get(name, unknown)) for name in NAMES}
         self._named = state["named"]
         self._events = []
 

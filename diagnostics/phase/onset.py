@@ -1,6 +1,6 @@
 """When did a rise begin? Onset and end of a rise whose shape is not known, on a fine grid.
 
-A rise that is certainly there is looked at again, around the place where `changepoint.py` found it: straight, logistic,
+A rise that is likely is looked at again, around the place where `changepoint.py` found it: straight, logistic,
 saturating or in stairs, of any onset and width there, each shape as likely as the others. The
 interval of the onset integrates over all of them; a single shape would be sure of a place that is right for that shape
 alone.

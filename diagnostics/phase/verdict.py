@@ -33,12 +33,13 @@ class Verdict:
     evidence: Mapping[str, float]  # the numbers it rests on
 
     def as_json(self) -> dict[str, Any]:
-        """`phase` of diagnosis.json: {state, onset_step, interval, confidence, segments}."""
+        """`phase` of diagnosis.json: {state, onset_step, interval, confidence, why, segments}."""
         return {
             "state": self.state,
             "onset_step": self.onset_step,
             "interval": None if self.interval is None else list(self.interval),
             "confidence": self.confidence,
+            "why": self.why,
             "segments": [
                 {"state": s.state, "start": s.start, "end": s.end, "confidence": s.confidence} for s in self.segments
             ],

@@ -22,7 +22,7 @@ MOST_STEPS = 150  # of each run, of which completions are compared
 WINDOW = 12  # groups of a task that a difference rests on
 FEWEST_STEPS = 8  # in common, below which nothing is said of a metric
 COMPARED = (
-    "reward/outcome_all", "reward/mean_all", "eval/outcome", "entropy/mean", "entropy/gap", "plan/semantic_entropy",
+    "reward/outcome_all", "reward/mean_all", "eval/outcome", "entropy/mean", "entropy/gap", "plan/variety",
     "format/effective", "shortcut/advantage_mass", "length/mean", "throughput/tokens_per_s", "time/step_s",
 )  # fmt: skip
 

@@ -62,6 +62,8 @@ class ShortcutDiagnostic:
         }
         if name == "skipped":
             evidence |= marks.worth_of_work(rows, self._detectors.references)
+        if name == "divergence":
+            evidence |= {"reward": marks.mean_reward(rows)} | self._detectors.divergence()
         known = {key: value for key, value in evidence.items() if value is not None}
         return Event(step, f"shortcut_{name}", "warning", known, ADVICE[name])
 

@@ -71,6 +71,17 @@ class Detectors:
         """Mean of a share in the first steps."""
         return self._baselines[name].mean if name in MARGINS and self._baselines[name].count else None
 
+    def divergence(self) -> dict[str, float]:
+        """What reward and outcome were in the first steps, and what they had to leave behind."""
+        low, high = self._range or (0.0, 1.0)
+        reward, outcome = (self._tests[name].ceiling for name in TOGETHER)
+        return {
+            "reward_usual": self._baselines["reward_up"].mean,
+            "reward_ceiling": low + reward * (high - low),
+            "outcome_usual": 1 - self._baselines["outcome_down"].mean,
+            "outcome_floor": 1 - outcome,
+        }
+
     def onset(self, name: str) -> int:
         """Likely first step of what a detector saw."""
         if name == "divergence":

@@ -142,7 +142,17 @@ def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str,
 
 def mean_outcome(rows: Sequence[Marks]) -> float | None:
     """Mean outcome of all completions that have one."""
-    known = np.concatenate([row.outcomes[~np.isnan(row.outcomes)] for row in rows])
+    return _mean_of_known([row.outcomes for row in rows])
+
+
+def mean_reward(rows: Sequence[Marks]) -> float | None:
+    """Mean reward of all completions that were scored."""
+    return _mean_of_known([row.totals for row in rows])
+
+
+def _mean_of_known(values: Sequence[np.ndarray]) -> float | None:
+    whole = np.concatenate(values)
+    known = whole[~np.isnan(whole)]
     return float(known.mean()) if len(known) else None
 
 

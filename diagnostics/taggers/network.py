@@ -25,9 +25,9 @@ NETWORK = Path(__file__).parent.with_name("network.npz")
 FEWEST = 2  # words of a phrase
 REMEMBERED = 30_000  # spellings whose part of the first layer is kept at hand: 480 bytes each
 LETTERS = 1_000_000  # that they may have together
-LONGEST = 16_000  # characters that are judged at once: what a processor's cache holds
+LARGEST = 16_000  # characters that are judged at once: what a processor's cache holds
 GAP = sum(reach // 2 for reach in REACH)  # pieces of nothing around a text: as many as the network sees to one side
-_PART = re.compile(rf"(?s).{{1,{LONGEST}}}(?:\Z|(?<=\n)|(?<=[.!?]\s))|.{{1,{LONGEST}}}")
+_PART = re.compile(rf"(?s).{{1,{LARGEST}}}(?:\Z|(?<=\n)|(?<=[.!?]\s))|.{{1,{LARGEST}}}")
 
 
 class NetworkTagger:
@@ -146,7 +146,7 @@ def _gathered(texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
     for owner, text in enumerate(texts):
         for start, part in _parts(text):
             size = len(part) + 4 * GAP  # a piece has about four characters
-            if together and held + size > LONGEST:
+            if together and held + size > LARGEST:
                 yield together
                 together, held = [], 0
             together.append((owner, start, part))
@@ -157,7 +157,7 @@ def _gathered(texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
 
 def _parts(text: str) -> list[tuple[int, str]]:
     """(start, part) of a text, whole if it is not long."""
-    return [(0, text)] if len(text) <= LONGEST else [(match.start(), match[0]) for match in _PART.finditer(text)]
+    return [(0, text)] if len(text) <= LARGEST else [(match.start(), match[0]) for match in _PART.finditer(text)]
 
 
 def _in_a_row(texts: Sequence[str]) -> tuple[list[str], list[int], list[int]]:

@@ -93,7 +93,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def diagnose(arguments: argparse.Namespace) -> int:
-    """Run all diagnostics over rollouts."""
+    """Run the diagnostics over rollouts."""
     from rltrain import diagnose
 
     wish = diagnose.Wish(**{name: getattr(arguments, name) for name in diagnose.Wish._fields})

@@ -76,7 +76,7 @@ def _look_commands(add: Add) -> None:
 
 def _text_commands(add: Add) -> None:
     """The commands that read or write texts."""
-    sub = add("diagnose", commands.diagnose, "all diagnostics over rollouts that exist: a run's, or TRL's completions")
+    sub = add("diagnose", commands.diagnose, "the diagnostics over rollouts that exist: a run's, or TRL's completions")
     sub.add_argument("path", type=Path, help="a run, TRL's output directory, a folder of .parquet files, or one file")
     sub.add_argument("--out", type=Path, metavar="DIR", help="a new directory (default: PATH/diagnosis)")
     sub.add_argument("--also", nargs="+", default=[], metavar="NAME", help="diagnostics beside the usual ones")

@@ -121,6 +121,9 @@ LEARNING = (
            "sum of |planning bonus| / sum of |advantage without it|, trained tokens", "loop"),
     Metric("plan/ratio", "share", "Share of the trained tokens that plan.",
            "entropy/planning_tokens / trained tokens", "entropy diagnostic"),
+    Metric("plan/variety", "probability", "Chance that two completions of a step plan with different phrases.",
+           "1 - mean over pairs of completions of sum over phrases s s', s = a phrase's share of the completion's "
+           "phrases; absent with too few planning tokens", "plan diagnostic"),
     Metric("plan/semantic_entropy", "nats", "Variety of the planning phrases across the completions of a step.",
            "-sum q log q, q = share of each phrase, counted once a completion; corrected for the unseen ones after "
            "Chao, Wang and Jost (2013); absent with too few planning tokens", "plan diagnostic"),
@@ -138,7 +141,7 @@ LEARNING = (
     Metric("plan/completions", "share", "Completions with at least one planning phrase.",
            "completions with any / trained completions", "plan diagnostic"),
     Metric("phase/state", "code", "Phase: 0 undecided, 1 consolidating, 2 planning, 3 stalled.",
-           "planning where the odds of a rise of plan/semantic_entropy against a flat course are 15 or more, and "
+           "planning where the odds of a rise of plan/variety against a flat course are 15 or more, and "
            "were so five observations before",
            "phase diagnostic"),
     Metric("phase/confidence", "probability", "Chance that the state is right; if undecided, of the likeliest one.",

@@ -55,6 +55,8 @@ MACHINE = (
            "tokens / completions", "evaluation"),
     Metric("eval/format_share", "share", "Share of the held-out completions in one form (@ form).",
            "completions of the form / completions", "evaluation"),
+    Metric("eval/format_distance", "share", "How far these shares are from those of the model before training.",
+           "sum |s - s_0| / 2 on the same prompts, s_0 at step 0", "evaluation"),
 
     Metric("throughput/tokens_per_s", "tokens/s", "Completion tokens that went through a whole step, per second.",
            "tokens/step / time/step_s", "loop"),

@@ -36,6 +36,7 @@ class Phases(NamedTuple):
     interval: tuple[int, int] | None  # 90% interval of it
     judged: int | None  # last step that diagnosis.json has judged; None where the file does not say
     detected: int | None  # step from which on each step judged itself to be in the present state
+    why: str = ""  # in words, where diagnosis.json says it of the present
 
 
 def phases(run: RunFiles) -> Phases:
@@ -64,7 +65,8 @@ def judged(steps: Sequence[int], curves: Mapping[str, Values], verdict: Any = No
         longer = segments[-1]._replace(end=online[0].end, confidence=online[0].confidence)
         segments, online = (*segments[:-1], longer), online[1:]
     whole = (*segments, *online)
-    return Phases(whole, onset, interval, end, _detected(rows, whole[-1].state) if whole else None)
+    why = found.get("why") if not online and isinstance(found.get("why"), str) else ""
+    return Phases(whole, onset, interval, end, _detected(rows, whole[-1].state) if whole else None, why)
 
 
 def told(found: Phases) -> str:
@@ -77,7 +79,7 @@ def told(found: Phases) -> str:
     last = found.segments[-1]
     if last.state == "undecided":
         sure = f", the likeliest state is {last.confidence:.0%} sure" if math.isfinite(last.confidence) else ""
-        return f"undecided since step {last.start}: no move is certain{sure}"
+        return f"undecided since step {last.start}: {found.why or 'no move is certain'}{sure}"
     planning = last.state == "planning" and found.onset is not None
     since, notes = (found.onset if planning else last.start), []
     if planning and found.interval is not None:

@@ -79,7 +79,7 @@ def read_rows(
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    unnumbered, latest = itertools.count(), -math.inf
+    unnumbered, latest, shift = itertools.count(), -math.inf, 0
     for path in files:
         try:
             file = parquet.ParquetFile(path, buffer_size=BUFFER)
@@ -100,8 +100,11 @@ def read_rows(
                     note(notes, "rows without a step in files with steps: they count as a step of their own")
                 elif i == MOST:
                     note(notes, f"files of more than {MOST} rows without a step: as many at a time count as one")
-            elif number < latest:
-                note(notes, "steps go back from a file to the next: each stretch counts as steps of its own")
+            else:
+                if number + shift < latest:
+                    note(notes, "steps go back from a file to the next: they are counted on from the last one")
+                    shift = int(latest) + 1 - number
+                number += shift
             latest = number
             found = _readable(row) if rewards is None else trl_table.from_trl(row, rewards, outcome)
             yield found | {"step": number} | ({} if outcome else {OUTCOME: None})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 METRICS = (
     "entropy/planning", "entropy/execution", "entropy/gap", "entropy/gap_low", "entropy/gap_high",
-    "ppl/planning_rel", "ppl/execution_rel", "plan/semantic_entropy",
+    "ppl/planning_rel", "ppl/execution_rel", "plan/variety",
     "phase/state", "phase/confidence", "phase/onset", "phase/onset_low", "phase/onset_high",
 )  # fmt: skip
 ENTROPIES = (
@@ -32,7 +32,7 @@ PERPLEXITIES = (
     ("ppl/planning_rel", "perplexity, planning", ORANGE, "solid"),
     ("ppl/execution_rel", "perplexity, execution", PINK, "dash"),
 )
-PLANS = (("plan/semantic_entropy", "variety of plans", GREEN, "solid"),)
+PLANS = (("plan/variety", "variety of plans", GREEN, "solid"),)
 STATES = {"consolidating": BLUE, "planning": GREEN, "stalled": ORANGE, "undecided": GREY}
 INKS = {"consolidating": "#0065A0", "planning": "#00704F", "stalled": "#8F5500", "undecided": "#5E636B"}  # below white
 WIDE = 0.05  # share of the run that a band needs to be labelled
@@ -44,7 +44,7 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
         Row("entropy, nats", style.listed(runs, ENTROPIES), 190),
         Row("gap, nats", style.listed(runs, GAP), 120),
         Row("perplexity<br>relative to start", style.listed(runs, PERPLEXITIES), 120),
-        Row("semantic<br>entropy, nats", style.listed(runs, PLANS), 120),
+        Row("variety<br>of plans", style.listed(runs, PLANS), 120),
     ]
     found = {run.name: phases(run) for run in runs}
     strip = [bar for run in runs for bar in _strip(runs, run, found[run.name])]

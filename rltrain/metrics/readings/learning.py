@@ -104,10 +104,13 @@ LEARNING = {
     "plan/ratio plan/completions": (
         "How much is planned. Watch it when planning is rewarded.",
         "A count of phrases, not of plans: a policy can learn to say them."),
-    "plan/semantic_entropy": (
+    "plan/variety": (
         "Its lasting rise is the beginning of planning; the phase is judged by it.",
-        "Longer completions and a richer mix of tasks raise it too; corrected for phrases not seen, yet unsure below "
-        "some dozens of them (plan/grams)."),
+        "A richer mix of tasks raises it too. At 1 no two completions share a phrase, which says nothing of more."),
+    "plan/semantic_entropy": (
+        "How many phrases are in use, as the logarithm of a number of equally common ones.",
+        "Longer completions and a richer mix of tasks raise it too where most phrases are seen once (plan/coverage "
+        "below one half), in spite of the correction; unsure below some dozens of them (plan/grams)."),
     "plan/grams plan/distinct_grams plan/next_pairs": (
         "What the plan measures rest on.",
         "One phrase said in every completion fills the count and adds no variety."),

@@ -50,6 +50,9 @@ MACHINE = {
     "eval/format_share": (
         "The same prompts each time: against step 0 it shows which forms training took from the base model.",
         "Few prompts, and another mix of sources than in training."),
+    "eval/format_distance": (
+        "The part of the held-out answers that changed form since the start; 0 is none.",
+        "Never quite 0 by chance: with sixty completions and two forms, 0.05 to 0.1."),
     "throughput/tokens_per_s throughput/samples tokens/step tokens/total": (
         "How fast, and how much. A drop is in time/* by its part.",
         "Tokens of refused groups were paid for and are not in it."),
