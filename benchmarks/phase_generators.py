@@ -17,10 +17,9 @@ import numpy as np
 from benchmarks import phase_courses as courses
 from benchmarks import phase_unseen as unseen
 from benchmarks.phase_courses import Noise, Rng, Shape, any_of, ar, ramp, student
-from diagnostics.grams.entropies import variety
+from benchmarks.phrases import drawn
 from diagnostics.phase.detector import DIVERSITY, ENTROPY, PERPLEXITY
 
-COMPLETIONS = 64  # a step
 RISES = (1.0, 2.0, 3.0, 5.0, 10.0)
 SHAPES = courses.SHAPES | unseen.SHAPES
 
@@ -107,18 +106,8 @@ def execution(rng: Rng, cell: Cell, n: int, declined: np.ndarray, noise: np.ndar
 def counted(rng: Rng, shares: np.ndarray, phrases: np.ndarray) -> np.ndarray:
     """Plan diversity as it is measured: completions with so many phrases each, in the mean of a step (N,), all of
     one distribution (K,)."""
-    measured = np.array([_step_variety(rng, np.cumsum(shares / shares.sum()), mean) for mean in phrases])
+    measured = np.array([drawn(rng, shares, mean).variety for mean in phrases])
     return (measured - measured.mean()) / measured.std()
-
-
-def _step_variety(rng: Rng, chances: np.ndarray, mean: float) -> float:
-    """Of a step's phrases, drawn by their cumulated chances (K,)."""
-    held = rng.poisson(mean, COMPLETIONS)
-    owners = np.repeat(np.arange(COMPLETIONS), held)
-    drawn = np.searchsorted(chances[:-1], rng.random(len(owners)))
-    pairs, times = np.unique(np.stack([owners, drawn]), axis=1, return_counts=True)
-    own = times / held[pairs[0]]
-    return variety(np.bincount(pairs[1], own), float((own**2).sum()), int((held > 0).sum()))
 
 
 def drawn_noise(rng: Rng, cell: Cell, n: int) -> np.ndarray:

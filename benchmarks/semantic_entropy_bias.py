@@ -6,6 +6,9 @@ sees it: completions with several grams each, about a topic of their own, a gram
 What matters for a curve over steps is the spread of the bias over sample sizes: a step with longer completions
 has more grams, and the uncorrected entropy rises with them though nothing else changes ("drift" in the table).
 The conditional entropy is measured likewise, by the fewest occurrences of a gram that count.
+
+Then entropy and variety (`plan/variety`, what the phase is judged by) beside each other: what four times as many
+grams a completion do to them where nothing changes, and how far a rise of diversity stands out of their noise.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.phrases import drawn
 from benchmarks.tell import bar, keep
 from diagnostics.grams.entropies import conditional_entropy, entropy
 from diagnostics.grams.plan import FEWEST
@@ -80,6 +84,7 @@ DISTRIBUTIONS: Mapping[str, np.ndarray] = {
     "Zipf 1.1, 2000": zipf(2000, 1.1),
     "geometric 0.93": 0.93 ** np.arange(200) / (0.93 ** np.arange(200)).sum(),
 }
+OPEN = ((60, 1.0), (2000, 1.0), (2000, 1.1), (20_000, 0.9))  # classes and exponents, few to very many
 CLUSTERED = "completions, Zipf 1, 100"
 
 
@@ -132,6 +137,22 @@ def conditional(rng: np.random.Generator, fewest: int, size: int = 300) -> tuple
     return float(np.mean(off)), float(np.mean(off_plain)), float(np.mean(used))
 
 
+def entropy_and_variety(rng: np.random.Generator, shares: np.ndarray, mean: float) -> np.ndarray:
+    """(DRAWS, 2): of steps whose completions have so many grams in the mean."""
+    steps = (drawn(rng, shares, mean) for _ in range(DRAWS))
+    return np.array([(step.entropy, step.variety) for step in steps])
+
+
+def longer(rng: np.random.Generator, classes: int, exponent: float) -> dict[str, list[float]]:
+    """Of entropy and variety: the change from 2 to 8 grams a completion; and a rise, in deviations of the noise, when
+    at 3 grams a completion the exponent falls by 0.3."""
+    few, many = (entropy_and_variety(rng, zipf(classes, exponent), mean) for mean in (2, 8))
+    before, after = (entropy_and_variety(rng, zipf(classes, power), 3) for power in (exponent + 0.3, exponent))
+    noise = (before.std(0) + after.std(0)) / 2
+    rise = (after.mean(0) - before.mean(0)) / noise
+    return {"change": (many.mean(0) - few.mean(0)).tolist(), "rise_over_noise": rise.tolist()}
+
+
 def measure() -> dict[str, Any]:
     """Everything, by distribution, sample size and estimator."""
     rng = np.random.default_rng(0)
@@ -142,7 +163,9 @@ def measure() -> dict[str, Any]:
     for name, size in bar(cases, "entropies", len(cases)):
         found[name][size] = errors(name, size, truths[name], rng)
     by_fewest = {k: conditional(np.random.default_rng(1), k) for k in (1, 2, 3, FEWEST, 10, 20)}
-    return {"truth": truths, "errors": found, "summary": summary(found), "conditional": by_fewest}
+    by_length = {f"Zipf {exponent:g}, {k}": longer(np.random.default_rng(2), k, exponent) for k, exponent in OPEN}
+    figures = {"truth": truths, "errors": found, "summary": summary(found), "conditional": by_fewest}
+    return figures | {"longer": by_length}
 
 
 def summary(found: Mapping[str, Mapping[int, Mapping[str, tuple[float, float]]]]) -> dict[str, dict[str, float]]:
@@ -183,6 +206,12 @@ def main() -> None:
     )
     for fewest, (corrected, raw, used) in found["conditional"].items():
         table.add_row(str(fewest), f"{corrected:+.3f}", f"{raw:+.3f}", f"{used:.0%}")
+    console.print(table)
+    table = Table("distribution", "entropy", "variety", "entropy", "variety")
+    table.title = "from 2 to 8 grams a completion: change; a rise of diversity, over the noise"
+    for name, row in found["longer"].items():
+        (nats, chance), rises = row["change"], row["rise_over_noise"]
+        table.add_row(name, f"{nats:+.2f}", f"{chance:+.4f}", *(f"{rise:.1f}" for rise in rises))
     console.print(table)
     keep("semantic_entropy_bias", found)
 
