@@ -11,7 +11,10 @@ import pytest
 from rltrain import config, launch, load_run
 from rltrain.channel import Channel
 
-PROBES = "diagnostics=[{use: reward}, {use: entropy}, {use: interference, args: {every: 1}}, {use: continuous}]"
+STEP = (
+    "{use: reward}, {use: entropy}, {use: perplexity}, {use: plan}, {use: formats}, {use: shortcuts}, {use: mechanism}"
+)
+PROBES = f"diagnostics=[{STEP}, {{use: interference, args: {{every: 1}}}}, {{use: continuous}}, {{use: phase}}]"
 BASE = ("run.console=false", "run.wandb=false", "evaluation.prompts=2", "checkpoints.every=2")
 
 
@@ -48,6 +51,16 @@ def test_both_processes_trained_every_row_once_and_the_records_hold_all(one, two
     assert rows.token_ids.map(list).tolist() == theirs.token_ids.map(list).tolist()
     for a, b in zip(rows.train_logprob, theirs.train_logprob, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_diagnostics_say_the_same_of_two_processes_and_through_a_resume(one, two):
+    """The forwards differ in their last bits, by how a batch is cut; what is reduced of them must not differ by more."""
+    ours, theirs = load_run(one).metrics, load_run(two).metrics
+    kinds = ("entropy", "plan", "ppl", "format", "shortcut", "length", "phase", "reward")
+    names = [name for name in ours if name.partition("/")[0] in kinds]
+    assert {name.partition("/")[0] for name in names} == set(kinds) and len(names) > 60
+    for name in names:
+        np.testing.assert_allclose(theirs[name], ours[name], atol=1e-6, err_msg=name)
 
 
 def test_what_is_lent_says_the_same_of_two_processes_and_through_a_resume(one, two):

@@ -411,6 +411,16 @@ def test_what_the_files_lack_is_said(tmp_path):
     assert any("at least 12 are needed" in words for words in missing(VIEW["entropy_budget"], [files]))
 
 
+def test_steps_in_which_too_few_tokens_plan_are_told(tmp_path):
+    made = RunDir.create(tmp_path / "a", "diagnostics: [{use: entropy}]\n", {})
+    for step, few in enumerate((40, 3, 5, 50), start=1):
+        known = {"entropy/planning": 1.0} if few > 31 else {}
+        made.log_metrics(step, {"entropy/execution": 0.5, "entropy/planning_tokens": float(few)} | known)
+    made.close()
+    told = " ".join(missing(VIEW["phase_timeline"], [load_run(tmp_path / "a")]))
+    assert "in 2 of 4 steps too few tokens plan to compare them with the others, 4 in the median" in told
+
+
 def test_only_the_cards_asked_for_are_drawn(planted):
     _, files = planted
     found = {card.anchor: card for card in cards([files], only={"reward"})}

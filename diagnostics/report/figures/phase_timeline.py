@@ -27,6 +27,7 @@ ENTROPIES = (
     ("entropy/planning", "planning tokens", RED, "solid"),
     ("entropy/execution", "execution tokens", BLUE, "dash"),
 )
+COUNT, PLANNING = "entropy/planning_tokens", "entropy/planning"
 GAP = (("entropy/gap", "gap: planning - execution", VIOLET, "solid"),)
 PERPLEXITIES = (
     ("ppl/planning_rel", "perplexity, planning", ORANGE, "solid"),
@@ -135,10 +136,24 @@ def lacks(run: RunFiles) -> Iterable[str]:
     found = phases(run)
     last = int(run.metrics["step"].max()) if len(run.metrics) else 0
     if not run.diagnosis:
-        return ["no diagnosis.json: the phases are those each step judged for itself, without looking back"]
-    if found.judged is not None and last > found.judged:
-        return [f"diagnosis.json looks back up to step {found.judged}; steps {found.judged + 1} to {last} judged alone"]
-    return []
+        yield "no diagnosis.json: the phases are those each step judged for itself, without looking back"
+    elif found.judged is not None and last > found.judged:
+        yield f"diagnosis.json looks back up to step {found.judged}; steps {found.judged + 1} to {last} judged alone"
+    yield from _few(run)
+
+
+def _few(run: RunFiles) -> Iterable[str]:
+    """Where too few tokens planned for the curves that compare planning with execution."""
+    frame = run.metrics
+    if COUNT not in frame:
+        return
+    counted = frame[frame[COUNT].notna()]
+    few = counted[counted[PLANNING].isna()] if PLANNING in frame else counted
+    if len(few):
+        yield (
+            f"in {len(few)} of {len(counted)} steps too few tokens plan to compare them with the others, "
+            f"{few[COUNT].median():.0f} in the median (min_planning_tokens)"
+        )
 
 
 VIEW = View(
