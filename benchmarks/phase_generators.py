@@ -48,7 +48,7 @@ class Cell:
     shape: str | None = None
     lengths: tuple[int, int] = (60, 400)
     missing: str | None = None  # gaps: a third and a tenth in one piece; sparse: all but every third; blocks
-    execution: str = "falls"  # falls, slowly, flat, rises, turns, turns late
+    execution: str = "falls"  # falls, slowly, flat, rises, turns, turns late, hands over
     extra: str | None = None  # what else is at work: counts, recounts, apart, down, down_first, shared, swells
     logged: str | None = None  # rounded, averaged
 
@@ -92,6 +92,7 @@ def execution(rng: Rng, cell: Cell, n: int, declined: np.ndarray, noise: np.ndar
         "falls": fall,
         "slowly": -size * steps / n,
         "flat": 0 * fall,
+        "hands over": 0 * fall,  # falls once the onset is known
         "rises": rise,
         "turns": fall + rise,
         "turns late": fall + rise,
@@ -101,6 +102,13 @@ def execution(rng: Rng, cell: Cell, n: int, declined: np.ndarray, noise: np.ndar
         shared = 0.8 * rng.choice([-1, 1]) * noise + 0.6 * shared
     entropies, surprise = (0.03 * (moved + 0.8 * shared + 0.6 * own) for own in noises)
     return {ENTROPY: 1.0 + entropies, PERPLEXITY: np.exp(surprise)}
+
+
+def handed_over(rng: Rng, n: int, onset: int) -> np.ndarray:
+    """A fall of execution (N,) that is over within fifteen steps of the onset: straight, cosine, logistic, Gaussian."""
+    at = np.arange(n) / max(10, onset + rng.integers(-15, 16))
+    shapes = (1 - at, 0.5 + 0.5 * np.cos(np.pi * np.minimum(at, 1)), 1 / (1 + np.exp(10 * at - 5)), np.exp(-4 * at**2))
+    return rng.uniform(5, 40) * np.clip(shapes[rng.integers(4)], 0, 1)
 
 
 def counted(rng: Rng, shares: np.ndarray, phrases: np.ndarray) -> np.ndarray:
@@ -165,6 +173,9 @@ def simulate(rng: Rng, cell: Cell, rise: float = 0.0) -> Run:
     if cell.shape is not None:
         shape, width, onset = placed(rng, cell, n)
         course = shape(width)(steps, onset)
+        if cell.execution == "hands over":
+            left = 0.03 * handed_over(rng, n, onset)
+            metrics = {ENTROPY: metrics[ENTROPY] + left, PERPLEXITY: metrics[PERPLEXITY] * np.exp(left)}
         if cell.extra == "swells":  # twice as much noise at the new level, 1 over the run
             noise = noise * (1 + course) / np.sqrt(np.mean((1 + course) ** 2))
         if cell.extra == "down_first":
@@ -211,6 +222,7 @@ BUILD = (
     Cell("falls first", ar(), "ramp", extra="down_first"),
     Cell("still rising", _HARD, "still rising"),
     *(Cell(shape, _HARD, shape) for shape in courses.SHAPES if shape != "ramp"),
+    Cell("execution hands over", ar(), "ramp", execution="hands over"),
 )
 UNSEEN = (
     Cell("tasks in rotation", unseen.seasonal),

@@ -54,7 +54,7 @@ def test_both_processes_trained_every_row_once_and_the_records_hold_all(one, two
 
 
 def test_diagnostics_say_the_same_of_two_processes_and_through_a_resume(one, two):
-    """The forwards differ in their last bits, by how a batch is cut; what is reduced of them must not differ by more."""
+    """The forwards differ in their last bits, by how a batch is cut; what is made of them must not by more."""
     ours, theirs = load_run(one).metrics, load_run(two).metrics
     kinds = ("entropy", "plan", "ppl", "format", "shortcut", "length", "phase", "reward")
     names = [name for name in ours if name.partition("/")[0] in kinds]

@@ -310,6 +310,68 @@ def test_the_diagnosis_is_the_verdict_on_all_steps_so_far():
     assert [part["state"] for part in found["segments"]][-1] == "planning"
 
 
+def two_phases(fall, n=200, noise_=0.02, seed=0):
+    """Execution follows `fall` (N,), 1 to 0 and never up; diversity rises by ten deviations from step 100 to 130."""
+    rng, steps = np.random.default_rng(seed), np.arange(1, n + 1)
+    course = np.clip((steps - 100) / 30, 0, 1)
+    return steps, {
+        PERPLEXITY: np.exp(0.3 * (fall - 1) + noise_ * rng.normal(size=n)),
+        ENTROPY: 0.1 + 0.3 * fall + noise_ * rng.normal(size=n),
+        DIVERSITY: 0.5 + 0.01 * (rng.normal(size=n) + 10 * course),
+    }
+
+
+T = np.arange(200)
+FALLS = {
+    "straight to 90": np.clip(1 - T / 90, 0, 1),
+    "straight to 110": np.clip(1 - T / 110, 0, 1),
+    "exponential": np.exp(-T / 30),
+    "compressed": np.exp(-((T / 30) ** 1.5)),
+    "logistic": 1 / (1 + np.exp((T - 30) / 10)),
+    "hyperbolic": 1 / (1 + T / 15),
+    "delayed": np.exp(-np.clip(T - 20, 0, None) / 20),
+}
+
+
+@pytest.mark.parametrize("fall", FALLS.values(), ids=FALLS)
+@pytest.mark.parametrize("noise_", [0.005, 0.02])
+def test_a_fall_of_any_shape_is_no_loss(fall, noise_):
+    """What the fitted falls leave of another shape must not pass for execution that gets less sure."""
+    found = [retrospective(*two_phases(fall, noise_=noise_, seed=seed)) for seed in range(4)]
+    assert [verdict.state for verdict in found].count("planning") >= 3
+
+
+def test_a_loss_that_is_one_is_still_seen():
+    steps, series = two_phases(np.exp(-T / 20))
+    loss = 0.2 * np.clip((T - 100) / 30, 0, 1)
+    series |= {ENTROPY: series[ENTROPY] + loss, PERPLEXITY: series[PERPLEXITY] * np.exp(loss)}
+    verdict = retrospective(steps, series)
+    assert verdict.state == "undecided" and "falls apart" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [({DIVERSITY: -0.1}, "plan diversity falls"), ({ENTROPY: 0.3, PERPLEXITY: 0.3}, "execution gets less sure")],
+)
+def test_what_gets_worse_is_not_called_stalled(move, words):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        series = {name: 1 + 0.01 * rng.normal(size=200) for name in (DIVERSITY, ENTROPY, PERPLEXITY)}
+        still = retrospective(T, series)
+        assert still.state == "stalled"
+        verdict = retrospective(T, series | {name: series[name] + size * (T > 100) for name, size in move.items()})
+        assert verdict.state == "undecided" and words in verdict.why
+
+
+def test_the_interval_of_a_long_run_covers_a_jump():
+    for n, seed in ((1000, 0), (2000, 1), (5000, 2)):
+        rng, steps = np.random.default_rng(seed), np.arange(n)
+        series = {name: 1 + 0.01 * rng.normal(size=n) for name in (DIVERSITY, ENTROPY, PERPLEXITY)}
+        verdict = retrospective(steps, series | {DIVERSITY: series[DIVERSITY] + 0.1 * (steps > n // 2)})
+        assert verdict.state == "planning" and verdict.interval[0] <= n // 2 <= verdict.interval[1]
+        assert verdict.interval[1] - verdict.interval[0] < 12 * n / MOST
+
+
 def test_what_the_phase_lacks_is_noted():
     diagnostic = PhaseDiagnostic()
     for step in range(1, 31):

@@ -4,11 +4,13 @@ The uncertainty y of execution usually falls first, and the last of that fall hi
 are fitted together:
 
     held    y = a - f * fall + noise,                 f > 0
-    lost    y = a - f * fall + b * course + noise,    f, b > 0
+    lost    y = a - f * fall + b * course + noise,    f > 0, b > least
 
-with ramps and exponential decays as the fall, each as likely as the others. Level, f and b integrate out as in
+with ramps, decays and logistic curves as the fall, each as likely as the others. Level, f and b integrate out as in
 `changepoint.py` (Zellner 1971, ch. 3), but that the sign of f is weighed as if b were known; falls and noise models are
-summed over. Where too little was seen behind the onset to tell the two apart, the Bayes factor is about 1.
+summed over. A fall of another shape than these leaves a rest that looks like a loss, in proportion to the fall: `least`
+is a share of it, and some of the noise. Where too little was seen behind the onset to tell the two apart, the Bayes
+factor is about 1.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from diagnostics.phase.changepoint import AFTER, log_fit, log_twice_normal
 from diagnostics.phase.noise import innovations, local_level, observation_scale, whitening
 from diagnostics.phase.rise import observations
 
-KNOTS = np.array([0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1])  # of the record: where ramps begin, end
+KNOTS = np.r_[0, 0.02, np.linspace(0.05, 1, 20)]  # of the record: where ramps begin, end
 DECAYS = np.geomspace(0.01, 0.7, 20)  # of the record: time constants; half as many leave a rest like a loss
+POWERS = (0.6, 1.0, 1.5, 2.0)  # of time over its constant: stretched, exponential, compressed, Gaussian
+CENTRES, WIDTHS = np.linspace(0.05, 0.8, 16), (0.02, 0.05, 0.1)  # of the record: logistic falls
+LEAST, SHARE = 2.0, 0.1  # of a loss that is one: in standard deviations of the noise, and of the fall
 LOSS_EXPECTED, FALL_EXPECTED = 5.0, 15.0  # standard deviations of the noise; consolidation is many times its noise
 
 
@@ -29,7 +34,7 @@ def loss_along(steps: np.ndarray, execution: np.ndarray, onset: int, end: int) -
     known = observations(steps, execution)
     if known is None:
         return 0.0
-    times, kept = known
+    times, kept, _ = known
     onset, end = max(onset, times[0]), max(end, onset + 1)
     if np.count_nonzero(times > onset) < AFTER or end <= onset:
         return 0.0
@@ -47,7 +52,9 @@ def falls(times: np.ndarray) -> np.ndarray:
     since = ((times - times[0]) / (times[-1] - times[0]))[:, None]
     begin, end = np.triu_indices(len(KNOTS), 1)
     ramps = np.clip((since - KNOTS[begin]) / (KNOTS[end] - KNOTS[begin]), 0, 1)
-    return np.column_stack([-ramps, np.exp(-since / DECAYS) - 1])
+    decays = [np.exp(-((since / DECAYS) ** power)) - 1 for power in POWERS]
+    logistic = [1 / (1 + np.exp((since - CENTRES) / width)) - 1 for width in WIDTHS]
+    return np.column_stack([-ramps, *decays, *logistic])
 
 
 def _compared(white: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, float]:
@@ -58,15 +65,20 @@ def _compared(white: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, float]
     level, others = white[..., :1], white[..., 1:]
     total = (level**2).sum(1, keepdims=True)
     others = others - level * ((level * others).sum(1, keepdims=True) / total)
-    products = others.transpose(0, 2, 1) @ others
+    products = others[..., :2].transpose(0, 2, 1) @ others
     yy, gy, uy = products[:, 0, :1], products[:, 0, 1:2], products[:, 0, 2:]
-    gg, ug, uu = products[:, 1, 1:2], products[:, 1, 2:], np.einsum("pkk->pk", products)[:, 2:]
+    gg, ug, uu = products[:, 1, 1:2], products[:, 1, 2:], (others[..., 2:] ** 2).sum(1)
     freedom, constant = white.shape[1] - 1, (spread + 0.5 * np.log(total[:, 0, 0]))[:, None]
     fit, _, _ = log_fit(uu, uy, yy, freedom, FALL_EXPECTED)
     held = fit - constant
 
     shrunk = uu + FALL_EXPECTED**-2
-    fit, loss, rest = log_fit(gg - ug**2 / shrunk, gy - ug * uy / shrunk, yy - uy**2 / shrunk, freedom, LOSS_EXPECTED)
+    free = gg - ug**2 / shrunk
+    fit, loss, rest = log_fit(free, gy - ug * uy / shrunk, yy - uy**2 / shrunk, freedom, LOSS_EXPECTED)
+    sigma = np.sqrt(rest / freedom)
+    least, sharp = np.maximum(LEAST * sigma, SHARE * uy / shrunk), np.sqrt(free + LOSS_EXPECTED**-2) / sigma
+    fit += log_twice_normal((loss - least) * sharp) - log_twice_normal(loss * sharp)
+    fit -= log_twice_normal(-least / (LOSS_EXPECTED * sigma))
     fall = (uy - ug * loss) / shrunk
     sure = shrunk - ug**2 / (gg + LOSS_EXPECTED**-2)
     fit += log_twice_normal(fall * np.sqrt(sure * freedom / rest)) - 0.5 * np.log1p(FALL_EXPECTED**2 * uu)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnostics.phase.apart import FALL_EXPECTED, loss_along
+from diagnostics.phase.apart import FALL_EXPECTED, LEAST, loss_along
 from diagnostics.phase.rise import FEWEST, Rise, find_rise, first_fall, rise_and_first_fall
 from diagnostics.phase.verdict import Segment, State, Verdict
 
@@ -116,8 +116,8 @@ def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[floa
     if _certain(fall):
         steps, execution = steps[steps >= fall.end], execution[steps >= fall.end]
     alone = find_rise(steps, execution)
-    if alone is None:
-        return together, None
+    if alone is None or alone.size < LEAST * alone.noise:
+        return together, alone
     return float(np.logaddexp(alone.log_bayes_factor, together) - math.log(2)), alone
 
 
@@ -144,12 +144,24 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
         parts = _segments(steps, rise, fall, "planning", rise.onset, chance)
         why = "plan diversity has risen, and execution did not become less sure"
         return Verdict("planning", rise.onset, rise.interval, chance, parts, why, evidence)
-    state, since, confidence, why = _without_a_rise(steps, rise, fall)
+    state, since, confidence, why = _without_a_rise(steps, rise, fall, execution, diversity)
     parts = _segments(steps, rise, fall, state, since, confidence)
     return Verdict(state, None, None, confidence, parts, why, evidence)
 
 
-def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> tuple[State, int, float, str]:
+def getting_worse(steps: np.ndarray, since: int, execution: np.ndarray, diversity: np.ndarray) -> str:
+    """In words, what of execution (N,) and diversity (N,) moves the wrong way from a step on; empty if nothing does."""
+    late = steps >= since
+    moves = {
+        "plan diversity falls": find_rise(steps[late], -diversity[late]),
+        "execution gets less sure": find_rise(steps[late], execution[late]),
+    }
+    return " and ".join(words for words, move in moves.items() if move is not None and move.log_bayes_factor > 0)
+
+
+def _without_a_rise(
+    steps: np.ndarray, rise: Rise | None, fall: Rise | None, execution: np.ndarray, diversity: np.ndarray
+) -> tuple[State, int, float, str]:
     """State, since when, how sure, and why, where a rise of plan diversity is not certain, or execution unknown."""
     flat = 1.0 if rise is None else 1 - rise.probability
     falling = 0.0 if fall is None else fall.probability * fall.going_on
@@ -160,8 +172,12 @@ def _without_a_rise(steps: np.ndarray, rise: Rise | None, fall: Rise | None) -> 
     chances = (flat * (1 - falling), flat * falling, 1 - flat)  # of stalled, consolidating, planning
     if rise is None or fall is None:
         missing = "plan diversity" if rise is None else "execution"
-        return "undecided", since, max(chances), f"{missing} has too few values, and one series alone does not tell"
+        why = f"{missing} has too few values, or none that differ, and one series alone does not tell"
+        return "undecided", since, max(chances), why
     if chances[0] > 0.5 and _independent(steps, since, int(steps[-1]), rise, fall) >= FLAT_ENOUGH:
+        worse = getting_worse(steps, since, execution, diversity)
+        if worse:
+            return "undecided", since, max(chances), worse
         return "stalled", since, chances[0], "neither execution nor plan diversity moves"
     return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
 

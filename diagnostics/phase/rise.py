@@ -32,6 +32,14 @@ class Rise(NamedTuple):
     count: int  # observations
 
 
+class Known(NamedTuple):
+    """The observations of a series that are looked at."""
+
+    steps: np.ndarray  # (N,)
+    values: np.ndarray  # (N,)
+    block: int  # steps that one of them is the mean of, beyond its own; 0 if none was averaged
+
+
 def find_rise(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> Rise | None:
     """The rise in values (N,) at steps (N,); None where fewer than `FEWEST` finite values, or no variation, exist.
 
@@ -39,7 +47,7 @@ def find_rise(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> R
     much larger one all the same.
     """
     known = observations(steps, values)
-    return None if known is None else _rise(series(*known), expected)
+    return None if known is None else _rise(series(known.steps, known.values), expected, known.block)
 
 
 def rise_and_first_fall(
@@ -49,8 +57,8 @@ def rise_and_first_fall(
     known = observations(steps, values)
     if known is None:
         return None, None
-    of = series(*known)
-    return _rise(of, expected), _first_fall(of, known[1], expected)
+    of = series(known.steps, known.values)
+    return _rise(of, expected, known.block), _first_fall(of, known, expected)
 
 
 def first_fall(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> Rise | None:
@@ -59,7 +67,7 @@ def first_fall(steps: np.ndarray, values: np.ndarray, expected: float = 5.0) -> 
     What comes before the lowest stretch is looked at alone, so that a later rise does not hide the fall.
     """
     known = observations(steps, values)
-    return None if known is None else _first_fall(series(*known), known[1], expected)
+    return None if known is None else _first_fall(series(known.steps, known.values), known, expected)
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,27 +80,29 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.add.reduceat(steps, firsts) / counts, np.add.reduceat(values, firsts) / counts
 
 
-def observations(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def observations(steps: np.ndarray, values: np.ndarray) -> Known | None:
     """Steps and values that are known, thinned; None where they are too few or all alike."""
     known = np.isfinite(values)
-    times, kept = thinned(np.asarray(steps, np.float64)[known], np.asarray(values, np.float64)[known])
+    whole = np.asarray(steps, np.float64)[known]
+    times, kept = thinned(whole, np.asarray(values, np.float64)[known])
     if len(kept) < FEWEST or np.ptp(kept) <= 1e-12 * np.abs(kept).max():
         return None
-    return times, kept
+    return Known(times, kept, math.ceil(np.ptp(whole) / len(kept)) if len(kept) < len(whole) else 0)
 
 
-def _first_fall(of: Series, kept: np.ndarray, expected: float) -> Rise | None:
+def _first_fall(of: Series, known: Known, expected: float) -> Rise | None:
+    kept = known.values
     kernel = np.ones(max(5, len(kept) // 10))
     smooth = np.convolve(kept, kernel, mode="same") / np.convolve(np.ones(len(kept)), kernel, mode="same")
     before = int(np.argmin(smooth)) + 1
     falling = fallen(of, before) if before >= FEWEST else None
-    return None if falling is None else _rise(falling, expected)
+    return None if falling is None else _rise(falling, expected, known.block)
 
 
-def _rise(of: Series, expected: float) -> Rise:
+def _rise(of: Series, expected: float, block: int) -> Rise:
     found, scale, evidence = _believed(of, expected)
     where = locate(of, found, scale, expected) if evidence >= WORTH_LOCATING else _roughly(of, found)
-    return _summary(of, found, evidence, where)
+    return _summary(of, found, evidence, where, block)
 
 
 def _believed(of: Series, expected: float) -> tuple[Posterior, np.ndarray, float]:
@@ -123,9 +133,11 @@ def _roughly(of: Series, found: Posterior) -> Onset:
     return Onset(grid.knots, begins, grid.knots, ends)
 
 
-def _summary(of: Series, found: Posterior, evidence: float, where: Onset) -> Rise:
+def _summary(of: Series, found: Posterior, evidence: float, where: Onset, block: int) -> Rise:
     low, middle, high = (_quantile(where.onsets, where.mass, share) for share in (0.05, 0.5, 0.95))
     steps = of.grid.steps
+    reach = 2 * block  # a move within a mean begins in the one before
+    low, high = max(low - reach, int(steps[0])), min(high + reach, int(steps[-1]))
     return Rise(
         probability=0.5 * (1 + math.tanh(0.5 * evidence)),
         log_bayes_factor=evidence,
