@@ -49,10 +49,11 @@ Passage = tuple[str, Sequence[Sequence[int]]]
 
 def read(path: Path) -> list[Passage]:
     """(text, spans) of each line."""
-    return [(row["text"], row["spans"]) for row in _rows(path)]
+    return [(row["text"], row["spans"]) for row in lines(path)]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a labelled file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
@@ -144,7 +145,7 @@ def ceiling() -> dict[str, float]:
 def by_manner(tagger: Tagger, path: Path) -> dict[str, dict[str, float]]:
     """The agreement on the texts of each manner that the file names."""
     manners: dict[str, list[Passage]] = defaultdict(list)
-    for row in _rows(path):
+    for row in lines(path):
         if "manner" in row:
             manners[row["manner"]].append((row["text"], row["spans"]))
     return {manner: agreement(tagger, passages) for manner, passages in manners.items()}

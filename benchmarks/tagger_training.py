@@ -6,7 +6,8 @@ Thresholds are chosen on the building half after a fit without it; the file is w
 half is not read: `python -m benchmarks.tagger` measures on it.
 
 `--curve` fits growing shares of the passages instead and keeps what they reach on the building half and on 500 passages
-of the training file that no fit saw, thresholds chosen on each: what more labels bring.
+of the training file that no fit saw, thresholds chosen on each: what more labels bring. `--carry` leaves out all
+training passages in a manner of the held-out half and keeps what is reached there: what carries over to other manners.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.tagger import BUILD, LABELS, Labels, Passage, agreement, marked, read
+from benchmarks.tagger import BUILD, HELD_OUT, LABELS, Labels, Passage, agreement, interval, lines, marked, read
 from benchmarks.tell import keep
 from diagnostics.taggers.network import FEWEST, GAP, NETWORK, NetworkTagger
 from diagnostics.taggers.pieces import CLASSES, PIECE, STOP, TRAITS, class_of, kind, normal, pieces, spelled, traits
@@ -34,6 +35,7 @@ from rltrain.models import load_model, load_tokenizer
 
 TRAINING = LABELS / "planning_training.jsonl"
 MODEL = "smollm2-135m"
+SAMPLED = "SmolLM2"  # manners that begin so were not written for this
 RAREST = 2  # a word that occurs less often is left to its class
 WIDTH = 128  # numbers a word
 CHANNELS = (40, 16, 16)  # of the three layers
@@ -60,11 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=NETWORK)
     parser.add_argument("--version", default="2")
     parser.add_argument("--curve", action="store_true", help="measure what more labels bring; writes no network")
+    parser.add_argument("--carry", action="store_true", help="measure on manners not learned; writes no network")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     training, build = read(TRAINING), read(BUILD)
     if asked.curve:
         curve(training, build)
+        return
+    if asked.carry:
+        carry(build)
         return
     without = fit(training, "fit without the building half")
     pair, reached = best(build, [without.judged(text) for text, _ in build])
@@ -85,6 +91,23 @@ def curve(training: Sequence[Passage], build: Sequence[Passage]) -> None:
         found.append({"passages": len(learned), "unseen": reached[0], "building": reached[1]})
         print(found[-1])
     keep("tagger_curve", {"curve": found})
+
+
+def carry(build: Sequence[Passage]) -> None:
+    """Print and keep F1 on the held-out texts that were written, of a network that learned none of their manners."""
+    judged = [row for row in lines(HELD_OUT) if not row["manner"].startswith(SAMPLED)]
+    manners = {row["manner"] for row in judged}
+    learned = [(row["text"], row["spans"]) for row in lines(TRAINING) if row["manner"] not in manners]
+    net = fit(learned, f"fit on {len(learned)} without {', '.join(sorted(manners))}")
+    pair, _ = best(build, [net.judged(text) for text, _ in build])
+    passages = [(row["text"], row["spans"]) for row in judged]
+    marks = Labels((text, phrases(text, net.judged(text), *pair)) for text, _ in passages)
+    shipped = agreement(NetworkTagger(), passages)
+    without = agreement(marks, passages) | {"interval": interval(marks, passages)}
+    found = {"manners": sorted(manners), "passages": len(learned), "judged": len(passages), "f1": without["f1"]}
+    found |= {"interval": without["interval"], "shipped": shipped["f1"]}
+    print(found)
+    keep("tagger_carry", found)
 
 
 class Net(nn.Module):
