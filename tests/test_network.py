@@ -6,7 +6,7 @@ import torch
 
 from benchmarks import tagger_ceiling, tagger_training
 from diagnostics.taggers import network
-from diagnostics.taggers.network import LONGEST, NETWORK, NetworkTagger
+from diagnostics.taggers.network import LARGEST, NETWORK, NetworkTagger
 from diagnostics.taggers.pieces import (
     CLASSES,
     NOTHING,
@@ -84,12 +84,12 @@ def test_spans_are_places_in_the_text_whatever_stands_before_and_beside_it(tmp_p
 def test_a_long_text_is_read_in_parts_that_end_with_a_sentence(tmp_path):
     of = tagger(tmp_path)
     sentence = "So let me. "
-    text = sentence * (3 * LONGEST // len(sentence))
+    text = sentence * (3 * LARGEST // len(sentence))
     assert of.spans(text) == [(at + 3, at + 9) for at in range(0, len(text), len(sentence))]
-    for before, expected in ((7, [(LONGEST - 6, LONGEST)]), (4, [])):  # no sentence ends: cut where a part is full
-        assert of.spans("x" * (LONGEST - before) + " let me " + "x" * LONGEST) == expected
+    for before, expected in ((7, [(LARGEST - 6, LARGEST)]), (4, [])):  # no sentence ends: cut where a part is full
+        assert of.spans("x" * (LARGEST - before) + " let me " + "x" * LARGEST) == expected
     whole = max(len(part) for group in network._gathered([text, "", "me"] * 3) for _, _, part in group)
-    assert LONGEST - len(sentence) < whole <= LONGEST
+    assert LARGEST - len(sentence) < whole <= LARGEST
     assert [len(group) for group in network._gathered(["me"] * 2000)] == [727, 727, 546]
 
 
