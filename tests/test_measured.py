@@ -147,5 +147,9 @@ def test_the_tagger_s_tables_are_those_of_the_results():
         assert f"| {move} | {spans - touched} of {spans} | {1 - covered / characters:.0%} |" in page
     for row in curve:
         assert f"| {row['passages']:,} | {row['unseen']:.3f} | {row['building']:.3f} |" in page
+    carried, text = read("tagger_carry"), " ".join(page.split())
+    low, high = carried["interval"]
+    assert f"from {carried['passages']:,} passages, reaches {carried['f1']:.3f} on them" in text
+    assert f"(95% interval {low:.3f} to {high:.3f}; the shipped one {carried['shipped']:.3f})" in text
     low, high = found["interval"]
     assert f"its F1 is {found['f1']:.2f} (95% interval {low:.2f} to {high:.2f}" in page
