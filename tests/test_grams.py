@@ -256,6 +256,7 @@ def test_tag_says_what_the_instruments_say(tmp_path, capsys):
     ("line", "said"),
     [
         ("nope", "line 1: no JSON"),
+        ("[" * 200_000, "line 1: no JSON"),
         ('{"prompt": "x"}', "line 1: expected an object with 'text' or 'completion', got prompt"),
         ('{"text": 3}', "line 1: expected a text or a list of chat messages, got int"),
         ("\xff", "expected UTF-8 text"),

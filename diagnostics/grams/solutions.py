@@ -91,7 +91,7 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
             if line.strip():
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:  # brackets may be nested without end
                     raise ValueError(f"{path}, line {number}: no JSON ({error})") from None
                 if not isinstance(row, dict):
                     raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
