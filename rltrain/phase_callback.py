@@ -44,7 +44,7 @@ class PhaseCallback(TrainerCallback):
     `diagnosis.json` at each checkpoint and at the end, and then report.html. The metrics enter the trainer's own logs
     too: where it does not log every step, those of the last step. A data set's columns `source`, `kind` and `answer`
     are used where they are text. What cannot be measured is logged as a warning and noted in diagnosis.json.
-    Each `train()` that begins at step 0 is a run of its own.
+    Each `train()` that begins at step 0 is a run of its own: the next number, of `out` `out-001` and so on.
 
     Args:
         trainer: a `trl.GRPOTrainer` or a subclass of it.
@@ -107,10 +107,7 @@ class PhaseCallback(TrainerCallback):
             self._directory.rewrite_config(text)
             self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
             return
-        if self._out is not None and taken(self._out):
-            raise ValueError(f"PhaseCallback: out {str(self._out)!r} holds a run already; give another directory")
-        place = self._out or Path(args.output_dir) / next_name(args.output_dir, "diagnosis")
-        self._directory = RunDir.create(place, text, manifest())
+        self._directory = RunDir.create(self._place(args.output_dir), text, manifest())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Measure the step. Entered by all processes: their rows are gathered."""
@@ -162,6 +159,16 @@ class PhaseCallback(TrainerCallback):
 
     def _built(self) -> list[Diagnostic]:
         return [built(spec, "rltrain.diagnostics", {}, tagger=self._tagger) for spec in self._specs]
+
+    def _place(self, folder: str) -> Path:
+        """A new directory: `out`, numbered `diagnosis-NNN` without it, and `out-NNN` where this callback filled it."""
+        if self._out is None:
+            return Path(folder) / next_name(folder, "diagnosis")
+        if self._directory is not None:
+            return self._out.parent / next_name(self._out.parent, self._out.name)
+        if taken(self._out):
+            raise ValueError(f"PhaseCallback: out {str(self._out)!r} holds a run already; give another directory")
+        return self._out
 
     def _begin(self, args: Any) -> None:
         """Forget an earlier training of the same trainer: its steps, what it left unread, what it had to note."""

@@ -269,11 +269,14 @@ def test_another_run_of_the_script_takes_the_next_number_and_a_taken_place_is_re
         watched(tmp_path, options={"out": place(run)}, max_steps=1).train()
 
 
-def test_training_again_is_a_run_of_its_own(tmp_path):
-    trainer = watched(tmp_path, max_steps=2)
+@pytest.mark.parametrize(
+    ("out", "places"), [(None, ("diagnosis-001", "diagnosis-002")), ("mine", ("mine", "mine-001"))]
+)
+def test_training_again_is_a_run_of_its_own(tmp_path, out, places):
+    trainer = watched(tmp_path, options={"out": out and tmp_path / out}, max_steps=2)
     trainer.train()
     trainer.train()
-    for folder in (place(trainer), place(trainer, 2)):
+    for folder in (tmp_path / name for name in places):
         series = verdicts(folder)["series"]
         assert [step for step, _ in series["entropy/mean"]] == [1, 2]
         assert series["ppl/execution_rel"][0] == [1, 1.0]  # each is held against its own start
