@@ -30,7 +30,10 @@ class Gains(NamedTuple):
 
 
 class InfoGainDiagnostic:
-    """Computes `infogain/*` at steps 1, 1 + `every`, ... on `completions` completions, spread over the groups.
+    """Computes `infogain/*` of `completions` completions, spread over the groups, of every `every`th step.
+
+    The first step counts, and of those that follow only the ones that are there: a log of every tenth step is read
+    at its first, its 1 + `every`th, ...
 
     A completion is cut into steps at line ends or sentence ends, at most `most_steps` (neighbours joined). Its last
     step states the answer and is left out; a completion of one step has no reasoning to look at. `answer` is how the
@@ -83,13 +86,14 @@ class InfoGainDiagnostic:
             raise ValueError(f"infogain diagnostic: answer {answer!r}; expected one {{answer}}, at its end")
         self._every, self._count, self._splitter, self._most = every, completions, splitter, most_steps
         self._form, self._solved, self._scorer = answer, solved, scorer
-        self._seen = self._found = False
+        self._steps = 0  # so far
+        self._found = False
 
     def observe(self, record: StepRecord) -> dict[str, float]:
         """The metrics of a step that is looked at."""
-        if self._scorer is None or (record.step - 1) % self._every:
+        self._steps += 1
+        if self._scorer is None or (self._steps - 1) % self._every:
             return {}
-        self._seen = True
         rows: list[Gains] = []
         for task, completion, outcome in chosen(record, self._count, self._splitter):
             parts = joined(cut(completion.text, self._splitter)[:-1], self._most)
@@ -108,15 +112,15 @@ class InfoGainDiagnostic:
         if self._scorer is None:
             return ["infogain: no scorer; give `rltrain diagnose` one by --scorer MODEL"]
         absent = "infogain: no completion with a gold answer and more than one step"
-        return [absent] if self._seen and not self._found else []
+        return [absent] if self._steps and not self._found else []
 
     def state_dict(self) -> dict[str, Any]:
-        """Whether anything could be measured."""
-        return {"seen": self._seen, "found": self._found}
+        """How many steps there were, and whether anything could be measured."""
+        return {"steps": self._steps, "found": self._found}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember it."""
-        self._seen, self._found = state["seen"], state["found"]
+        """Go on as if the run had never stopped."""
+        self._steps, self._found = state["steps"], state["found"]
 
 
 def information_gain(

@@ -70,7 +70,8 @@ class RewardDiagnostic:
 def _label(task: Task) -> str:
     """Its source; of a prompt that was asked in place of a harder one also how it was made easier."""
     mark = task.meta.get(REFORMULATED)
-    return f"{task.source}, {mark['how']}" if mark else task.source
+    how = mark.get("how") if isinstance(mark, Mapping) else None  # a file of somebody else's may hold anything
+    return f"{task.source}, {how}" if how else task.source
 
 
 def _of_groups(groups: Sequence[Group]) -> dict[str, float]:

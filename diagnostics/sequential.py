@@ -102,12 +102,6 @@ class Baseline:
         variance = max((self.squares + 1) / (self.count + 1) - mean * mean, 0.0)
         return min(self.mean + z * sqrt(variance / (self.count + 1)), 1.0)
 
-    def rescaled(self, low: float, high: float) -> Baseline:
-        """The baseline of (x - low) / (high - low)."""
-        width, n = high - low, self.count
-        squares = self.squares - 2 * low * self.total + n * low * low
-        return Baseline(n, (self.total - n * low) / width, squares / width**2)
-
 
 def effective(shares: Sequence[float] | np.ndarray) -> float:
     """exp of the Shannon entropy: how many classes there are, as if all were equally frequent (Hill number)."""

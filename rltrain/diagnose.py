@@ -112,7 +112,7 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
     lent = {"tagger": tagger, "scorer": _scorer(wish.scorer, config), "policy": None, "gradients": None}
     by_name = _diagnostics(config.diagnostics if config else (), wish.also, lent, notes)
     diagnostics = list(by_name.values())
-    rows, logs = check(files), trl_table.logs(path)
+    rows, logs = check(files), trl_table.logs(path, notes)
     result = outcome(files, wish.outcome, notes)
     listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())

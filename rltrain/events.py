@@ -29,3 +29,27 @@ _BY = {
 
 EVENTS = MappingProxyType({name: writers for writers, names in _BY.items() for name in names.split()})
 """Name -> the plugins that write it; none: the run itself."""
+
+# By event: the keys of its evidence; of the numbers behind a phase none, since `when` asks for equality.
+_ASKED = {
+    "creative_diversity_lost": "signal before now lost onset_step groups",
+    "engine_restarted": "engine cause detail groups_redone",
+    "forgotten quarantined released": "prompts first from to",
+    "format_collapse": "onset_step rise_step winner share base_share effective base_effective structures "
+    "accuracy completions",
+    "format_single": "winner share completions",
+    "format_wrong_winner": "onset_step winner better difference standard_error groups",
+    "lexicon_changed": "before now",
+    "nothing_learnable": "pools then",
+    "phase_changed": "from to confidence why onset_step interval",
+    "task_overruled": "task onset_step others signal looks frequency",
+    "task_starved": "task last_step gap",
+    "too_few_planning_tokens": "planning_tokens min_planning_tokens",
+}
+
+EVIDENCE = MappingProxyType({name: keys.split() for names, keys in _ASKED.items() for name in names.split()})
+"""Name -> the keys that an action may ask for; of an event that is not here any."""
+
+PHASES = ("undecided", "consolidating", "planning", "stalled")
+VALUES = MappingProxyType({("phase_changed", "from"): PHASES, ("phase_changed", "to"): PHASES})
+"""(Name, key) -> all that can stand there; of a pair that is not here anything."""

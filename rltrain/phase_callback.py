@@ -31,7 +31,7 @@ from rltrain.tokenizers import TokenText
 from rltrain.trl_hooks import TAPPED
 from rltrain.trl_records import step_record
 from rltrain.trl_taps import Row, Taps
-from rltrain.types import Event, StepRecord
+from rltrain.types import Diagnostic, Event, StepRecord
 
 STATE = "rltrain_diagnostics.pkl"  # in TRL's checkpoints
 logger = logging.getLogger("rltrain")
@@ -44,6 +44,7 @@ class PhaseCallback(TrainerCallback):
     `diagnosis.json` at each checkpoint and at the end, and then report.html. The metrics enter the trainer's own logs
     too: where it does not log every step, those of the last step. A data set's columns `source`, `kind` and `answer`
     are used where they are text. What cannot be measured is logged as a warning and noted in diagnosis.json.
+    Each `train()` that begins at step 0 is a run of its own: the next number, of `out` `out-001` and so on.
 
     Args:
         trainer: a `trl.GRPOTrainer` or a subclass of it.
@@ -54,7 +55,8 @@ class PhaseCallback(TrainerCallback):
         tagger, formats: names or specs of what finds planning phrases and names formats.
 
     Raises:
-        ValueError: another kind of trainer, a reward function that is not there, or a plugin that is not found.
+        ValueError: another kind of trainer, a reward function that is not there, or a plugin that is not found; and
+            as training begins, that of another trainer than the one it was made with.
     """
 
     def __init__(
@@ -69,12 +71,12 @@ class PhaseCallback(TrainerCallback):
     ) -> None:
         self._tagger, self._formats = built(tagger, "rltrain.taggers", {}), built(formats, "rltrain.formats", {})
         self._specs = list(diagnostics)
-        self._diagnostics = [built(spec, "rltrain.diagnostics", {}, tagger=self._tagger) for spec in self._specs]
+        self._diagnostics = self._built()
         self._taps = Taps(trainer)
-        self._accelerator = trainer.accelerator
+        self._trainer = trainer
         self._out = Path(out) if out is not None else None
         self._text = TokenText(getattr(trainer.processing_class, "tokenizer", trainer.processing_class))
-        self._outcome = _outcome(outcome, trainer.reward_func_names)
+        self._named = self._outcome = _outcome(outcome, trainer.reward_func_names)
         self._notes: list[str] = []
         self._directory: RunDir | None = None  # of the main process, from the beginning of training on
         self._news: dict[str, float] = {}  # metrics that are not in the trainer's logs yet
@@ -86,6 +88,7 @@ class PhaseCallback(TrainerCallback):
             self._note(f"no outcome: several reward functions; name the task's result by outcome=..., one of {names}")
         for text in _reuse(trainer):
             self._note(text)
+        self._lasting = tuple(self._notes)  # true of every training
         if "log" not in self._taps.off:
             trainer.log = functools.partial(self._log, trainer, trainer.log)
 
@@ -93,7 +96,7 @@ class PhaseCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Make the directory, or go on with the one of a resumed run."""
-        self._taps.listening = True
+        self._begin(args)
         if not state.is_world_process_zero:
             return
         listed = json.dumps([{"use": spec} for spec in self._specs])
@@ -104,17 +107,17 @@ class PhaseCallback(TrainerCallback):
             self._directory.rewrite_config(text)
             self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
             return
-        if self._out is not None and taken(self._out):
-            raise ValueError(f"PhaseCallback: out {str(self._out)!r} holds a run already; give another directory")
-        place = self._out or Path(args.output_dir) / next_name(args.output_dir, "diagnosis")
-        self._directory = RunDir.create(place, text, manifest())
+        self._directory = RunDir.create(self._place(args.output_dir), text, manifest())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Measure the step. Entered by all processes: their rows are gathered."""
         rows = self._taps.take()
-        if self._accelerator.num_processes > 1:
+        if self._trainer.accelerator.num_processes > 1:
             rows = gather_object(rows)
-        if self._directory is None or not rows:
+        if self._directory is None:
+            return
+        if not rows:
+            self._note("off: steps in which nothing went through the trainer's hooks; they are left out")
             return
         begun = time.monotonic()
         self._doubt_outcome(rows)
@@ -154,6 +157,31 @@ class PhaseCallback(TrainerCallback):
 
     # --- inside ----------------------------------------------------------------------------------
 
+    def _built(self) -> list[Diagnostic]:
+        return [built(spec, "rltrain.diagnostics", {}, tagger=self._tagger) for spec in self._specs]
+
+    def _place(self, folder: str) -> Path:
+        """A new directory: `out`, numbered `diagnosis-NNN` without it, and `out-NNN` where this callback filled it."""
+        if self._out is None:
+            return Path(folder) / next_name(folder, "diagnosis")
+        if self._directory is not None:
+            return self._out.parent / next_name(self._out.parent, self._out.name)
+        if taken(self._out):
+            raise ValueError(f"PhaseCallback: out {str(self._out)!r} holds a run already; give another directory")
+        return self._out
+
+    def _begin(self, args: Any) -> None:
+        """Forget an earlier training of the same trainer: its steps, what it left unread, what it had to note."""
+        if args is not self._trainer.args:
+            raise ValueError(
+                "PhaseCallback: it was made with another trainer than the one that it is added to, and would hear "
+                "nothing of this one; write trainer.add_callback(PhaseCallback(trainer))"
+            )
+        self._taps.take()
+        self._taps.listening = True
+        self._diagnostics, self._outcome = self._built(), self._named
+        self._notes, self._news = list(self._lasting), {}
+
     def _log(self, trainer: Any, original: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if trainer.model.training:
             logs.update(self._news)
@@ -182,6 +210,12 @@ class PhaseCallback(TrainerCallback):
             self._note(f"off: {TAPPED['_compute_loss']} (the loss did not ask for log-probs by its hook)")
         if any(row.tokens is not None and not np.isfinite(row.tokens.entropy).any() for row in rows):
             self._note("off: entropy (the loss did not ask for entropies)")
+        masks = [row.tokens.loss_mask for row in rows if row.tokens is not None]
+        if masks and not any(mask.any() for mask in masks):
+            self._note(
+                f"off: {TAPPED['_compute_loss']}, of steps of which no token is trained; with "
+                "mask_truncated_completions that is where all completions are cut off: raise max_completion_length"
+            )
         if all(row.sampler is None for row in rows):
             self._note("off: drift (without vLLM TRL keeps no log-probs of the sampler)")
 

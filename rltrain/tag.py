@@ -53,7 +53,7 @@ def texts(path: Path) -> Iterator[str]:
 def _text(line: str, where: str) -> str:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets may be nested without end
         raise ValueError(f"{where}: no JSON ({error})") from None
     if not isinstance(row, Mapping) or not any(key in row for key in KEYS):
         keys = ", ".join(row) if isinstance(row, Mapping) else type(row).__name__

@@ -10,7 +10,7 @@ import numpy as np
 
 from rltrain.collect import read
 from rltrain.records.rebuild import task_key
-from rltrain.records.trl_table import UNSCORED
+from rltrain.records.trl_table import UNSCORED, said_in
 from rltrain.tokenizers import TokenText
 from rltrain.trl_taps import Judged, Row
 from rltrain.types import Advantage, Completion, FormatClassifier, Group, Message, Score, StepRecord, Tagger, Task
@@ -85,13 +85,7 @@ def messages(prompt: Any) -> tuple[Message, ...]:
     """A prompt of TRL, text or chat messages, as messages of text; of an image its place is left."""
     if not isinstance(prompt, list):
         return ({"role": "user", "content": str(prompt)},)
-    return tuple({"role": str(m.get("role", "user")), "content": _content(m.get("content"))} for m in prompt)
-
-
-def _content(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(part.get("text", f"<{part.get('type', 'part')}>") for part in content)
-    return "" if content is None else str(content)
+    return tuple({"role": str(m.get("role", "user")), "content": said_in(m.get("content"))} for m in prompt)
 
 
 def _score(judged: Judged, outcome: str | None) -> Score:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from diagnostics.phase.verdict import STATES
 from diagnostics.shortcuts.advice import ADVICE
 from rltrain import checkpoint, config, launch, load_run, plugins
 from rltrain.actions import due
 from rltrain.check.actions import check_actions
 from rltrain.config import Action
-from rltrain.events import EVENTS
+from rltrain.events import EVENTS, EVIDENCE, PHASES
 from rltrain.twin import twin
 from rltrain.types import Event
 from tests.test_check import settings
@@ -213,6 +214,17 @@ def _name_in(node: ast.AST, calls: dict[str, int]) -> set[str]:
 def _said(verdict: str, **sections) -> str:
     given = check_actions(settings(**sections)).lines
     return "\n".join(line.text for line in given if line.verdict == verdict)
+
+
+def test_evidence_that_an_event_never_has_is_an_error():
+    def asked(event="phase_changed", **when) -> str:
+        return _said("error", actions=[{"event": event, "when": when, "do": "stop"}])
+
+    assert "asks for to: plannning, which never comes; did you mean 'planning'?" in asked(to="plannning")
+    assert "asks for 'too', which its evidence does not have; did you mean 'to'?" in asked(too="planning")
+    assert "asks for 'state', which its evidence does not have" in asked("format_collapse", state="planning")
+    assert asked(to="planning") == asked("format_collapse", winner="code") == asked("source_raised", source="a") == ""
+    assert PHASES == STATES and EVIDENCE.keys() <= EVENTS.keys()
 
 
 def test_what_an_action_waits_for(tmp_path):

@@ -119,6 +119,17 @@ def test_the_policy_is_asked_for_the_gold_answer_and_the_options():
     assert diagnostic.notes() == []
 
 
+def test_the_policy_is_asked_every_so_many_steps_whatever_their_numbers():
+    diagnostic, asked = ContinuousDiagnostic(every=2, policy=Teacher()), []
+    for step in range(10, 60, 10):
+        if "continuous/prompts" in diagnostic.observe(synthetic.record(step, group(0, ["x"], [0]))):
+            asked.append(step)
+        resumed = ContinuousDiagnostic(every=2, policy=Teacher())
+        resumed.load_state_dict(diagnostic.state_dict())
+        diagnostic = resumed
+    assert asked == [10, 30, 50]
+
+
 def test_an_answer_is_stated_in_its_form():
     task = group(0, ["x"], [0]).task
     assert stated(task, "{answer}", "42") == (task.prompt, "42")

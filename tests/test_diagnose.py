@@ -232,6 +232,106 @@ def test_columns_of_another_kind_are_read_or_named(tmp_path):
             "expected double"} <= {note.replace("large_string", "string") for note in notes}  # fmt: skip
 
 
+ODD = {
+    "policy_version that is NaN": ({"policy_version": [np.nan, 1.0, np.inf, 2.5]}, None),
+    "step of NaN among steps": ({"step": [1.0, np.nan, 2.0, 2.0]}, (rows.NO_STEP, 1)),
+    "step before 0": ({"step": [-1, 1, 1, 2]}, (rows.NO_STEP, 1)),
+    "step beyond all runs": ({"step": np.array([1, 1, 2**63 + 5, 2], np.uint64)}, (rows.NO_STEP, 1)),
+    "step without an end": ({"step": [1.0, 1.0, 1e300, 2.0]}, (rows.NO_STEP, 1)),
+    "steps of text": ({"step": ["one"] * 4}, ("no steps: a file without a column `step`", 1)),
+    "brackets without an end": ({"prompt": "[" * 200_000}, None),
+    "meta of brackets": ({"meta": "[" * 200_000}, ("texts in column meta that are no JSON object", 2)),
+    "values of brackets": ({"values": "[" * 200_000}, ("texts in column values that are no JSON object", 4)),
+    "a number of 400 digits": ({"values": '{"right": %s}' % ("9" * 400)}, None),
+    "a mark of another program": ({"meta": '{"reformulated": true}'}, None),
+    "rewards near the largest number": ({"reward": 1e308, "advantage": 1e308}, None),
+    "log-probs above 0": ({"logprob": [[0.5, -1.0]] * 4}, ("numbers of column logprob above 0", 4)),
+    "entropies below 0": ({"entropy": [[-0.5, 1.0]] * 4}, ("numbers of column entropy below 0", 4)),
+    "nothing trained": ({"loss_mask": [[False, False]] * 4}, ("no token is trained (loss_mask)", 4)),
+    "outcomes that are NaN": ({"outcome": [np.nan, 1.0, 0.0, 1.0]}, ("NaN or infinite outcomes", 1)),
+    "no number among the outcomes": ({"outcome": [np.nan] * 4}, ("no outcome: column outcome holds no number", 1)),
+    "advantages that are NaN": ({"advantage": [np.nan, 1.0, 0.0, 1.0]}, ("no advantage: ", 1)),
+    "advantages of text": ({"advantage": ["a"] * 4}, ("no advantage: ", 4)),
+    "no outcome": ({"outcome": None}, ("no outcome: no column `outcome`", 1)),
+    "no reward at all": ({"outcome": None, "reward": None}, ("no reward, no outcome", 4)),
+    "no advantage": ({"advantage": None}, ("no advantage: ", 4)),
+    "no prompt": ({"prompt": None}, ("no prompt: what compares completions with it is left out, and without", 4)),
+    "no step": ({"step": None}, ("no steps: a file without a column `step`", 1)),
+}
+
+
+def odd(**columns) -> pa.Table:
+    """Two steps of one prompt with two completions each; None takes a column away, and NaN stays NaN."""
+    tokens = {"token_text": [["so", " it"]] * 4, "logprob": [[-1.0, -1.0]] * 4, "entropy": [[1.0, 1.0]] * 4}
+    known = {
+        "step": [1, 1, 2, 2],
+        "group": [0] * 4,
+        "prompt": "a",
+        "completion": "so it",
+        "outcome": [1.0, 0.0, 1.0, 1.0],
+        "reward": 1.0,
+    }
+    known |= {"advantage": [0.5, -0.5, 0.0, 0.0], "train_logprob": tokens["logprob"]} | tokens | columns
+    full = {name: [of] * 4 if isinstance(of, str | float) else of for name, of in known.items() if of is not None}
+    return pa.table({name: pa.array(of, from_pandas=False) for name, of in full.items()})
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_cell_is_left_out_and_the_rest_is_read(tmp_path, case):
+    columns, said = ODD[case]
+    parquet.write_table(odd(**columns), tmp_path / "a.parquet")
+    found = diagnosed(tmp_path / "a.parquet", tmp_path / "out")
+    assert found["series"]["format/completions"][0][1] >= 1
+    notes = [note for note in found["notes"] if not note.startswith("phase: ")]
+    if said is None:
+        assert notes == []
+    else:
+        assert any(note.startswith(said[0]) and f"({said[1]} completion(s)" in note for note in notes), notes
+
+
+def test_a_sound_table_has_no_notes(tmp_path):
+    parquet.write_table(odd(), tmp_path / "a.parquet")
+    notes = diagnosed(tmp_path / "a.parquet", tmp_path / "out")["notes"]
+    assert all(note.startswith("phase: ") for note in notes), notes
+
+
+def damaged(path: Path, group: int, column: str) -> None:
+    """Overwrite the data of a column in a row group; the file's footer stays whole."""
+    found = parquet.read_metadata(path).row_group(group)
+    chunk = next(found.column(i) for i in range(found.num_columns) if found.column(i).path_in_schema == column)
+    start, content = chunk.dictionary_page_offset or chunk.data_page_offset, bytearray(path.read_bytes())
+    content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    path.write_bytes(content)
+
+
+def test_of_a_damaged_row_group_the_columns_that_can_be_read_are(tmp_path):
+    path, notes = tmp_path / "a.parquet", {}
+    frame = pd.DataFrame({"step": np.arange(6), "completion": ["x"] * 6, "outcome": 1.0, "reward": np.arange(6.0)})
+    parquet.write_table(pa.Table.from_pandas(frame), path, row_group_size=2)
+    damaged(path, 1, "reward")
+    damaged(path, 2, "completion")
+    found = list(rows.read_rows([path], notes))
+    assert [(row["step"], row.get("reward")) for row in found] == [(0, 0.0), (1, 1.0), (2, None), (3, None)]
+    (lost,) = (text for text in notes if "row group 2 of 3 is damaged, reward of its rows is left out" in text)
+    (gone,) = (text for text in notes if "row group 3 of 3 is damaged, its rows are left out" in text)
+    assert lost.startswith("a.parquet: ") and notes[lost] == notes[gone] == 2
+    assert diagnosed(path, tmp_path / "out")["series"]["reward/outcome"] == [[step, 1.0] for step in range(4)]
+
+
+def test_a_damaged_table_out_of_order_is_still_put_into_order(tmp_path):
+    path = tmp_path / "a.parquet"
+    frame = pd.DataFrame({"step": [3, 2, 1, 0], "completion": list("abcd"), "reward": 1.0})
+    parquet.write_table(pa.Table.from_pandas(frame), path, row_group_size=2)
+    damaged(path, 0, "reward")
+    found = list(rows.read_rows([path], {}))
+    assert [(row["completion"], row.get("reward")) for row in found] == [
+        ("d", 1.0),
+        ("c", 1.0),
+        ("b", None),
+        ("a", None),
+    ]
+
+
 def test_rows_are_put_into_the_order_of_their_steps(tmp_path, monkeypatch):
     frame = pd.DataFrame({"step": [3, 1, 2, 1, 3], "completion": list("abcde")})
     frame.to_parquet(tmp_path / "a.parquet")
@@ -263,6 +363,36 @@ def test_two_runs_in_one_folder_are_one_after_the_other(tmp_path):
     found = diagnosed(tmp_path, tmp_path / "out")
     assert [step for step, _ in found["series"]["reward/outcome_all"]] == [1, 2, 3, 4, 5, 6]
     assert any("steps go back from a file to the next" in text for text in found["notes"])
+
+
+def test_columns_of_trl_that_hold_texts_are_named(tmp_path):
+    advantages = trl_table(tmp_path / "a", right=lambda _: [1.0, 0.0, 1.0, 1.0])
+    for path in tables(advantages):
+        pd.read_parquet(path).assign(advantage="x").to_parquet(path)
+    found = diagnosed(advantages, tmp_path / "out_a")
+    assert found["series"]["reward/mean"][0] == [1, 0.75]
+    assert any(note.startswith("column advantage is ") for note in found["notes"])
+    found = diagnosed(trl_table(tmp_path / "b", right=lambda _: ["1"] * 4), tmp_path / "out_b")
+    assert "reward/mean" not in found["series"]
+    assert any("column of numbers, and the further columns are right" in note for note in found["notes"])
+
+
+LOGS = {
+    "a line without a step": ([{"loss": 1.0}, ["a"], {"step": None, "loss": 2.0}], "lines of trainer_state.json", 3),
+    "no list of lines": ({"a": 1}, "trainer_state.json is left out: it is torn, or has no list `log_history`", 1),
+}
+
+
+@pytest.mark.parametrize("case", LOGS)
+def test_of_trls_log_what_can_be_read_is(tmp_path, case):
+    history, said, count = LOGS[case]
+    folder = trl_table(tmp_path / "trl", right=lambda _: [1.0] * 4)
+    known = [{"step": 2, "loss": 0.5, "entropy": "x"}]
+    log = history if isinstance(history, dict) else known + history
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    found = diagnosed(folder, tmp_path / "out")
+    assert found["series"].get("loss/total") == (None if isinstance(history, dict) else [[2, 0.5]])
+    assert any(note.startswith(said) and f"({count} completion(s)" in note for note in found["notes"])
 
 
 def test_a_reward_that_is_not_there_is_not_0(tmp_path):
@@ -324,6 +454,18 @@ def test_chat_messages_of_trl_are_read_as_their_text(tmp_path):
     (group,) = record.groups
     assert group.task.prompt[0]["content"] == "2 + 2?" and group.outcomes == [1.0, 1.0]
     assert [completion.text for completion in group.completions] == ["first, we add: 4"] * 2
+
+
+def test_messages_without_content_and_in_parts_are_text(tmp_path):
+    """A call of a tool has no content; TRL and ourselves may write a content as parts."""
+    called = [{"role": "assistant", "content": None, "tool_calls": "add"}, {"role": "tool", "content": "4"}]
+    asked = [{"role": "user", "content": [{"type": "text", "text": "2 + 2 "}, {"type": "image", "text": None}]}]
+    for name, prompt in (("trl", [asked]), ("ours", json.dumps(asked))):
+        frame = pd.DataFrame({"step": 1, "prompt": prompt, "completion": [called], "advantage": 0.0})
+        frame.assign(**{"task_key": "k"} if name == "ours" else {}).to_parquet(tmp_path / f"{name}.parquet")
+        (record,) = step_records([tmp_path / f"{name}.parquet"], nothing, {})
+        (group,) = record.groups
+        assert group.completions[0].text == "4" and group.task.prompt[0]["content"] == "2 + 2 <image>"
 
 
 def test_the_same_prompt_has_the_same_key_at_every_step(tmp_path):

@@ -1,6 +1,7 @@
 """Mining grams: n-grams, clusters, what is read, the same under the same seed, and the two commands."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -175,12 +176,13 @@ def test_trl_s_parquet_is_read_by_advantage(tmp_path):
         ('{"answer": "a", "outcome": 1}', "expected a column 'completion' or 'text', got answer, outcome"),
         ('{"text": "a", "outcome": 1}\n{"te', "line 2: no JSON"),
         ("[1]", "line 1: expected an object, got list"),
+        ('{"text": "a", "outcome": "yes"}', "column 'outcome' holds texts ('yes'); expected numbers, 1 is correct"),
     ],
 )
 def test_a_file_of_no_use_is_refused_in_words(tmp_path, line, said):
     path = tmp_path / "x.jsonl"
     path.write_text(line)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=re.escape(said)):
         list(reading.read(tables(path, reading.SINGLE)))
     with pytest.raises(ValueError, match="no completions there"):
         tables(tmp_path, reading.SINGLE)
@@ -227,6 +229,8 @@ def test_mine_refuses_what_it_cannot_read_or_write(tmp_path, capsys):
     assert cli.main(["grams", "mine", str(tmp_path / "nowhere")]) == 2
     assert cli.main(["grams", "mine", str(tmp_path), "--out", str(tmp_path / "no" / "x.txt")]) == 2
     assert "no such directory" in capsys.readouterr().err
+    assert cli.main(["grams", "mine", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "is a directory; give the file to write" in capsys.readouterr().err
 
 
 def test_phrases_that_touch_are_one(tmp_path):
@@ -256,6 +260,7 @@ def test_tag_says_what_the_instruments_say(tmp_path, capsys):
     ("line", "said"),
     [
         ("nope", "line 1: no JSON"),
+        ("[" * 200_000, "line 1: no JSON"),
         ('{"prompt": "x"}', "line 1: expected an object with 'text' or 'completion', got prompt"),
         ('{"text": 3}', "line 1: expected a text or a list of chat messages, got int"),
         ("\xff", "expected UTF-8 text"),

@@ -98,6 +98,19 @@ def test_the_figures_of_a_step():
     assert diagnostic.notes() == diagnostic.events() == []
 
 
+def test_of_a_log_of_every_tenth_step_every_other_one_is_looked_at():
+    """Its steps are 10, 20, ...: none of them is step 1, 11 or 21. What was seen counts, through a resume too."""
+    right = ["".join(STEPS[:3]) + "42"]
+    diagnostic, looked = InfoGainDiagnostic(every=2, scorer=Reader()), []
+    for step in range(10, 70, 10):
+        if diagnostic.observe(record(step, (right, [1]))):
+            looked.append(step)
+        resumed = InfoGainDiagnostic(every=2, scorer=Reader())
+        resumed.load_state_dict(diagnostic.state_dict())
+        diagnostic = resumed
+    assert looked == [10, 30, 50]
+
+
 def test_what_cannot_be_computed_is_said():
     assert "--scorer MODEL" in InfoGainDiagnostic().notes()[0]
     assert InfoGainDiagnostic().observe(record(1, (["a\nb"], [1]))) == {}

@@ -22,9 +22,9 @@ class ContinuousDiagnostic:
     """Computes `continuous/*`; an event `metric_jump` when pass/fail jumps and nothing continuous moves.
 
     Distances are of every completion with a gold answer, rejected groups included. Probabilities are of the gold
-    answers to the first `prompts` prompts of the run, taken every `every` steps from the policy itself; `answer` is
-    how an answer is stated, in place of `{answer}`. A completion passes at an outcome of `solved`. A jump is a change
-    by `jump` at least between two windows of `window` steps.
+    answers to the first `prompts` prompts of the run, taken at every `every`th of the steps that are there
+    from the policy itself; `answer` is how an answer is stated, in place of `{answer}`. A completion passes at an
+    outcome of `solved`. A jump is a change by `jump` at least between two windows of `window` steps.
     """
 
     panels: Sequence[Panel] = (
@@ -87,6 +87,7 @@ class ContinuousDiagnostic:
             raise ValueError(f"continuous diagnostic: answer {answer!r}; expected one {{answer}} in it")
         self._every, self._most, self._answer, self._solved = every, prompts, answer, solved
         self._policy = policy
+        self._steps = 0  # so far
         self._panel: dict[str, Task] = {}
         self._watch = JumpWatch(window, jump)
         self._judged = self._with_answer = self._with_options = False
@@ -98,8 +99,9 @@ class ContinuousDiagnostic:
         found = [(group, distances(group)) for group in record.groups]
         metrics = self._passed(record.groups) | _means([row for _, rows in found for row in rows])
         points = [self._point(group, rows) for group, rows in found if rows and group.outcomes]
-        if self._policy is not None and self._panel and (record.step - 1) % self._every == 0:
+        if self._policy is not None and self._panel and self._steps % self._every == 0:
             metrics |= self._probabilities(record.step)
+        self._steps += 1
         if jump := self._watch.update(record.step, points):
             self._events.append(_event(record.step, jump))
         return metrics
@@ -179,13 +181,13 @@ class ContinuousDiagnostic:
         return [f"continuous: {text}" for text, holds in missing.items() if holds]
 
     def state_dict(self) -> dict[str, Any]:
-        """The panel's prompts and the windows of the jump."""
+        """How many steps there were, the panel's prompts and the windows of the jump."""
         flags = [self._judged, self._with_answer, self._with_options]
-        return {"panel": dict(self._panel), "watch": self._watch.state_dict(), "flags": flags}
+        return {"steps": self._steps, "panel": dict(self._panel), "watch": self._watch.state_dict(), "flags": flags}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as if the run had never stopped."""
-        self._panel = dict(state["panel"])
+        self._steps, self._panel = state["steps"], dict(state["panel"])
         self._watch.load_state_dict(state["watch"])
         self._judged, self._with_answer, self._with_options = state["flags"]
 

@@ -16,6 +16,8 @@ def mine(path: Path, out: Path | None, seed: int) -> None:
     """Write the lexicon to `out`, or print it; what it rests on goes to stderr. ValueError where PATH is no use."""
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: no such directory {out.parent}")
+    if out is not None and out.is_dir():
+        raise ValueError(f"--out {out}: is a directory; give the file to write, as {out / 'lexicon.txt'}")
     files = tables(path, solutions.SINGLE)
     steps: set[int] = set()
     drawn = miner.draw(_watched(solutions.read(files), steps), seed)

@@ -44,17 +44,20 @@ def read(paths: Sequence[Path]) -> Iterator[Solution]:
     """Every completion with a text. Correct is an outcome of 1, or without outcomes an advantage above 0."""
     for path in paths:
         for row in _json_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path):
-            solution = _solution(row, judged_by(list(row), path))
+            solution = _solution(row, judged_by(list(row), path), path)
             if solution is not None:
                 yield solution
 
 
-def _solution(row: Mapping[str, Any], judge: str) -> Solution | None:
+def _solution(row: Mapping[str, Any], judge: str, path: Path) -> Solution | None:
+    value = row[judge]
+    if isinstance(value, str):
+        meant = "1 is correct" if judge == "outcome" else "above 0 is correct"
+        raise ValueError(f"{path}: column {judge!r} holds texts ({value[:40]!r}); expected numbers, {meant}")
     text = text_of(next((row[name] for name in TEXTS if row.get(name) is not None), None))
     if text is None:
         return None
     problem = next((row[name] for name in PROMPTS if row.get(name) is not None), "")
-    value = row[judge]
     correct = isinstance(value, int | float) and (value >= 1 if judge == "outcome" else value > 0)
     step = row.get("step")
     return Solution(
@@ -91,7 +94,7 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
             if line.strip():
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:  # brackets may be nested without end
                     raise ValueError(f"{path}, line {number}: no JSON ({error})") from None
                 if not isinstance(row, dict):
                     raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")

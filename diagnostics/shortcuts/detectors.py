@@ -35,6 +35,7 @@ class Detectors:
         self._seen = 0
         self._first: dict[str, list[list[int]]] = {}  # steps worked out by the baseline's groups, by source
         self.references: dict[str, float] = {}  # median of them, by source
+        self._rewards: list[float] = []  # of the baseline's groups
         self._range: tuple[float, float] | None = None  # of the rewards in the baseline
         self._baselines = {name: Baseline() for name in MARGINS}
         self._tests = {name: RiseTest(level, self._alpha) for name, level in LEVELS.items()}
@@ -61,10 +62,8 @@ class Detectors:
     def test(self, name: str) -> RiseTest | None:
         """The test of a detector; None where the first steps showed nothing to hold it against."""
         if name not in self._tests and self._baselines[name].count:
-            base = self._baselines[name]
-            if name == "reward_up" and self._range:
-                base = base.rescaled(*self._range)
-            self._tests[name] = RiseTest(min(base.upper() + MARGINS[name], 0.98), self._alpha)
+            ceiling = self._baselines[name].upper() + MARGINS[name]
+            self._tests[name] = RiseTest(min(ceiling, 0.98), self._alpha)
         return self._tests.get(name)
 
     def usual(self, name: str) -> float | None:
@@ -76,7 +75,7 @@ class Detectors:
         low, high = self._range or (0.0, 1.0)
         reward, outcome = (self._tests[name].ceiling for name in TOGETHER)
         return {
-            "reward_usual": self._baselines["reward_up"].mean,
+            "reward_usual": low + self._baselines["reward_up"].mean * (high - low),
             "reward_ceiling": low + reward * (high - low),
             "outcome_usual": 1 - self._baselines["outcome_down"].mean,
             "outcome_floor": 1 - outcome,
@@ -90,8 +89,10 @@ class Detectors:
 
     def _learn(self, rows: Sequence[Marks], values: Mapping[str, Sequence[float]]) -> None:
         """Take in a step of the baseline; the last one fixes what counts as skipping."""
+        self._rewards += values["reward_up"]  # held against their range, which is not known before the last
         for name in MARGINS:
-            self._baselines[name].add(values[name])
+            if name != "reward_up":
+                self._baselines[name].add(values[name])
         for row in rows:
             self._first.setdefault(row.source, []).append(row.steps.tolist())
         totals = np.concatenate([row.totals[np.isfinite(row.totals)] for row in rows])
@@ -100,23 +101,25 @@ class Detectors:
             self._range = (min(low, float(totals.min())), max(high, float(totals.max())))
         if self._seen < self._baseline_steps:
             return
-        if self._range and self._range[0] == self._range[1]:  # nothing rewarded yet: any reward is above it
-            self._range = (self._range[0], self._range[0] + 1.0)
+        if self._range:
+            low, high = self._range
+            if low / 2 == high / 2:  # nothing rewarded yet: any reward is above it
+                self._range = (low, low + max(1.0, float(np.spacing(abs(low)))))
+            self._baselines["reward_up"].add(within(self._rewards, *self._range))
         for source, groups in self._first.items():
             reference = float(np.median([n for steps in groups for n in steps]))
             if reference >= LEAST_STEPS:
                 self.references[source] = reference
                 self._baselines["skipped"].add([np.mean(np.array(steps) <= reference / 2) for steps in groups])
-        self._first = {}
+        self._first, self._rewards = {}, []
 
     def _values(self, rows: Sequence[Marks]) -> dict[str, list[float]]:
         """For each detector, independent values: one a group, or one for the step."""
         judged = [row.outcomes[~np.isnan(row.outcomes)] for row in rows]
         totals = [row.totals[np.isfinite(row.totals)] for row in rows]
-        rewards = np.array([total.mean() for total in totals if len(total)])
+        rewards = np.array([(total / len(total)).sum() for total in totals if len(total)])
         if self._seen > self._baseline_steps and self._range:
-            low, high = self._range
-            rewards = np.clip((rewards - low) / (high - low), 0, 1)
+            rewards = within(rewards, *self._range)
         single = {
             "same_answer": marks.same_answer(rows),
             "lucky": marks.lucky(rows),
@@ -138,6 +141,7 @@ class Detectors:
         return {
             "seen": self._seen,
             "first": self._first,
+            "rewards": self._rewards,
             "references": self.references,
             "range": self._range and list(self._range),
             "baselines": {name: vars(base).copy() for name, base in self._baselines.items()},
@@ -148,7 +152,14 @@ class Detectors:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as if the run had never stopped."""
         self._seen, self._first, self._diverged = state["seen"], dict(state["first"]), state["diverged"]
+        self._rewards = list(state["rewards"])
         self.references = dict(state["references"])
         self._range = tuple(state["range"]) if state["range"] else None
         self._baselines = {name: Baseline(**of) for name, of in state["baselines"].items()}
         self._tests = {name: RiseTest.from_state(of) for name, of in state["tests"].items()}
+
+
+def within(rewards: Sequence[float] | np.ndarray, low: float, high: float) -> np.ndarray:
+    """Where rewards (N,) are between `low` and `high`, in [0, 1]; of halves, whose difference is never infinite."""
+    halves = np.asarray(rewards, float) / 2 - low / 2
+    return np.clip(halves / (high / 2 - low / 2), 0, 1)

@@ -225,7 +225,7 @@ class Action(Section):
     event: str | None = None
     """Name of the event, for example `phase_changed` or `format_collapse`; a wrong one is told with all there are."""
     when: Arguments = Field(default_factory=dict)
-    """Evidence the event must have, for example `to: planning`."""
+    """Evidence the event must have, for example `to: planning`; `rltrain check` tells what it never has."""
     at: int | None = Field(None, ge=1)
     """Step instead of an event, at most `training.steps`; an earlier run's actions are replayed this way."""
     do: Literal["hicra", "beta", "entropy_coef", "checkpoint", "stop"]

@@ -83,13 +83,18 @@ def objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     return (value for line in lines if (value := parsed(line)) is not None)
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes | str) -> dict[str, Any] | None:
     """The object that a line holds; None for one that is torn or holds something else."""
+    found = value_of(line)
+    return found if isinstance(found, dict) else None
+
+
+def value_of(text: bytes | str) -> Any:
+    """The JSON value of a text; None for one that is none."""
     try:
-        value = json.loads(line)
+        return json.loads(text)
     except (ValueError, RecursionError):  # bad UTF-8 is a ValueError too; brackets may be nested without end
         return None
-    return value if isinstance(value, dict) else None
 
 
 def cause(error: OSError) -> str:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from rltrain.records import jsonl
+from rltrain.records.cells import finite, step_of
 from rltrain.types import Event
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST = 4  # metrics that are named
-LAST = 2**53  # no run has more steps; a number beyond it is damage
 
 
 class Tail:
@@ -97,14 +97,15 @@ class Columns:
     def add(self, lines: Iterable[dict[str, Any]]) -> None:
         """Further lines."""
         for line in lines:
-            if not is_step(step := whole(line.get("step"))):
+            if (step := step_of(line.get("step"))) is None:
                 self._stepless += 1
                 continue
             place = self._places.setdefault(step, len(self._places))
             for name, value in line.items():
                 column = self._columns.setdefault(name, array("d"))
                 column.extend([math.nan] * (place + 1 - len(column)))
-                column[place] = _number(value)
+                number = finite(value)
+                column[place] = math.nan if number is None else number
                 if not isinstance(value, int | float | None):
                     self._strange[name] = None
 
@@ -128,35 +129,16 @@ class Columns:
         return frame.sort_values("step", ignore_index=True)
 
 
-def whole(value: Any) -> Any:
-    """A float without a fraction as the whole number it is: tables of other programs write steps like that."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def is_step(value: Any) -> bool:
-    """Whether a value out of a file can be a step; also one written as 3.0, which `whole` makes 3."""
-    value = whole(value)
-    return isinstance(value, int) and 0 <= value < LAST
-
-
-def _number(value: Any) -> float:
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:  # a whole number of more than 308 digits
-        return math.nan
-    return number if math.isfinite(number) else math.nan
-
-
 def events_of(rows: Iterable[dict[str, Any]]) -> list[Event]:
     """The events that rows of `events.jsonl` hold; a row without step and name is none."""
     return [
         Event(
-            step=int(row["step"]),
+            step=step,
             name=str(row["name"]),
             severity=row["severity"] if row.get("severity") in ("info", "warning", "error") else "info",
             evidence=row["evidence"] if isinstance(row.get("evidence"), dict) else {},
             advice=str(row.get("advice") or ""),
         )
         for row in rows
-        if is_step(row.get("step")) and "name" in row
+        if (step := step_of(row.get("step"))) is not None and "name" in row
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rltrain.records import trl_table
+import numpy as np
+
+from rltrain.records import row_groups, trl_table
 
 OUTCOME = "outcome"
 
@@ -14,18 +15,21 @@ OUTCOME = "outcome"
 def outcome(files: Sequence[Path], named: str | None, notes: dict[str, int]) -> str | None:
     """The one named, or `outcome`, or the only reward of TRL's tables; None with a note where there is none in [0, 1].
 
+    Without one, what it is needed for is left out: what passes, accuracy of formats, lucky hits, the reward ceiling.
+
     A column that leaves the range is none: of -1 and 1 only the successes would be left, and all would be right.
     ValueError where the one that is named is not there.
     """
-    import pyarrow as pa
     import pyarrow.parquet as parquet
 
     found: dict[str, list[Path]] = {}
+    read = 0
     for path in files:
         try:
             schema = parquet.read_schema(path)
-        except (pa.ArrowInvalid, OSError):
+        except row_groups.UNREADABLE:
             continue  # `read_rows` notes it
+        read += 1
         columns = trl_table.numbers(schema)
         for name in columns if trl_table.is_trl(schema.names) else {OUTCOME} & set(columns):
             found.setdefault(name, []).append(path)
@@ -36,24 +40,29 @@ def outcome(files: Sequence[Path], named: str | None, notes: dict[str, int]) -> 
     if name is None:
         if found:
             notes[f"no outcome: several rewards; name the task's result by --outcome, one of {listed}"] = 1
+        elif read:
+            notes[f"no outcome: no column `{OUTCOME}` of numbers in [0, 1]; what rests on it is left out"] = read
         return None
-    low, high = _bounds(found[name], name)
+    bounds = _bounds(found[name], name)
+    if bounds is None:
+        notes[f"no outcome: column {name} holds no number; what rests on it is left out"] = len(found[name])
+        return None
+    low, high = bounds
     if low >= 0 and high <= 1:
         return name
     notes[f"no outcome: {name} goes from {low:g} to {high:g} and a task's result is in [0, 1]"] = 1
     return None
 
 
-def _bounds(files: Sequence[Path], column: str) -> tuple[float, float]:
-    """Smallest and largest finite number of a column; (0, 0) where there is none."""
-    import pyarrow.compute as compute
+def _bounds(files: Sequence[Path], column: str) -> tuple[float, float] | None:
+    """Smallest and largest finite number of a column; None where there is none."""
     import pyarrow.parquet as parquet
 
-    low, high = math.inf, -math.inf
+    bounds = []
     for path in files:
-        values = parquet.read_table(path, columns=[column]).column(0)
-        values = compute.cast(values, "uint8" if str(values.type) == "bool" else values.type).cast("double")
-        found = compute.min_max(values.filter(compute.is_finite(values))).as_py()
-        if found["min"] is not None:
-            low, high = min(low, found["min"]), max(high, found["max"])
-    return (low, high) if low <= high else (0.0, 0.0)
+        with parquet.ParquetFile(path) as file:
+            values = row_groups.column(file, column)
+        values = values[np.isfinite(values)]
+        if len(values):
+            bounds += [float(values.min()), float(values.max())]
+    return (min(bounds), max(bounds)) if bounds else None

@@ -7,7 +7,6 @@ lacks is derived where that is possible (formats, planning masks, tokens as word
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from rltrain.records import jsonl
+from rltrain.records.cells import finite, whole
+from rltrain.records.notes import note
 from rltrain.records.outcome import OUTCOME
-from rltrain.records.rows import MOST, note, read_rows
+from rltrain.records.rows import MOST, read_rows
+from rltrain.records.trl_table import said_in
 from rltrain.types import Advantage, Completion, Group, Score, StepRecord, Task, TokenArrays
 
 Read = Callable[[Sequence[Completion]], tuple[Sequence[np.ndarray], Sequence[str]]]
@@ -26,6 +29,8 @@ LACKING = {
     "train_logprob": "no log-probs of the trainer: perplexity, covariance and drift are left out",
     "entropy": "no entropies of the trainer: what compares planning with execution by them is left out",
 }
+SIGNS = {"logprob": -1, "train_logprob": -1, "entropy": 1}
+ROUNDING = 1e-3  # by which a number may be on the wrong side of 0
 
 
 def step_records(
@@ -81,17 +86,13 @@ def _group(
     first = rows[0]
     completions = tuple(_completion(row, notes) for row in rows)
     planning, formats = _marks(rows, completions, read)
-    advantages = [row.get("advantage") for row in rows]
     group = Group(
         ticket=number,
-        task=_task(first, number),
+        task=_task(first, number, len(rows), notes),
         prompt_ids=np.asarray(first.get("prompt_ids") if first.get("prompt_ids") is not None else [], np.int32),
         completions=completions,
         scores=_scores(rows, notes),
-        advantages=tuple(
-            Advantage(_number(value), _number(row.get("baseline")), _number(row.get("scale"), 1.0))
-            for row, value in zip(rows, advantages, strict=True)
-        ),
+        advantages=_advantages(rows, notes),
         planning=planning,
         formats=formats,
         admitted=first.get("admitted") is not False,
@@ -119,18 +120,33 @@ def _mask(row: Mapping[str, Any], length: int) -> np.ndarray | None:
     return np.asarray(mask, bool) if mask is not None and len(mask) == length else None
 
 
-def _task(row: Mapping[str, Any], number: int) -> Task:
+def _advantages(rows: Sequence[Mapping[str, Any]], notes: dict[str, int]) -> tuple[Advantage, ...]:
+    """The advantages of a group, 0 for one that is no number; none where its table has none."""
+    values = [finite(row.get("advantage")) for row in rows]
+    lacking = sum(value is None for value in values)
+    if lacking and rows[0].get("admitted") is not False:
+        note(notes, "no advantage: what rests on it is left out, or takes it for 0 beside others of its group", lacking)
+    if lacking == len(rows):
+        return ()
+    return tuple(
+        Advantage(value or 0.0, _number(row.get("baseline")), _number(row.get("scale"), 1.0))
+        for row, value in zip(rows, values, strict=True)
+    )
+
+
+def _task(row: Mapping[str, Any], number: int, rows: int, notes: dict[str, int]) -> Task:
     prompt = row.get("prompt") or ""
-    try:
-        messages = json.loads(prompt)
-    except ValueError:
-        messages = None
+    messages = jsonl.value_of(prompt)
     if not (isinstance(messages, list) and all(isinstance(m, dict) and "content" in m for m in messages)):
         messages = [{"role": "user", "content": prompt}]
+    messages = [message | {"content": said_in(message["content"])} for message in messages]
+    if not prompt:
+        told = "" if row.get("task_key") else ", and without a task key each group is a task of its own"
+        note(notes, f"no prompt: what compares completions with it is left out{told}", rows)
     source = row.get("source") or "all"
     kind = "creative" if row.get("kind") == "creative" else "structured"
     key = row.get("task_key") or (task_key(source, prompt) if prompt else f"{source}/{number}")
-    return Task(key, source, kind, tuple(messages), row.get("answer"), meta=_mapping(row.get("meta")))
+    return Task(key, source, kind, tuple(messages), row.get("answer"), meta=_mapping(row, "meta", notes))
 
 
 def task_key(source: str, prompt: str) -> str:
@@ -151,9 +167,9 @@ def _completion(row: Mapping[str, Any], notes: dict[str, int]) -> Completion:
         note(notes, "no log-probs of the sampler")
         logprobs = np.full(len(ends), np.nan)
     return Completion(
-        np.asarray(ids, np.int32), np.asarray(logprobs, np.float32), ends, text,
+        np.asarray(ids, np.int32), _possible(np.asarray(logprobs, np.float32), "logprob", notes), ends, text,
         "length" if row.get("finish_reason") == "length" else "stop",
-        int(row.get("policy_version") or 0), row.get("weight_digest") or "", row.get("engine") or "",
+        whole(row.get("policy_version")) or 0, row.get("weight_digest") or "", row.get("engine") or "",
     )  # fmt: skip
 
 
@@ -165,6 +181,7 @@ def _word_ends(text: str) -> np.ndarray:
 def _scores(rows: Sequence[Mapping[str, Any]], notes: dict[str, int]) -> tuple[Score, ...]:
     """The scores of a group; none where its table has neither rewards nor outcomes."""
     if all(row.get(name) is None for row in rows for name in ("reward", "outcome", "error")):
+        note(notes, "no reward, no outcome: how such completions fared is not known", len(rows))
         return ()
     return tuple(_score(row, notes) for row in rows)
 
@@ -172,35 +189,47 @@ def _scores(rows: Sequence[Mapping[str, Any]], notes: dict[str, int]) -> tuple[S
 def _score(row: Mapping[str, Any], notes: dict[str, int]) -> Score:
     """A score; where only the outcome is known, that is the reward as well."""
     outcome, reward, error = (row.get(name) for name in ("outcome", "reward", "error"))
-    known = outcome is not None and np.isfinite(outcome)
-    if reward is not None and not np.isfinite(reward):
+    known = finite(outcome)
+    if outcome is not None and known is None:
+        note(notes, "NaN or infinite outcomes: they count as not known")
+    if reward is not None and finite(reward) is None:
         note(notes, "NaN or infinite rewards: such scores count as failed")
         error = error or f"NonFinite: the reward is {reward}"
-    total = reward if reward is not None else outcome if known else None
+    total = reward if reward is not None else known
     if total is None:
         error = error or "Unscored: neither a reward nor an outcome"
     return Score(
-        _numbers(row.get("values")), _numbers(row.get("parts")), float(outcome) if known else None,
-        _number(total), error,
+        _numbers(row, "values", notes), _numbers(row, "parts", notes), known, _number(total), error,
     )  # fmt: skip
 
 
-def _mapping(text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError:  # of another writer
-        return {}
-    return found if isinstance(found, dict) else {}
+def _mapping(row: Mapping[str, Any], name: str, notes: dict[str, int]) -> dict[str, Any]:
+    """What the JSON text of a column holds; nothing where that is no JSON object."""
+    text = row.get(name)
+    found = jsonl.parsed(text) if text else {}
+    if found is None:
+        note(notes, f"texts in column {name} that are no JSON object: they are left out")
+    return found or {}
 
 
-def _numbers(text: str | None) -> dict[str, Any]:
+def _numbers(row: Mapping[str, Any], name: str, notes: dict[str, int]) -> dict[str, float | None]:
     """The numbers by name, and names without one; whatever else there is means nothing."""
-    known = {name: value for name, value in _mapping(text).items() if value is None or isinstance(value, int | float)}
-    return {name: value for name, value in known.items() if value is None or np.isfinite(value)}
+    known = {key: (value, finite(value)) for key, value in _mapping(row, name, notes).items()}
+    return {key: number for key, (value, number) in known.items() if value is None or number is not None}
 
 
 def _number(value: Any, default: float = 0.0) -> float:
-    return float(value) if value is not None and np.isfinite(value) else default
+    number = finite(value)
+    return default if number is None else number
+
+
+def _possible(values: np.ndarray, name: str, notes: dict[str, int]) -> np.ndarray:
+    """The numbers of a completion's tokens (T,) float32; NaN in place of a log-prob above 0 and an entropy below."""
+    wrong = values * SIGNS[name] < -ROUNDING
+    if wrong.any():
+        side = "below" if SIGNS[name] > 0 else "above"
+        note(notes, f"numbers of column {name} {side} 0, which it cannot hold: such tokens are left out")
+    return np.where(wrong, np.float32(np.nan), values)
 
 
 def _arrays(row: Mapping[str, Any], length: int, notes: dict[str, int]) -> TokenArrays | None:
@@ -214,13 +243,15 @@ def _arrays(row: Mapping[str, Any], length: int, notes: dict[str, int]) -> Token
     if any(len(array) != length for array in found.values()):
         note(notes, "per-token arrays of another length than the tokens: such completions are left out")
         return None
+    if length and not found["loss_mask"].any():
+        note(notes, "no token is trained (loss_mask): entropy, perplexity and drift leave such completions out")
     known = {name: np.isfinite(found[name][found["loss_mask"]]) for name in LACKING}
     for name, words in LACKING.items():
         if len(known[name]) and not known[name].any():
             note(notes, words)
         elif not known[name].all():
             note(notes, "NaN or infinite per-token values: such tokens are left out")
-    return TokenArrays(**found)
+    return TokenArrays(**found | {name: _possible(found[name], name, notes) for name in LACKING})
 
 
 def _array(row: Mapping[str, Any], name: str, dtype: Any, length: int) -> np.ndarray:

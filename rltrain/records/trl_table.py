@@ -8,6 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rltrain.records import jsonl
+from rltrain.records.cells import finite, step_of
+from rltrain.records.notes import note
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -48,10 +52,10 @@ def from_trl(row: Mapping[str, Any], rewards: Sequence[str], outcome: str | None
         name: float(row[name]) for name in rewards if row.get(name) is not None and not math.isnan(float(row[name]))
     }
     found = {
-        "prompt": text_of(row["prompt"]),
+        "prompt": text_of(row.get("prompt")),
         "completion": text_of(row["completion"]),
         "values": json.dumps(values),
-        "reward": values.get("reward", sum(values.values())),
+        "reward": values.get("reward", sum(values.values())) if values else None,
         "outcome": values.get(outcome) if outcome else None,
         "error": UNSCORED if rewards and not values else None,
         "advantage": row.get("advantage"),
@@ -60,26 +64,47 @@ def from_trl(row: Mapping[str, Any], rewards: Sequence[str], outcome: str | None
 
 
 def text_of(value: Any) -> str:
-    """A prompt or completion as text; chat messages are joined."""
+    """A prompt or completion as text; chat messages are joined, but for those without content, as calls of tools."""
     if isinstance(value, list):
-        return "\n".join(str(part.get("content", part)) if isinstance(part, Mapping) else str(part) for part in value)
+        said = (said_in(part.get("content", part)) if isinstance(part, Mapping) else str(part) for part in value)
+        return "\n".join(text for text in said if text)
     return "" if value is None else str(value)
 
 
-def logs(path: Path) -> dict[int, dict[str, float]]:
+def said_in(content: Any) -> str:
+    """A message's content as text: of several parts their texts; of an image its place is left."""
+    if isinstance(content, list):
+        return "".join(_part(part) for part in content)
+    return "" if content is None else str(content)
+
+
+def _part(part: Any) -> str:
+    if not isinstance(part, Mapping):
+        return str(part)
+    text = part.get("text")  # None beside an image: a column has the same fields in all rows
+    return text if isinstance(text, str) else f"<{part.get('type', 'part')}>"
+
+
+def logs(path: Path, notes: dict[str, int]) -> dict[int, dict[str, float]]:
     """Step -> figures of the newest `trainer_state.json` at a path of TRL's; empty where there is none."""
     folder = path.parent if path.is_file() else path
     folder = folder.parent if folder.name == "completions" else folder
     found: dict[int, dict[str, float]] = {}
     for state in sorted(_states(folder), key=lambda state: state.stat().st_mtime):
         try:
-            history = json.loads(state.read_text(encoding="utf-8"))["log_history"]
-        except (ValueError, KeyError, TypeError, OSError):
-            continue  # torn, or of another program
+            history = (jsonl.parsed(state.read_bytes()) or {}).get("log_history")
+        except OSError:
+            continue
+        if not isinstance(history, list):
+            note(notes, f"{state.name} is left out: it is torn, or has no list `log_history` as TRL writes it")
+            continue
         found = {}
         for line in history:
-            if named := {name: float(value) for name, value in _named(line) if math.isfinite(value)}:
-                found.setdefault(int(line["step"]), {}).update(named)
+            step = step_of(line.get("step")) if isinstance(line, Mapping) else None
+            if step is None:
+                note(notes, f"lines of {state.name} without a step are left out")
+            elif named := dict(_named(line)):
+                found.setdefault(step, {}).update(named)
     return found
 
 
@@ -92,5 +117,5 @@ def _named(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The figures of a line of the log that have a name of ours."""
     for name, value in line.items():
         ours = NAMES.get(name) or LENGTHS.get(name.removeprefix("completions/"))
-        if ours and isinstance(value, int | float):
-            yield ours, value
+        if ours and (number := finite(value)) is not None:
+            yield ours, number

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rltrain.records import RunFiles, jsonl, pulse
+from rltrain.records.cells import step_of
 from rltrain.records.follow import Mark, marks
-from rltrain.records.lines import is_step
 
 END = 65_536  # bytes of the end of a file that are read: a line of metrics has a few thousand
 WRITTEN = ("config.yaml", "metrics.jsonl", "events.jsonl", "rollouts", "checkpoints")  # by the run itself
@@ -53,7 +53,7 @@ def _state(read: dict[str, Any], felt: pulse.Pulse | None, quiet_s: float) -> st
 
 
 def _read(path: Path) -> dict[str, Any]:
-    lines = [line for line in last_objects(path / "metrics.jsonl") if is_step(line.get("step"))]
+    lines = [line for line in last_objects(path / "metrics.jsonl") if step_of(line.get("step")) is not None]
     steps = [int(line["step"]) for line in lines]
     events = list(jsonl.read(path / "events.jsonl"))  # all of them: the last ones may be many and harmless
     return {
