@@ -210,7 +210,9 @@ def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest
     assert (event.name, event.severity, event.step) == ("format_single", "info", 5)
 
 
-@pytest.mark.parametrize(("accuracies", "wrong"), [((0.2, 0.6), True), ((0.6, 0.2), False), ((0.4, 0.4), False)])
+@pytest.mark.parametrize(
+    ("accuracies", "wrong"), [((0.2, 0.6), True), ((0.0, 1.0), True), ((0.6, 0.2), False), ((0.4, 0.4), False)]
+)
 def test_the_wrong_winner_is_named(accuracies, wrong):
     rng = np.random.default_rng(7)
     shares = [min(0.3 + 0.012 * n, 0.97) for n in range(1, 81)]
@@ -219,7 +221,9 @@ def test_the_wrong_winner_is_named(accuracies, wrong):
     assert "format_collapse" in found and ("format_wrong_winner" in found) == wrong
     if wrong:
         evidence = found["format_wrong_winner"].evidence
-        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(0.4, abs=0.1)
+        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(
+            accuracies[1] - accuracies[0], abs=0.1
+        )
 
 
 def test_forms_are_compared_on_the_same_prompts():
@@ -229,6 +233,16 @@ def test_forms_are_compared_on_the_same_prompts():
         contest.observe([Row("b", "s", (), ("code", "prose"), (), (0.0, 1.0))])
     assert contest.compare("prose", "code").difference == 1.0 == -contest.compare("code", "prose").difference
     assert contest.compare("prose", "code").groups == 20 and contest.compare("prose", "json") is None
+
+
+def test_a_difference_without_exception_has_a_standard_error_and_is_clear():
+    contest = Contest()
+    for i in range(10):
+        assert contest.better("code", z=3.0) is None, f"{i} groups are too few"
+        contest.observe([Row("a", "s", (), ("code", "prose"), (), (0.0, 1.0))])
+    label, found = contest.better("code", z=3.0)
+    assert (label, found.difference) == ("prose", 1.0) and 0 < found.error < 0.2
+    assert contest.better("prose", z=3.0) is None
 
 
 def test_curves_follow_a_straight_line_in_log_odds():
