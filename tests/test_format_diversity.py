@@ -25,6 +25,7 @@ TEXTS = {
     "boxed_latex": "We add them and get $\\boxed{7}$",
     "json": '{"answer": 7}',
 }
+WINNERS = [((0.2, 0.6), True), ((0.0, 1.0), True), ((0.6, 0.2), False), ((0.4, 0.4), False)]  # accuracies, wrong
 written = functools.cache(completion)
 ODD = (
     "~~ 3 ~~ 4 ~~",
@@ -210,9 +211,7 @@ def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest
     assert (event.name, event.severity, event.step) == ("format_single", "info", 5)
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "wrong"), [((0.2, 0.6), True), ((0.0, 1.0), True), ((0.6, 0.2), False), ((0.4, 0.4), False)]
-)
+@pytest.mark.parametrize(("accuracies", "wrong"), WINNERS)
 def test_the_wrong_winner_is_named(accuracies, wrong):
     rng = np.random.default_rng(7)
     shares = [min(0.3 + 0.012 * n, 0.97) for n in range(1, 81)]
@@ -220,10 +219,8 @@ def test_the_wrong_winner_is_named(accuracies, wrong):
     found = {event.name: event for event in events(FormatDiagnostic(), made)}
     assert "format_collapse" in found and ("format_wrong_winner" in found) == wrong
     if wrong:
-        evidence = found["format_wrong_winner"].evidence
-        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(
-            accuracies[1] - accuracies[0], abs=0.1
-        )
+        evidence, gap = found["format_wrong_winner"].evidence, accuracies[1] - accuracies[0]
+        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(gap, abs=0.1)
 
 
 def test_forms_are_compared_on_the_same_prompts():
