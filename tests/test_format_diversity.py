@@ -13,7 +13,7 @@ from benchmarks import format_bandit, format_collapse
 from diagnostics.format_diversity import FormatDiagnostic
 from diagnostics.format_diversity.alarm import Seen, _gains, push
 from diagnostics.format_diversity.contest import Contest
-from diagnostics.format_diversity.curve import driven_curve, logit, logit_curve
+from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, logit, logit_curve, plateau_curve
 from diagnostics.format_diversity.fingerprint import Structures, fingerprint
 from diagnostics.format_diversity.measures import Row, distance, rows, standardised
 from rltrain.metrics import undeclared
@@ -203,6 +203,22 @@ def test_no_takeover_no_alarm(shares):
     assert not events(FormatDiagnostic(), (batch(n, rng, shares) for n in range(1, 121)))
 
 
+@pytest.mark.parametrize(("level", "ramp", "groups"), [(0.85, 1, 8), (0.88, 1, 8), (0.88, 30, 8), (0.88, 1, 32)])
+def test_a_share_that_stops_short_of_the_level_is_no_takeover(level, ramp, groups):
+    rng = np.random.default_rng(10)
+    shares = (0.4 + (level - 0.4) * min(max((n - 30) / ramp, 0), 1) for n in range(1, 101))
+    made = (batch(n, rng, [s, 0.6 * (1 - s), 0.4 * (1 - s)], groups=groups) for n, s in enumerate(shares, 1))
+    assert not events(FormatDiagnostic(), made)
+
+
+@pytest.mark.parametrize("groups", [4, 32])
+def test_the_share_that_is_told_is_the_one_the_onset_rests_on(groups):
+    rng = np.random.default_rng(13)
+    shares = (0.5 if n < 40 else 0.96 for n in range(1, 61))
+    [event] = events(FormatDiagnostic(), (batch(n, rng, [s, 1 - s], groups=groups) for n, s in enumerate(shares, 1)))
+    assert event.evidence["share"] >= 0.9 and abs(event.evidence["onset_step"] - 40) <= 3
+
+
 @pytest.mark.parametrize("rest", [0.03, 0.005, 0.0])
 def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest):
     rng = np.random.default_rng(6)
@@ -248,6 +264,25 @@ def test_curves_follow_a_straight_line_in_log_odds():
     curve = logit_curve(steps, shares, np.full(40, 1e-4), degree=1)
     assert curve.fitted[-1] == pytest.approx((39 - 20) / 5, abs=0.05)
     assert logit(0.9) == pytest.approx(math.log(9))
+
+
+def test_a_plateau_is_told_from_a_line_and_a_line_from_a_plateau():
+    steps, variances = np.arange(40.0), np.full(40, 4e-4)
+    stopped = 1 / (1 + np.exp(-np.clip((steps - 20) / 4, -1.5, 1.5)))
+    moving = 1 / (1 + np.exp(-(steps - 30) / 8))
+    for shares, plateau in [(stopped, True), (moving, False)]:
+        flat, bent = plateau_curve(steps, shares, variances), logit_curve(steps, shares, variances, degree=1)
+        assert (flat.evidence > bent.evidence) == plateau
+    assert plateau_curve(steps, stopped, variances).fitted[-1] == pytest.approx(1.5, abs=0.1)
+    assert averaged([flat, bent]).fitted[-1] == pytest.approx(9 / 8, abs=0.1)
+
+
+def test_curves_that_are_apart_make_the_average_unsure():
+    one, two = Curve(np.array([0.0, 1.0]), 0.1, -3.0), Curve(np.array([0.0, 2.0]), 0.1, -3.0)
+    both = averaged([one, two])
+    assert both.fitted.tolist() == [0.0, 1.5] and both.evidence == pytest.approx(-3.0)
+    assert both.error == pytest.approx(math.hypot(0.1, 0.5))
+    assert averaged([one, two._replace(evidence=-60.0)]).fitted[-1] == pytest.approx(1.0)
 
 
 def test_a_push_is_the_gradient_of_the_log_odds():

@@ -1,4 +1,4 @@
-"""Smoothed log-odds of a share: along a line or a parabola in the step, or along what training pushed it by.
+"""Smoothed log-odds of a share: along a parabola or a ramp in the step, or along what training pushed it by.
 
 A share moves because completions of that form got more advantage than the others: the change of its mean is the
 covariance of form and advantage (Price 1970, Nature 227), and for a policy that is a softmax over the forms a gradient
@@ -20,7 +20,7 @@ RIDGE = 1e-3  # keeps a share of exactly 1 finite
 # Where a ramp may lie: its steps, and those since its end (0: it may still go on). Near ones are told apart, far
 # ones need not be.
 RAMPS = (1, 2, 4, 8, 16, 32, 64)
-HELD = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64)
+HELD = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64, 90)
 
 
 class Curve(NamedTuple):
