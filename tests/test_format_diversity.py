@@ -219,6 +219,33 @@ def test_the_share_that_is_told_is_the_one_the_onset_rests_on(groups):
     assert event.evidence["share"] >= 0.9 and abs(event.evidence["onset_step"] - 40) <= 3
 
 
+def test_a_recovery_is_told_and_so_is_a_second_takeover():
+    rng, base, taken = np.random.default_rng(14), [0.5, 0.3, 0.2], [0.02, 0.96, 0.02]
+    shares = [base] * 20 + [taken] * 30 + [base] * 50 + [taken] * 15
+    diagnostic = FormatDiagnostic()
+    found = events(diagnostic, (batch(n, rng, of) for n, of in enumerate(shares[:100], 1)))
+    assert [event.name for event in found] == ["format_collapse", "format_recovered"]
+    said = diagnostic.diagnosis()["format"]
+    assert said["collapsed"] is False and said["winner"] == "prose" and said["wrong_winner"] is False
+    assert abs(said["onset_step"] - 21) <= 2 and abs(said["until_step"] - 51) <= 5
+    assert (found[1].severity, found[1].evidence["until_step"]) == ("info", said["until_step"]) and found[1].step <= 56
+    again = FormatDiagnostic()
+    again.load_state_dict(json.loads(json.dumps(diagnostic.state_dict())))
+    assert again.diagnosis() == diagnostic.diagnosis()
+    [event] = events(again, (batch(n, rng, of) for n, of in enumerate(shares[100:], 101)))
+    assert event.name == "format_collapse" and event.evidence["rise_step"] >= 98
+    said = again.diagnosis()["format"]
+    assert said["collapsed"] and said["until_step"] is None and abs(said["onset_step"] - 101) <= 5
+
+
+def test_a_share_that_hovers_about_the_level_stays_a_takeover():
+    rng = np.random.default_rng(15)
+    shares = (0.5 if n < 30 else 0.95 if n < 50 else 0.89 for n in range(1, 131))
+    diagnostic = FormatDiagnostic()
+    [event] = events(diagnostic, (batch(n, rng, [s, 1 - s], groups=32) for n, s in enumerate(shares, 1)))
+    assert event.name == "format_collapse" and diagnostic.diagnosis()["format"]["collapsed"]
+
+
 @pytest.mark.parametrize("rest", [0.03, 0.005, 0.0])
 def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest):
     rng = np.random.default_rng(6)

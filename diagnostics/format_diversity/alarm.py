@@ -20,7 +20,7 @@ from diagnostics.format_diversity.curve import logit
 from diagnostics.format_diversity.measures import Row
 from diagnostics.sequential import Baseline, RiseTest
 
-MARGIN = 0.05  # a share may be this much above its start before it counts as risen
+MARGIN = 0.05  # a share may be this far above its start, or below the level, before it counts as risen, or fallen
 LATELY = 5  # steps over which a label leads
 
 
@@ -32,6 +32,14 @@ class Takeover(NamedTuple):
     rise: int  # likely step at which it began to rise
     share: float  # smoothed, now
     base_share: float
+
+
+class Recovery(NamedTuple):
+    """The end of a takeover."""
+
+    label: str  # that had taken over
+    until: int  # first step at which its smoothed share is below the level again
+    share: float  # smoothed, now
 
 
 class Seen(NamedTuple):
@@ -46,7 +54,7 @@ NOTHING = Seen(0.0, 0.0, 0.0)
 
 
 class Alarm:
-    """Watches the shares of all labels; says once that one of them has taken over."""
+    """Watches the shares of all labels; says that one of them has taken over, and when that is over."""
 
     def __init__(self, *, level: float, alpha: float):
         self._level, self._alpha = level, alpha
@@ -54,7 +62,7 @@ class Alarm:
         self._base_groups = 0
         self._tests: dict[str, RiseTest] = {}
         self._recent: deque[tuple[int, dict[str, Seen]]] = deque(maxlen=KEPT)
-        self._raised = False
+        self._winner: str | None = None  # that has taken over
         self._leader = "", Course(np.zeros(1), 0.0)  # the most frequent label lately and its course
 
     def learn(self, step: int, rows: Sequence[Row]) -> None:
@@ -69,20 +77,35 @@ class Alarm:
         self._base_groups += len(rows)
         self._remember(step, rows)
 
-    def update(self, step: int, rows: Sequence[Row]) -> Takeover | None:
-        """The takeover, at the step at which it is first certain."""
+    def update(self, step: int, rows: Sequence[Row]) -> Takeover | Recovery | None:
+        """The takeover, at the step at which it is first certain; after one its end, in the same way."""
         self._remember(step, rows)
         values = _per_group(rows)
         for label in sorted({*values, *self._tests}):
             self._test(label).update(step, values.get(label, np.zeros(len(rows))))
+        return self._takeover() if self._winner is None else self._recovery(self._winner)
+
+    def _takeover(self) -> Takeover | None:
         label, course = self._leader
         test, level = self._tests.get(label), logit(self._level)
         if self.base_share(label) >= self._level:
             return None  # it had taken over before the run began
-        if self._raised or test is None or test.fired is None or course.low < level:
+        if test is None or test.fired is None or course.low < level:
             return None
-        self._raised = True
+        self._winner = label
         return Takeover(label, self._since(course.fitted >= level), test.onset, course.share, self.base_share(label))
+
+    def _recovery(self, label: str) -> Recovery | None:
+        """Surely below the level by a margin: a share that hovers about the level stays a takeover."""
+        course = self._leader[1] if label == self._leader[0] else self._course(label)
+        if course.high >= logit(self._level - MARGIN):
+            return None
+        until = self._since(course.fitted < logit(self._level))
+        self._winner = None
+        # another takeover has to be another rise, along a course that does not hold the first
+        self._tests[label] = RiseTest(self._tests[label].ceiling, alpha=self._tests[label].alpha)
+        self._recent = deque(list(self._recent)[-LATELY:], maxlen=KEPT)
+        return Recovery(label, until, course.share)
 
     def leading(self) -> tuple[str, float]:
         """The label with the largest smoothed share."""
@@ -136,7 +159,7 @@ class Alarm:
             "base_groups": self._base_groups,
             "tests": {label: test.state_dict() for label, test in self._tests.items()},
             "recent": [[step, of] for step, of in self._recent],
-            "raised": self._raised,
+            "winner": self._winner,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -146,7 +169,7 @@ class Alarm:
         self._tests = {label: RiseTest.from_state(of) for label, of in state["tests"].items()}
         recent = ((step, {label: Seen(*seen) for label, seen in of.items()}) for step, of in state["recent"])
         self._recent = deque(recent, maxlen=KEPT)
-        self._raised = state["raised"]
+        self._winner = state["winner"]
 
 
 def _per_group(rows: Sequence[Row]) -> dict[str, np.ndarray]:
