@@ -1,11 +1,12 @@
-"""Does a format take over, and does the alarm say so at the right step? (about ten minutes on one core)
+"""Does a format take over, and does the alarm say so at the right step? (about fifteen minutes on one core)
 
     python -m benchmarks.format_collapse [--seeds 20] [--controls 40] [--only bandit|transformer|planted]
 
 Three test beds with known truth, each read by the real diagnostic from real step records:
 - `bandit`: `benchmarks/format_bandit.py`, a policy over three forms, after Echo Chamber (arXiv 2504.07912);
 - `transformer`: `benchmarks/format_templates.py`, three templates of one task;
-- `planted`: shares that change at a step we choose, at once or over a ramp, in batches large and small.
+- `planted`: shares that change at a step we choose, at once or over a ramp, in batches large and small; some stop
+  short of the level.
 The true onset is the first step at which the policy's own share of a form is at least 0.9. It can be told from
 samples only as well as the share is steep there: at a slope of 0.001 a step (the bandit) five steps are 0.005 of
 share, and 512 completions a step have a standard error of 0.013. How well an observer does who is told the bandit's
@@ -36,7 +37,7 @@ BEDS = ("bandit", "planted", "transformer")
 
 
 class Planted(NamedTuple):
-    """Shares that are .5/.3/.2 until `begins` and .96/.02/.02 after a ramp of so many steps."""
+    """Shares that are .5/.3/.2 until `begins` and `level` and twice half the rest after a ramp of so many steps."""
 
     name: str
     ramp: int
@@ -51,7 +52,12 @@ PLANTED = (
     Planted("planted, ramp of 40, 512 a step", 40),
     Planted("planted, at once, 64 a step", 1, prompts=4),
     Planted("planted, ramp of 20, 64 a step", 20, prompts=4),
-    Planted("planted, stops at .80, 64 a step", 20, prompts=4, level=0.80),
+    *(
+        Planted(f"planted, {way} to {level:.2f} and no further, {16 * prompts} a step", ramp, prompts, level=level)
+        for prompts in (32, 4)
+        for level in (0.80, 0.85, 0.88)
+        for way, ramp in (("at once", 1), ("ramp of 30", 30))
+    ),
 )
 
 

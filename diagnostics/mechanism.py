@@ -16,6 +16,7 @@ from rltrain.types import Event, Panel, StepRecord, TokenArrays
 
 SPENT = 0.9  # share of the entropy after which a run has little left to buy reward with
 FEWEST = 8  # independent steps below which no interval is given
+MOST = 1.0  # the largest outcome there is (`Score.outcome`)
 TOP = 0.002  # share of the tokens with the largest covariance: the paper's 0.2 %
 
 
@@ -33,7 +34,8 @@ class EntropyMechanism:
     """Computes `entropy/ceiling`, `entropy/spent` and `entropy/covariance` of a step.
 
     The fit takes all steps so far, `min_steps` at least, and is left out while entropy has not moved enough
-    to tell a slope from noise: where the interval of `a` holds 0.
+    to tell a slope from noise, where the interval of `a` holds 0, and where the law cannot hold: where the whole
+    interval of the ceiling lies above the largest outcome there is.
     """
 
     panels: Sequence[Panel] = (
@@ -143,12 +145,13 @@ def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int) -> F
     """R = b - a exp(H) with a 95% interval of the ceiling b - a; None where there is too little to tell.
 
     The interval is that of a regression line at H = 0, with the steps' number cut to what their
-    autocorrelation leaves of it.
+    autocorrelation leaves of it. An interval wholly above `MOST` is none of a ceiling: the course has to bend
+    before H = 0, and where it will is not in it.
     """
     x, y = np.exp(np.asarray(entropy, float)), np.asarray(outcome, float)
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
-    if len(x) < min_steps or np.ptp(x) == 0:
+    if len(x) < min_steps or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     slope, intercept = np.polyfit(x, y, 1)
     residual = y - (intercept + slope * x)
@@ -158,10 +161,12 @@ def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int) -> F
     spread = np.sqrt((residual**2).sum() / len(x) * n / (n - 2))  # residual deviation, n - 2 degrees of freedom
     sxx = x.var() * n
     t = student_t(n - 2)
-    if slope + t * spread / np.sqrt(sxx) > 0:  # the slope is -a, and a > 0 is the whole model
+    if slope + t * spread / np.sqrt(sxx) >= 0:  # the slope is -a, and a > 0 is the whole model
         return None
     ceiling = intercept + slope
     half = t * spread * np.sqrt(1 / n + (1 - x.mean()) ** 2 / sxx)
+    if ceiling - half > MOST:
+        return None
     return Fit(float(-slope), float(intercept), float(ceiling), float(ceiling - half), float(ceiling + half))
 
 

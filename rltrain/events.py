@@ -17,7 +17,7 @@ _BY = {
     ("staged",): "stage_ended stages_changed",
     ("continuous",): "metric_jump",
     ("entropy",): "creative_diversity_lost too_few_planning_tokens",
-    ("formats",): "format_collapse format_single format_wrong_winner",
+    ("formats",): "format_collapse format_recovered format_single format_wrong_winner",
     ("interference",): "task_overruled task_starved",
     ("mechanism",): "entropy_spent",
     ("perplexity",): "perplexity_restarted",

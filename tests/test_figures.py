@@ -148,7 +148,7 @@ def test_reward_has_its_interval_and_its_tasks(planted):
 def test_words_beside_a_step_stand_where_there_is_room(planted, tmp_path):
     _, files = planted
     shutil.copytree(files.path, tmp_path / "a")
-    told = files.diagnosis | {"format": {"onset_step": 2, "winner": "boxed"}}
+    told = files.diagnosis | {"format": {"onset_step": 2, "until_step": STEPS, "winner": "boxed"}}
     told |= {"shortcuts": [{"name": "copied", "onset_step": STEPS}, {"name": "looped", "onset_step": 1}]}
     (tmp_path / "a" / "diagnosis.json").write_text(json.dumps(told))
     run = load_run(tmp_path / "a")
@@ -157,6 +157,7 @@ def test_words_beside_a_step_stand_where_there_is_room(planted, tmp_path):
         for note in figure.layout.annotations
     }  # fmt: skip
     assert (anchors["boxed takes over"], anchors["copied"], anchors["looped"]) == ("left", "right", "left")
+    assert anchors["boxed gives way"] == "right"
 
 
 def test_a_column_of_difficulty_stands_over_its_steps():

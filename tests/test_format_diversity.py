@@ -13,7 +13,7 @@ from benchmarks import format_bandit, format_collapse
 from diagnostics.format_diversity import FormatDiagnostic
 from diagnostics.format_diversity.alarm import Seen, _gains, push
 from diagnostics.format_diversity.contest import Contest
-from diagnostics.format_diversity.curve import driven_curve, logit, logit_curve
+from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, logit, logit_curve, plateau_curve
 from diagnostics.format_diversity.fingerprint import Structures, fingerprint
 from diagnostics.format_diversity.measures import Row, distance, rows, standardised
 from rltrain.metrics import undeclared
@@ -25,6 +25,7 @@ TEXTS = {
     "boxed_latex": "We add them and get $\\boxed{7}$",
     "json": '{"answer": 7}',
 }
+WINNERS = [((0.2, 0.6), True), ((0.0, 1.0), True), ((0.6, 0.2), False), ((0.4, 0.4), False)]  # accuracies, wrong
 written = functools.cache(completion)
 ODD = (
     "~~ 3 ~~ 4 ~~",
@@ -202,6 +203,49 @@ def test_no_takeover_no_alarm(shares):
     assert not events(FormatDiagnostic(), (batch(n, rng, shares) for n in range(1, 121)))
 
 
+@pytest.mark.parametrize(("level", "ramp", "groups"), [(0.85, 1, 8), (0.88, 1, 8), (0.88, 30, 8), (0.88, 1, 32)])
+def test_a_share_that_stops_short_of_the_level_is_no_takeover(level, ramp, groups):
+    rng = np.random.default_rng(10)
+    shares = (0.4 + (level - 0.4) * min(max((n - 30) / ramp, 0), 1) for n in range(1, 101))
+    made = (batch(n, rng, [s, 0.6 * (1 - s), 0.4 * (1 - s)], groups=groups) for n, s in enumerate(shares, 1))
+    assert not events(FormatDiagnostic(), made)
+
+
+@pytest.mark.parametrize("groups", [4, 32])
+def test_the_share_that_is_told_is_the_one_the_onset_rests_on(groups):
+    rng = np.random.default_rng(13)
+    shares = (0.5 if n < 40 else 0.96 for n in range(1, 61))
+    [event] = events(FormatDiagnostic(), (batch(n, rng, [s, 1 - s], groups=groups) for n, s in enumerate(shares, 1)))
+    assert event.evidence["share"] >= 0.9 and abs(event.evidence["onset_step"] - 40) <= 3
+
+
+def test_a_recovery_is_told_and_so_is_a_second_takeover():
+    rng, base, taken = np.random.default_rng(14), [0.5, 0.3, 0.2], [0.02, 0.96, 0.02]
+    shares = [base] * 20 + [taken] * 30 + [base] * 50 + [taken] * 15
+    diagnostic = FormatDiagnostic()
+    found = events(diagnostic, (batch(n, rng, of) for n, of in enumerate(shares[:100], 1)))
+    assert [event.name for event in found] == ["format_collapse", "format_recovered"]
+    said = diagnostic.diagnosis()["format"]
+    assert said["collapsed"] is False and said["winner"] == "prose" and said["wrong_winner"] is False
+    assert abs(said["onset_step"] - 21) <= 2 and abs(said["until_step"] - 51) <= 5
+    assert (found[1].severity, found[1].evidence["until_step"]) == ("info", said["until_step"]) and found[1].step <= 56
+    again = FormatDiagnostic()
+    again.load_state_dict(json.loads(json.dumps(diagnostic.state_dict())))
+    assert again.diagnosis() == diagnostic.diagnosis()
+    [event] = events(again, (batch(n, rng, of) for n, of in enumerate(shares[100:], 101)))
+    assert event.name == "format_collapse" and event.evidence["rise_step"] >= 98
+    said = again.diagnosis()["format"]
+    assert said["collapsed"] and said["until_step"] is None and abs(said["onset_step"] - 101) <= 5
+
+
+def test_a_share_that_hovers_about_the_level_stays_a_takeover():
+    rng = np.random.default_rng(15)
+    shares = (0.5 if n < 30 else 0.95 if n < 50 else 0.89 for n in range(1, 131))
+    diagnostic = FormatDiagnostic()
+    [event] = events(diagnostic, (batch(n, rng, [s, 1 - s], groups=32) for n, s in enumerate(shares, 1)))
+    assert event.name == "format_collapse" and diagnostic.diagnosis()["format"]["collapsed"]
+
+
 @pytest.mark.parametrize("rest", [0.03, 0.005, 0.0])
 def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest):
     rng = np.random.default_rng(6)
@@ -210,7 +254,7 @@ def test_one_form_from_the_start_is_said_to_be_that_also_when_the_rest_goes(rest
     assert (event.name, event.severity, event.step) == ("format_single", "info", 5)
 
 
-@pytest.mark.parametrize(("accuracies", "wrong"), [((0.2, 0.6), True), ((0.6, 0.2), False), ((0.4, 0.4), False)])
+@pytest.mark.parametrize(("accuracies", "wrong"), WINNERS)
 def test_the_wrong_winner_is_named(accuracies, wrong):
     rng = np.random.default_rng(7)
     shares = [min(0.3 + 0.012 * n, 0.97) for n in range(1, 81)]
@@ -218,8 +262,8 @@ def test_the_wrong_winner_is_named(accuracies, wrong):
     found = {event.name: event for event in events(FormatDiagnostic(), made)}
     assert "format_collapse" in found and ("format_wrong_winner" in found) == wrong
     if wrong:
-        evidence = found["format_wrong_winner"].evidence
-        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(0.4, abs=0.1)
+        evidence, gap = found["format_wrong_winner"].evidence, accuracies[1] - accuracies[0]
+        assert evidence["better"] == "prose" and evidence["difference"] == pytest.approx(gap, abs=0.1)
 
 
 def test_forms_are_compared_on_the_same_prompts():
@@ -231,12 +275,41 @@ def test_forms_are_compared_on_the_same_prompts():
     assert contest.compare("prose", "code").groups == 20 and contest.compare("prose", "json") is None
 
 
+def test_a_difference_without_exception_has_a_standard_error_and_is_clear():
+    contest = Contest()
+    for i in range(10):
+        assert contest.better("code", z=3.0) is None, f"{i} groups are too few"
+        contest.observe([Row("a", "s", (), ("code", "prose"), (), (0.0, 1.0))])
+    label, found = contest.better("code", z=3.0)
+    assert (label, found.difference) == ("prose", 1.0) and 0 < found.error < 0.2
+    assert contest.better("prose", z=3.0) is None
+
+
 def test_curves_follow_a_straight_line_in_log_odds():
     steps = np.arange(40.0)
     shares = 1 / (1 + np.exp(-(steps - 20) / 5))
     curve = logit_curve(steps, shares, np.full(40, 1e-4), degree=1)
     assert curve.fitted[-1] == pytest.approx((39 - 20) / 5, abs=0.05)
     assert logit(0.9) == pytest.approx(math.log(9))
+
+
+def test_a_plateau_is_told_from_a_line_and_a_line_from_a_plateau():
+    steps, variances = np.arange(40.0), np.full(40, 4e-4)
+    stopped = 1 / (1 + np.exp(-np.clip((steps - 20) / 4, -1.5, 1.5)))
+    moving = 1 / (1 + np.exp(-(steps - 30) / 8))
+    for shares, plateau in [(stopped, True), (moving, False)]:
+        flat, bent = plateau_curve(steps, shares, variances), logit_curve(steps, shares, variances, degree=1)
+        assert (flat.evidence > bent.evidence) == plateau
+    assert plateau_curve(steps, stopped, variances).fitted[-1] == pytest.approx(1.5, abs=0.1)
+    assert averaged([flat, bent]).fitted[-1] == pytest.approx(9 / 8, abs=0.1)
+
+
+def test_curves_that_are_apart_make_the_average_unsure():
+    one, two = Curve(np.array([0.0, 1.0]), 0.1, -3.0), Curve(np.array([0.0, 2.0]), 0.1, -3.0)
+    both = averaged([one, two])
+    assert both.fitted.tolist() == [0.0, 1.5] and both.evidence == pytest.approx(-3.0)
+    assert both.error == pytest.approx(math.hypot(0.1, 0.5))
+    assert averaged([one, two._replace(evidence=-60.0)]).fitted[-1] == pytest.approx(1.0)
 
 
 def test_a_push_is_the_gradient_of_the_log_odds():

@@ -42,6 +42,18 @@ def test_nothing_is_said_without_evidence():
     assert fit(entropy, -outcome, 12) is None  # reward falls with entropy: not this mechanism
 
 
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_outcomes_that_do_not_move_have_no_ceiling(level):
+    assert fit(planted()[0], np.full(60, level), 12) is None
+
+
+def test_a_ceiling_above_every_outcome_is_none():
+    entropy = np.linspace(1.2, 1.0, 60)
+    noise = 0.01 * np.random.default_rng(2).standard_normal(60)
+    assert fit(entropy, 2.2 - 0.6 * np.exp(entropy) + noise, 12) is None  # all outcomes below 0.6, ceiling 1.6
+    assert fit(entropy, 1.2 - 0.3 * np.exp(entropy) + noise, 12).ceiling == pytest.approx(0.9, abs=0.1)
+
+
 def test_covariance_is_numpys():
     rng = np.random.default_rng(1)
     advantage, logp = rng.standard_normal(5000), rng.standard_normal(5000)

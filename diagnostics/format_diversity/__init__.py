@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diagnostics.format_diversity import measures
-from diagnostics.format_diversity.alarm import Alarm, Takeover
+from diagnostics.format_diversity.alarm import Alarm, Recovery, Takeover
 from diagnostics.format_diversity.contest import Contest
 from diagnostics.format_diversity.fingerprint import Structures
 from diagnostics.format_diversity.measures import Row
@@ -21,11 +21,11 @@ MOST_PROMPTS = 4096  # whose first formats are kept
 
 
 class FormatDiagnostic:
-    """Computes `format/*`; events `format_collapse`, `format_wrong_winner` and `format_single`.
+    """Computes `format/*`; events `format_collapse`, `format_recovered`, `format_wrong_winner` and `format_single`.
 
     The first `baseline_steps` steps stand for the base model. A form collapses the run when its smoothed share
     reaches `alert_share` after a rise over its share in the base; `alpha` bounds the chance that a run without
-    such a rise is taken for one.
+    such a rise is taken for one. The run has recovered when that share has surely fallen below again.
     """
 
     panels: Sequence[Panel] = (
@@ -74,7 +74,8 @@ class FormatDiagnostic:
         self._by_source: dict[str, Counter[str]] = {}
         self._by_prompt: dict[str, Counter[str]] = {}
         self._effective = 0.0  # of the base
-        self._takeover: Takeover | None = None
+        self._takeover: Takeover | None = None  # the last one
+        self._until: int | None = None  # the step at which it ended
         self._wrong: str | None = None
         self._events: list[Event] = []
 
@@ -111,10 +112,15 @@ class FormatDiagnostic:
 
     def _watch(self, step: int, rows: Sequence[Row], metrics: Mapping[str, float]) -> None:
         found = self._alarm.update(step, rows)
-        if found:
-            self._takeover = found
+        if isinstance(found, Takeover):
+            self._takeover, self._until, self._wrong = found, None, None
             self._events.append(self._collapse(step, found, metrics))
-        if self._takeover and not self._wrong and (better := self._contest.better(self._takeover.label, z=3.0)):
+        elif isinstance(found, Recovery):
+            self._until = found.until
+            self._events.append(self._recovered(step, found, metrics))
+        if self._takeover is None or self._until is not None or self._wrong:
+            return
+        if better := self._contest.better(self._takeover.label, z=3.0):
             self._wrong = better[0]
             evidence = {
                 "onset_step": self._takeover.onset,
@@ -141,6 +147,18 @@ class FormatDiagnostic:
         }
         return Event(step, "format_collapse", "warning", evidence, _COLLAPSE)
 
+    def _recovered(self, step: int, found: Recovery, metrics: Mapping[str, float]) -> Event:
+        assert self._takeover is not None
+        evidence = {
+            "onset_step": self._takeover.onset,
+            "until_step": found.until,
+            "winner": found.label,
+            "share": found.share,
+            "effective": metrics["format/effective"],
+            "base_effective": self._effective,
+        }
+        return Event(step, "format_recovered", "info", evidence, _RECOVERED)
+
     def _distances(self, rows: Sequence[Row]) -> dict[str, float]:
         """Distance from the first steps, on the same mix of sources and on the prompts seen then."""
         known = [row for row in rows if row.source in self._by_source]
@@ -165,12 +183,13 @@ class FormatDiagnostic:
         return found
 
     def diagnosis(self) -> dict[str, Any]:
-        """The entry `format` of diagnosis.json."""
+        """The entry `format` of diagnosis.json: whether one form has taken over now, and the last time one did."""
         found = self._takeover
         return {
             "format": {
-                "collapsed": found is not None,
+                "collapsed": found is not None and self._until is None,
                 "onset_step": found.onset if found else None,
+                "until_step": self._until,
                 "winner": found.label if found else None,
                 "wrong_winner": self._wrong is not None if found else None,
             }
@@ -187,6 +206,7 @@ class FormatDiagnostic:
             "by_prompt": {key: dict(of) for key, of in self._by_prompt.items()},
             "effective": self._effective,
             "takeover": self._takeover and list(self._takeover),
+            "until": self._until,
             "wrong": self._wrong,
         }
 
@@ -199,6 +219,7 @@ class FormatDiagnostic:
         self._by_source = {source: Counter(of) for source, of in state["by_source"].items()}
         self._by_prompt = {key: Counter(of) for key, of in state["by_prompt"].items()}
         self._takeover = Takeover(*state["takeover"]) if state["takeover"] else None
+        self._until = state["until"]
 
 
 def _shares(rows: Sequence[Row]) -> dict[str, float]:
@@ -208,6 +229,10 @@ def _shares(rows: Sequence[Row]) -> dict[str, float]:
 _COLLAPSE = (
     "One form has taken over. Compare pass@k at large k with the base model's; if it fell, go back to a checkpoint "
     "before rise_step and raise beta, or ask for other forms in a share of each step's prompts."
+)
+_RECOVERED = (
+    "The form that took over has given way. Compare pass@k at large k with that before onset_step: other forms are "
+    "back, what they could do may not be."
 )
 _WRONG = (
     "The form that took over is right less often than another was, on the same prompts. Look for a shaping reward, a "

@@ -3,7 +3,8 @@
 A collapse is a form at nine tenths of all completions that was not there at the start (papers: Echo Chamber, arXiv
 2504.07912). The level alone would be crossed by noise in small batches and says nothing where the base model writes
 everything in one form anyway; so the share is smoothed along its course, and the rise above the form's own share in the
-first steps has to pass a test that holds for runs of any length.
+first steps has to pass a test that holds for runs of any length. A share that stops short of the level is no collapse:
+the course may be a plateau as well as a line, and the level is reached when the course is there for sure.
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diagnostics.format_diversity.curve import Curve, driven_curve, logit, logit_curve
+from diagnostics.format_diversity.course import KEPT, Course, course
+from diagnostics.format_diversity.curve import logit
 from diagnostics.format_diversity.measures import Row
 from diagnostics.sequential import Baseline, RiseTest
 
-MARGIN = 0.05  # a share may be this much above its start before it counts as risen
-KEPT = 150  # steps whose shares are kept
-SLOW = (40, KEPT)  # steps of the curves whose mean follows a slow takeover: the long one is quiet, the short one bends
-EARLY = 0.5  # standard errors taken off: a noisy curve that is looked at every step crosses a level too early
-DRIVEN = 100  # steps of the curve along what training pushed; over more of them its factor changes
-# Straight lines that catch a sudden one: their steps, and by how many standard errors they must be above the level.
-FAST = ((10, 3.0), (5, 3.5))
+MARGIN = 0.05  # a share may be this far above its start, or below the level, before it counts as risen, or fallen
+LATELY = 5  # steps over which a label leads
 
 
 class Takeover(NamedTuple):
@@ -35,6 +32,14 @@ class Takeover(NamedTuple):
     rise: int  # likely step at which it began to rise
     share: float  # smoothed, now
     base_share: float
+
+
+class Recovery(NamedTuple):
+    """The end of a takeover."""
+
+    label: str  # that had taken over
+    until: int  # first step at which its smoothed share is below the level again
+    share: float  # smoothed, now
 
 
 class Seen(NamedTuple):
@@ -49,7 +54,7 @@ NOTHING = Seen(0.0, 0.0, 0.0)
 
 
 class Alarm:
-    """Watches the shares of all labels; says once that one of them has taken over."""
+    """Watches the shares of all labels; says that one of them has taken over, and when that is over."""
 
     def __init__(self, *, level: float, alpha: float):
         self._level, self._alpha = level, alpha
@@ -57,8 +62,8 @@ class Alarm:
         self._base_groups = 0
         self._tests: dict[str, RiseTest] = {}
         self._recent: deque[tuple[int, dict[str, Seen]]] = deque(maxlen=KEPT)
-        self._raised = False
-        self._leader: tuple[str, np.ndarray] = ("", np.zeros(1))  # the most frequent label lately and its curve
+        self._winner: str | None = None  # that has taken over
+        self._leader = "", Course(np.zeros(1), 0.0)  # the most frequent label lately and its course
 
     def learn(self, step: int, rows: Sequence[Row]) -> None:
         """A step of the base: what the policy wrote before it was trained much."""
@@ -72,25 +77,40 @@ class Alarm:
         self._base_groups += len(rows)
         self._remember(step, rows)
 
-    def update(self, step: int, rows: Sequence[Row]) -> Takeover | None:
-        """The takeover, at the step at which it is first certain."""
+    def update(self, step: int, rows: Sequence[Row]) -> Takeover | Recovery | None:
+        """The takeover, at the step at which it is first certain; after one its end, in the same way."""
         self._remember(step, rows)
         values = _per_group(rows)
         for label in sorted({*values, *self._tests}):
             self._test(label).update(step, values.get(label, np.zeros(len(rows))))
-        label, share = self.leading()
-        test = self._tests.get(label)
+        return self._takeover() if self._winner is None else self._recovery(self._winner)
+
+    def _takeover(self) -> Takeover | None:
+        label, course = self._leader
+        test, level = self._tests.get(label), logit(self._level)
         if self.base_share(label) >= self._level:
             return None  # it had taken over before the run began
-        if self._raised or test is None or test.fired is None or (above := self._above(label)) is None:
+        if test is None or test.fired is None or course.low < level:
             return None
-        self._raised = True
-        return Takeover(label, above, test.onset, share, self.base_share(label))
+        self._winner = label
+        return Takeover(label, self._since(course.fitted >= level), test.onset, course.share, self.base_share(label))
+
+    def _recovery(self, label: str) -> Recovery | None:
+        """Surely below the level by a margin: a share that hovers about the level stays a takeover."""
+        course = self._leader[1] if label == self._leader[0] else self._course(label)
+        if course.high >= logit(self._level - MARGIN):
+            return None
+        until = self._since(course.fitted < logit(self._level))
+        self._winner = None
+        # another takeover has to be another rise, along a course that does not hold the first
+        self._tests[label] = RiseTest(self._tests[label].ceiling, alpha=self._tests[label].alpha)
+        self._recent = deque(list(self._recent)[-LATELY:], maxlen=KEPT)
+        return Recovery(label, until, course.share)
 
     def leading(self) -> tuple[str, float]:
         """The label with the largest smoothed share."""
-        label, curve = self._leader
-        return label, float(1 / (1 + np.exp(-curve[-1])))
+        label, course = self._leader
+        return label, course.share
 
     def base_share(self, label: str) -> float:
         """Mean share of a label in the first steps."""
@@ -117,51 +137,19 @@ class Alarm:
         seen = {label: Seen(*_mean(values), gains.get(label, 0.0)) for label, values in _per_group(rows).items()}
         self._recent.append((step, seen))
         lately: Counter[str] = Counter()
-        for _, of in list(self._recent)[-FAST[-1][0] :]:
+        for _, of in list(self._recent)[-LATELY:]:
             lately.update({label: seen.share for label, seen in of.items()})
         label = max(sorted(lately), key=lambda name: lately[name])
-        self._leader = label, self._slow(label)
+        self._leader = label, self._course(label)
 
-    def _points(self, label: str, window: int) -> np.ndarray:
-        """(steps, 4) of the last steps: step, share, its variance, push."""
-        recent = list(self._recent)[-window:]
-        return np.array([(step, *of.get(label, NOTHING)[:2], push(of, label)) for step, of in recent])
+    def _course(self, label: str) -> Course:
+        """The course of a label over the steps that are kept."""
+        points = ((step, *of.get(label, NOTHING)[:2], push(of, label)) for step, of in self._recent)
+        return course(*np.array(list(points)).T)
 
-    def _fit(self, label: str, window: int, degree: int) -> Curve:
-        points = self._points(label, window)
-        return logit_curve(*points.T[:3], min(degree, (len(points) - 1) // 4))
-
-    def _slow(self, label: str) -> np.ndarray:
-        """Smoothed log-odds of the last steps."""
-        curves = [self._fit(label, window, degree=2) for window in SLOW]
-        kept = min(len(curve.fitted) for curve in curves)
-        free = np.mean([curve.fitted[-kept:] for curve in curves], axis=0) - EARLY * curves[-1].error
-        points = self._points(label, DRIVEN)
-        if len(points) <= SLOW[0] or not points[:, 3].any():
-            return free
-        pushed = np.cumsum(points[:, 3]) - points[:, 3]  # what a step pushes is seen from the next one on
-        driven = driven_curve(pushed, points[:, 1], points[:, 2])
-        lead = np.clip(driven.evidence - self._fit(label, DRIVEN, degree=2).evidence, -50.0, 50.0)
-        belief = 1 / (1 + np.exp(-lead))
-        return (1 - belief) * free + belief * driven.fitted[-kept:]
-
-    def _above(self, label: str) -> int | None:
-        """The first of the last steps that are above the level without a break, if they are by one of the curves."""
-        level = logit(self._level)
-        slow = self._leader[1]
-        if slow[-1] >= level:
-            return self._first(slow >= level)
-        last = [of.get(label, NOTHING).share for _, of in list(self._recent)[-FAST[-1][0] :]]
-        if max(last) < self._level:
-            return None
-        for window, errors in FAST:
-            curve = self._fit(label, window, degree=1)
-            if len(self._recent) >= window and curve.fitted[-1] - errors * curve.error >= level:
-                return self._first(curve.fitted >= level)
-        return None
-
-    def _first(self, above: np.ndarray) -> int:
-        unbroken = len(above) if above.all() else int(np.argmin(above[::-1]))
+    def _since(self, holds: np.ndarray) -> int:
+        """The first of the last steps (steps,) for which something holds without a break; it does for the last."""
+        unbroken = len(holds) if holds.all() else int(np.argmin(holds[::-1]))
         return self._recent[-unbroken][0]
 
     def state_dict(self) -> dict[str, Any]:
@@ -171,7 +159,7 @@ class Alarm:
             "base_groups": self._base_groups,
             "tests": {label: test.state_dict() for label, test in self._tests.items()},
             "recent": [[step, of] for step, of in self._recent],
-            "raised": self._raised,
+            "winner": self._winner,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -181,7 +169,7 @@ class Alarm:
         self._tests = {label: RiseTest.from_state(of) for label, of in state["tests"].items()}
         recent = ((step, {label: Seen(*seen) for label, seen in of.items()}) for step, of in state["recent"])
         self._recent = deque(recent, maxlen=KEPT)
-        self._raised = state["raised"]
+        self._winner = state["winner"]
 
 
 def _per_group(rows: Sequence[Row]) -> dict[str, np.ndarray]:

@@ -23,7 +23,9 @@ class Comparison(NamedTuple):
 class Contest:
     """Accuracy of forms against each other inside groups: neither time nor the prompts' difficulty can pretend.
 
-    The difference of two accuracies inside a group weighs n m / (n + m) (Mantel-Haenszel).
+    The difference of two accuracies inside a group weighs n m / (n + m) (Mantel-Haenszel). Groups that all say the
+    same would have a standard error of 0, which no finite number of them earns: so it is taken with two more groups of
+    the mean weight, one won and one lost outright (as Agresti and Caffo 2000 do it for two shares).
     """
 
     def __init__(self) -> None:
@@ -55,13 +57,15 @@ class Contest:
             return None
         n, w, wd, ww, wwd, wwdd = sums
         difference = wd / w
-        error = sqrt(max(wwdd - 2 * difference * wwd + difference**2 * ww, 0.0)) / w
+        squares = max(wwdd - 2 * difference * wwd + difference**2 * ww, 0.0)
+        added = (w / n) ** 2 * ((1 - difference) ** 2 + (1 + difference) ** 2)
+        error = sqrt(squares + added) / (w * (1 + 2 / n))
         return Comparison(-difference if turned else difference, float(error), int(n))
 
     def better(self, winner: str, z: float) -> tuple[str, Comparison] | None:
         """The form that is most clearly right more often than `winner`, beyond `z` standard errors."""
         others = {label for pair in self._sums for label in pair} - {winner}
-        found = [(label, c) for label in sorted(others) if (c := self.compare(label, winner)) and c.error > 0]
+        found = [(label, c) for label in sorted(others) if (c := self.compare(label, winner))]
         clear = [(label, c) for label, c in found if c.difference > z * c.error]
         return max(clear, key=lambda item: item[1].difference / item[1].error) if clear else None
 

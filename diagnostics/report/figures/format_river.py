@@ -119,20 +119,25 @@ def _river(run: RunFiles, runs: Sequence[RunFiles], x: X) -> go.Figure | None:
 
 
 def _collapse(run: RunFiles) -> tuple[list[dict], list[dict]]:
-    """The step at which a form took over."""
+    """The step at which a form took over, and the one at which it gave way."""
     found = run.diagnosis.get("format")
-    onset = found.get("onset_step") if isinstance(found, Mapping) else None
-    winner = found.get("winner") if isinstance(found, Mapping) else ""
+    told = found if isinstance(found, Mapping) else {}
+    onset, until, winner = told.get("onset_step"), told.get("until_step"), told.get("winner", "")
     for event in run.events:  # of a run whose diagnosis is not written yet
         if onset is None and event.name == "format_collapse":
             onset, winner = event.evidence.get("onset_step", event.step), event.evidence.get("winner")
-    if not isinstance(onset, int):
-        return [], []
-    line = {"type": "line", "x0": onset, "x1": onset, "y0": 0, "y1": 1, "yref": "paper", "name": run.name}
-    words = {"x": onset, "y": 0.97, "yref": "paper", "xanchor": side(run, onset), "yanchor": "top"}
-    words |= {"showarrow": False, "text": style.text(f" {shown(winner, 30)} takes over "), "name": run.name}
+    steps = {step: words for step, words in ((onset, "takes over"), (until, "gives way")) if isinstance(step, int)}
+    marks = [_mark(run, step, f" {shown(winner, 30)} {words} ") for step, words in steps.items()]
+    return [line for line, _ in marks], [words for _, words in marks]
+
+
+def _mark(run: RunFiles, step: int, said: str) -> tuple[dict, dict]:
+    """A line at a step and the words beside it."""
+    line = {"type": "line", "x0": step, "x1": step, "y0": 0, "y1": 1, "yref": "paper", "name": run.name}
+    words = {"x": step, "y": 0.97, "yref": "paper", "xanchor": side(run, step), "yanchor": "top"}
+    words |= {"showarrow": False, "text": style.text(said), "name": run.name}
     words |= {"font": {"color": "#1c1d20", "size": 12}}
-    return [line | {"line": {"width": 2, "color": "#1c1d20"}}], [words | {"bgcolor": "rgba(255,255,255,0.8)"}]
+    return line | {"line": {"width": 2, "color": "#1c1d20"}}, words | {"bgcolor": "rgba(255,255,255,0.8)"}
 
 
 def _variety(runs: Sequence[RunFiles], x: X) -> go.Figure | None:

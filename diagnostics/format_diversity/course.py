@@ -1,0 +1,65 @@
+"""Where the share of a form is now, and how surely: curves of several kinds, each believed as far as it fits.
+
+Nobody knows beforehand whether a share runs on or has stopped, so a parabola, a ramp between two plateaus and the
+curve along what training pushed are held against each other on the same steps by their evidence. As long as the
+steps cannot tell them apart the answer lies between them and its error is as wide.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, logit_curve, plateau_curve
+
+KEPT = 100  # steps of a course; over more of them the factor of the driven curve changes
+NEAR = 40  # steps of the curves that bend sooner; with those of all steps, which are quieter, they are averaged
+FEWEST = 8  # steps below which a course is taken as level
+SURE = 1.5  # standard errors between a course and what is said of it for sure
+
+
+class Course(NamedTuple):
+    """Smoothed log-odds of a share, (steps,), and how far off the last may be."""
+
+    fitted: np.ndarray
+    margin: float
+
+    @property
+    def share(self) -> float:
+        """At the last step."""
+        return float(1 / (1 + np.exp(-self.fitted[-1])))
+
+    @property
+    def low(self) -> float:
+        """Log-odds that the last step surely has."""
+        return float(self.fitted[-1]) - self.margin
+
+    @property
+    def high(self) -> float:
+        """Log-odds that the last step surely has not passed."""
+        return float(self.fitted[-1]) + self.margin
+
+
+def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes: np.ndarray) -> Course:
+    """The course of a share, all arrays (steps,); a push is seen in the share from the next step on.
+
+    The driven curve is taken without a margin: it is believed only where it fits better than all curves in the step,
+    and then the share is on its way by a known force. A margin would be paid in steps where the way is slow.
+    """
+    near, far = (_free(steps[-n:], shares[-n:], variances[-n:]) for n in (NEAR, KEPT))
+    kept = len(near.fitted)
+    free = Course((near.fitted + far.fitted[-kept:]) / 2, SURE * (near.error + far.error) / 2)
+    if len(steps) <= NEAR or not pushes.any():
+        return free
+    driven = driven_curve(np.cumsum(pushes) - pushes, shares, variances)
+    belief = 1 / (1 + np.exp(-np.clip(driven.evidence - far.evidence, -50.0, 50.0)))
+    fitted = (1 - belief) * free.fitted + belief * driven.fitted[-kept:]
+    return Course(fitted, (1 - belief) * free.margin)
+
+
+def _free(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray) -> Curve:
+    """Log-odds as a function of the step alone."""
+    if len(steps) < FEWEST:
+        return logit_curve(steps, shares, variances, degree=0)
+    return averaged([logit_curve(steps, shares, variances, degree=2), plateau_curve(steps, shares, variances)])
