@@ -203,7 +203,7 @@ def test_no_takeover_no_alarm(shares):
     assert not events(FormatDiagnostic(), (batch(n, rng, shares) for n in range(1, 121)))
 
 
-@pytest.mark.parametrize(("level", "ramp", "groups"), [(0.85, 1, 8), (0.88, 1, 8), (0.88, 30, 8), (0.88, 1, 32)])
+@pytest.mark.parametrize(("level", "ramp", "groups"), [(0.85, 1, 8), (0.85, 30, 8), (0.85, 1, 4), (0.88, 1, 32)])
 def test_a_share_that_stops_short_of_the_level_is_no_takeover(level, ramp, groups):
     rng = np.random.default_rng(10)
     shares = (0.4 + (level - 0.4) * min(max((n - 30) / ramp, 0), 1) for n in range(1, 101))

@@ -16,7 +16,7 @@ from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, lo
 KEPT = 100  # steps of a course; over more of them the factor of the driven curve changes
 NEAR = 40  # steps of the curves that bend sooner; with those of all steps, which are quieter, they are averaged
 FEWEST = 8  # steps below which a course is taken as level
-SURE = 1.5  # standard errors between a course and what is said of it for sure
+SURE = 0.5  # standard errors between a course and what is said of it; more is later on real runs, less too early
 
 
 class Course(NamedTuple):
