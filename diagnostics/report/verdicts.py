@@ -71,7 +71,7 @@ def todo(run: RunFiles) -> list[str]:
         return ["Find out why no step was finished: see the console's last words and `rltrain check` of its config."]
     states = [segment.state for segment in phases(run).segments]
     if set(states) == {"undecided"}:  # nothing went before that could be gone
-        return ["Nothing is wrong; go on. A phase is named after some tens of steps in which both execution and plans are known."]
+        return ["Nothing is wrong; go on. To name a phase takes some tens of steps with execution and plans known."]
     return [_sentence(ADVICE[states[-1]] if states else "nothing is wrong; go on")]
 
 
