@@ -53,6 +53,7 @@ def test_the_simulated_runs(column, family):
             percents(rises, "oracle_missed", "1.0", "2.0", "3.0"),
         "onset, mean error / that of least squares with the shape known, from 3 on":
             f"{late['error']:.2f} / {late['oracle_error']:.2f} = {late['ratio']:.2f}",
+        "the same at 3; at 5; at 10": "; ".join(f"{rises[rise]['ratio']:.2f}" for rise in ("3.0", "5.0", "10.0")),
         "the same, width of the rise known too":
             f"{late['error']:.2f} / {late['oracle_width_error']:.2f} = {late['ratio_width']:.2f}",
         "90% interval covers the onset, from 3 on": f"{late['coverage']:.1%}",
