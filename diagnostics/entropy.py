@@ -10,6 +10,8 @@ import numpy as np
 from diagnostics import creative
 from rltrain.types import Event, Panel, StepRecord
 
+BY_KIND = ("entropy/mean", "entropy/planning_tokens", "entropy/execution_tokens")
+
 
 class EntropyDiagnostic:
     """Computes `entropy/*`, `plan/ratio` and `length/*` from the trained tokens, in all, by source and by kind.
@@ -54,14 +56,19 @@ class EntropyDiagnostic:
         ),
         Panel(
             "What the entropies rest on",
-            ("entropy/planning_tokens", "entropy/execution_tokens", "entropy/nonfinite_tokens"),
+            (
+                "entropy/planning_tokens",
+                "entropy/execution_tokens",
+                "entropy/nonfinite_tokens",
+                "entropy/variety_groups",
+            ),
             "line",
             "Token counts behind the two curves. A planning entropy over a few dozen tokens is mostly noise. "
             "Tokens without a finite entropy are left out and should not be there at all.",
         ),
         Panel(
             "Length",
-            ("length/mean", "length/max", "length/truncated_frac"),
+            ("length/mean", "length/max", "length/truncated_frac", "length/completions"),
             "line",
             "Short and shorter beside a rising reward is a collapse to bare answers. A growing share of cut-off "
             "completions means that max_completion_length is too small for what is being learned.",
@@ -87,7 +94,12 @@ class EntropyDiagnostic:
         """The metrics of a step; empty when nothing was trained."""
         said = creative.values(record)
         self._events += self._watch.observe(record.step, said)
-        metrics = {"entropy/variety": float(np.mean(said.variety))} if said.variety else {}
+        metrics = {}
+        if said.variety:
+            metrics = {
+                "entropy/variety": float(np.mean(said.variety)),
+                "entropy/variety_groups": float(len(said.variety)),
+            }
         rows = token_sums(record)
         if not len(rows.sums):
             return metrics
@@ -103,11 +115,8 @@ class EntropyDiagnostic:
                 found |= self._intervals(of_source, record.step, source)
             metrics |= {f"{name}@{source}": value for name, value in found.items()}
         for kind in sorted(set(rows.kinds) - set(rows.sources)):
-            h_planning, n_planning, h_execution, n_execution = rows.sums[np.array([k == kind for k in rows.kinds])].sum(
-                0
-            )
-            if n_planning + n_execution:
-                metrics[f"entropy/mean@{kind}"] = (h_planning + h_execution) / (n_planning + n_execution)
+            of_kind = entropies(rows.sums[np.array([k == kind for k in rows.kinds])].sum(0), self.min_planning_tokens)
+            metrics |= {f"{name}@{kind}": of_kind[name] for name in BY_KIND if name in of_kind}
         if rows.nonfinite:
             metrics["entropy/nonfinite_tokens"] = float(rows.nonfinite)
         return metrics
@@ -215,6 +224,7 @@ def _too_few(step: int, tokens: float, needed: int) -> Event:
 
 def _lengths(rows: TokenSums) -> dict[str, float]:
     metrics = {
+        "length/completions": float(len(rows.lengths)),
         "length/mean": float(rows.lengths.mean()),
         "length/max": float(rows.lengths.max()),
         "length/truncated_frac": float(rows.truncated.mean()),
@@ -222,4 +232,5 @@ def _lengths(rows: TokenSums) -> dict[str, float]:
     for source in sorted(set(rows.sources)):
         of_source = np.array([s == source for s in rows.sources])
         metrics[f"length/mean@{source}"] = float(rows.lengths[of_source].mean())
+        metrics[f"length/completions@{source}"] = float(of_source.sum())
     return metrics

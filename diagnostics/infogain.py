@@ -159,6 +159,7 @@ def summary(rows: Sequence[Gains]) -> dict[str, float]:
         of_kind = totals[[row.right is passed for row in rows]]
         if len(of_kind):
             metrics[f"infogain/total@{name}"] = float(of_kind.mean())
+            metrics[f"infogain/completions@{name}"] = float(len(of_kind))
     return metrics
 
 

@@ -28,6 +28,7 @@ class Fit(NamedTuple):
     ceiling: float
     low: float
     high: float
+    steps: int  # it rests on
 
 
 class EntropyMechanism:
@@ -41,7 +42,7 @@ class EntropyMechanism:
     panels: Sequence[Panel] = (
         Panel(
             "Reward ceiling",
-            ("entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high"),
+            ("entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high", "entropy/ceiling_steps"),
             "line",
             "The outcome this run would reach with all its entropy spent, if reward goes on following "
             "b - a exp(H). It is an extrapolation: believe it when the band is narrow and the curve flat. A "
@@ -55,7 +56,7 @@ class EntropyMechanism:
         ),
         Panel(
             "Where entropy goes",
-            ("entropy/covariance", "entropy/covariance_top"),
+            ("entropy/covariance", "entropy/covariance_top", "entropy/covariance_tokens"),
             "line",
             "Mean covariance of advantage and log-prob over the tokens: above 0 the step lowers entropy, below 0 "
             "it raises it. The second curve is its mean over the 0.2 % of tokens with the largest: where it is "
@@ -91,7 +92,7 @@ class EntropyMechanism:
             metrics["entropy/spent"] = 1 - self._entropy[-1] / start
             self._watch(record.step, metrics["entropy/spent"], start)
         if found := fit(self._entropy, self._outcome, self.min_steps):
-            metrics |= {"entropy/ceiling": found.ceiling}
+            metrics |= {"entropy/ceiling": found.ceiling, "entropy/ceiling_steps": float(found.steps)}
             metrics |= {"entropy/ceiling_low": found.low, "entropy/ceiling_high": found.high}
         return metrics
 
@@ -138,7 +139,11 @@ def covariance_metrics(advantage_N: np.ndarray, logp_N: np.ndarray) -> dict[str,
     covariance = (advantage - advantage.mean()) * (logp - logp.mean())
     count = max(1, int(len(covariance) * TOP))
     top = np.partition(covariance, len(covariance) - count)[-count:]
-    return {"entropy/covariance": float(covariance.mean()), "entropy/covariance_top": float(top.mean())}
+    return {
+        "entropy/covariance": float(covariance.mean()),
+        "entropy/covariance_top": float(top.mean()),
+        "entropy/covariance_tokens": float(len(covariance)),
+    }
 
 
 def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int) -> Fit | None:
@@ -167,7 +172,7 @@ def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int) -> F
     half = t * spread * np.sqrt(1 / n + (1 - x.mean()) ** 2 / sxx)
     if ceiling - half > MOST:
         return None
-    return Fit(float(-slope), float(intercept), float(ceiling), float(ceiling - half), float(ceiling + half))
+    return Fit(float(-slope), float(intercept), float(ceiling), float(ceiling - half), float(ceiling + half), len(x))
 
 
 def student_t(freedom: float) -> float:

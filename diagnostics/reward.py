@@ -37,6 +37,22 @@ class RewardDiagnostic:
             "or too hard for this policy; a spread near 0 means the gradient is noise.",
         ),
         Panel(
+            "What the rewards rest on",
+            (
+                "reward/completions",
+                "reward/completions_all",
+                "reward/judged",
+                "reward/judged_all",
+                "reward/groups",
+                "reward/groups_all",
+                "reward/value_completions",
+                "reward/part_completions",
+            ),
+            "line",
+            "Completions with a reward, those with an outcome, and groups with two outcomes or more: the counts behind "
+            "the means. A mean over few completions moves by chance, the more so as those of a group share a prompt.",
+        ),
+        Panel(
             "Failed scores",
             ("reward/errors", "reward/error_rate", "reward/failed"),
             "line",
@@ -83,13 +99,15 @@ def _of_groups(groups: Sequence[Group]) -> dict[str, float]:
     scores = [score for group in groups for score in group.scores]
     errors = sum(score.error is not None for score in scores)
     metrics = {
+        "reward/completions": float(count),
+        "reward/completions_all": float(len(scores) - errors),
         "reward/mean": _ratio(sum(map(sum, totals)), count),
         "reward/mean_all": _ratio(sum(score.total for score in scores if score.error is None), len(scores) - errors),
         "reward/std": _root(_ratio(squares, count)),
-        "reward/outcome": _outcome(trained),
-        "reward/outcome_all": _outcome(groups),
-        "reward/zero_variance": _zero_variance(trained),
-        "reward/zero_variance_all": _zero_variance(groups),
+        **_outcome(trained),
+        **_outcome(groups, "_all"),
+        **_zero_variance(trained),
+        **_zero_variance(groups, "_all"),
         "reward/errors": float(errors),
         "reward/error_rate": _ratio(errors, len(scores)),
     }
@@ -115,18 +133,22 @@ def _means(stem: str, scores: Iterable[Score], field: str) -> dict[str, float]:
         for name, value in getattr(score, field).items():
             if value is not None:
                 found[name].append(value)
-    return {f"{stem}@{name}": sum(values) / len(values) for name, values in sorted(found.items())}
+    counts = {f"{stem}_completions@{name}": float(len(values)) for name, values in sorted(found.items())}
+    return {f"{stem}@{name}": sum(values) / len(values) for name, values in sorted(found.items())} | counts
 
 
-def _outcome(groups: Iterable[Group]) -> float | None:
+def _outcome(groups: Iterable[Group], which: str = "") -> dict[str, float | None]:
+    """Mean outcome and how many there are; `which` ends the names."""
     outcomes = [outcome for group in groups for outcome in group.outcomes]
-    return _ratio(sum(outcomes), len(outcomes))
+    mean = _ratio(sum(outcomes), len(outcomes))
+    return {f"reward/outcome{which}": mean, f"reward/judged{which}": float(len(outcomes))}
 
 
-def _zero_variance(groups: Iterable[Group]) -> float | None:
-    """Share of equal outcomes among the groups with at least two."""
+def _zero_variance(groups: Iterable[Group], which: str = "") -> dict[str, float | None]:
+    """Share of equal outcomes among the groups with at least two, and the number of these."""
     known = [outcomes for group in groups if len(outcomes := group.outcomes) > 1]
-    return _ratio(sum(max(outcomes) == min(outcomes) for outcomes in known), len(known))
+    share = _ratio(sum(max(outcomes) == min(outcomes) for outcomes in known), len(known))
+    return {f"reward/zero_variance{which}": share, f"reward/groups{which}": float(len(known))}
 
 
 def _ratio(total: float, count: int) -> float | None:

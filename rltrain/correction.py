@@ -127,6 +127,8 @@ def drift_metrics(parts: list[Drift]) -> dict[str, float]:
     if not total.tokens:
         return {}
     return {
+        "drift/tokens": total.tokens,
+        "drift/sequences": total.sequences,
         "drift/kl_sampler_trainer": total.kl / total.tokens,
         "drift/kl_trainer_sampler": total.kl_reverse / total.tokens,
         "drift/ratio_mean": total.ratio / total.tokens,

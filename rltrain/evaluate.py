@@ -48,18 +48,21 @@ def summarize(groups: Sequence[Group], *, solved: float = 1.0) -> dict[str, floa
     by_key = outcomes(groups)
     if not by_key:
         return {}
-    metrics = {"eval/outcome": float(np.mean([row.mean() for row in by_key.values()]))}
+    metrics = {
+        "eval/outcome": float(np.mean([row.mean() for row in by_key.values()])),
+        "eval/prompts": float(len(by_key)),
+    }
     source = {g.task.key: g.task.source for g in groups}
     for name in sorted(set(source.values())):
         means = [row.mean() for key, row in by_key.items() if source[key] == name]
         if means:
-            metrics[f"eval/outcome@{name}"] = float(np.mean(means))
+            metrics |= {f"eval/outcome@{name}": float(np.mean(means)), f"eval/prompts@{name}": float(len(means))}
     n = min(len(row) for row in by_key.values())
     for k in (2**i for i in range(n.bit_length())):
         rates = [pass_at_k(len(row), int((row >= solved).sum()), k) for row in by_key.values()]
         metrics[f"eval/pass_at@{k}"] = float(np.mean(rates))
     lengths = [len(c.token_ids) for g in groups for c in g.completions]
-    metrics["eval/length"] = float(np.mean(lengths))
+    metrics |= {"eval/length": float(np.mean(lengths)), "eval/completions": float(len(lengths))}
     return metrics | {f"eval/format_share@{form}": share for form, share in sorted(form_shares(groups).items())}
 
 

@@ -14,8 +14,29 @@ PAGE = ROOT / "docs" / "metrics.md"
 def test_every_metric_says_what_it_is():
     for name, metric in METRICS.items():
         assert name == metric.stem and name.count("/") == 1 and "@" not in name, name
-        assert all(part.strip() for part in metric), name
+        assert all(part.strip() for part in metric[:-1]), name
         assert area(name) in AREAS, name
+
+
+def test_an_estimate_names_what_counts_its_sample():
+    """The rest are counts themselves, settings of the trainer, times, or numbers of the loop that nothing samples."""
+    counts = {count for metric in METRICS.values() for count in metric.sample}
+    assert counts <= set(METRICS)
+    assert {METRICS[count].unit for count in counts} <= {
+        "completions",
+        "tokens",
+        "prompts",
+        "groups",
+        "steps",
+        "phrases",
+    }
+    areas = {"reward", "drift", "entropy", "plan", "phase", "ppl", "format", "shortcut", "length", "continuous"}
+    areas |= {"infogain", "interference", "eval"}
+    without = {name for name, m in METRICS.items() if area(name) in areas and not m.sample and name not in counts}
+    assert without == {
+        "reward/failed", "drift/lag", "entropy/nonfinite_tokens", "plan/distinct_grams",
+        "interference/cosine", "interference/gap",  # of a pair, each with a count of its own; and a count of steps
+    }  # fmt: skip
 
 
 def test_the_table_cannot_be_changed():

@@ -293,6 +293,30 @@ def test_classes_are_traces_of_one_figure(tmp_path, kind):
         assert all((trace.stackgroup is not None) == (kind == "area") for trace in figure.data)
 
 
+def test_a_curve_says_how_large_its_sample_was(tmp_path):
+    made = RunDir.create(tmp_path / "a", "", {})
+    for step, judged in enumerate((30, 32, 28), 1):
+        made.log_metrics(step, {"reward/outcome": 0.5, "reward/judged": float(judged), "length/mean": 9.0})
+        made.log_metrics(step, {"reward/outcome@sums": 0.4, "reward/judged@sums": 8.0, "length/completions": 32.0})
+        made.log_metrics(step, {"format/share@prose": 1.0, "format/completions": 64.0, "reward/mean": 0.5})
+    files = load_run(made.path)
+    whole, by_source = drawn(files, "reward/outcome")
+    (outcome,), (again, of_sums) = whole.data, by_source.data
+    assert again.text == outcome.text
+    assert list(outcome.text) == ["30", "32", "28"] and outcome.hovertemplate == "%{y:.4g} (%{text} completions)"
+    assert of_sums.text is None and of_sums.hovertemplate == "%{y:.4g} (8 completions)"  # its source's, not all
+    (share,) = (trace for figure in drawn(files, "format/share") for trace in figure.data)
+    assert share.hovertemplate == "%{y:.4g} (64 completions)"  # of a class the share is one of all
+    (mean,) = (trace for figure in drawn(files, "reward/mean") for trace in figure.data)
+    assert mean.hovertemplate == "%{y:.4g}"  # not counted: nothing is said
+    text = report(tmp_path, made).text
+    assert "Rests on: 30 (28 to 32) completions a step." in text and "Rests on: 32 completions a step." in text
+
+
+def drawn(files, metric):
+    return figures(Panel("One", (metric,), "line", ""), [files])
+
+
 def test_an_interval_is_a_band(tmp_path):
     files = load_run(run(tmp_path / "a").path)
     (figure,) = figures(Panel("Gap", ("entropy/gap", "entropy/gap_low", "entropy/gap_high"), "line", ""), [files])

@@ -52,7 +52,7 @@ class PlanDiagnostic:
         ),
         Panel(
             "What the variety rests on",
-            ("plan/grams", "plan/distinct_grams", "plan/next_pairs"),
+            ("plan/grams", "plan/distinct_grams", "plan/next_pairs", "plan/with_phrases", "plan/looked_at"),
             "line",
             "Phrases counted, how many different ones, and phrases with a follower that could be used. With a few "
             "dozen grams the entropy is uncertain by about half a nat.",
@@ -106,6 +106,8 @@ class PlanDiagnostic:
             "plan/grams": float(counts.grams.total()),
             "plan/distinct_grams": float(len(counts.grams)),
             "plan/completions": counts.planning_completions / counts.completions,
+            "plan/with_phrases": float(counts.planning_completions),
+            "plan/looked_at": float(counts.completions),
         }
         if counts.planning_tokens < self.min_planning_tokens or not counts.grams:
             return metrics

@@ -39,7 +39,7 @@ class PhaseDiagnostic:
         ),
         Panel(
             "How sure the phase is",
-            ("phase/confidence",),
+            ("phase/confidence", "phase/values"),
             "line",
             "Probability that the state is right; where it is undecided, that of the likeliest state. How far it can "
             "be taken at its word is measured in docs/phases.md.",
@@ -70,6 +70,7 @@ class PhaseDiagnostic:
         verdict = retrospective(self._steps, self._series)
         self._announce(record.step, verdict)
         metrics = {"phase/state": float(STATES.index(verdict.state)), "phase/confidence": verdict.confidence}
+        metrics["phase/values"] = float(np.isfinite(self._series[DIVERSITY]).sum())
         if verdict.onset_step is not None and verdict.interval is not None:
             low, high = verdict.interval
             metrics |= {"phase/onset": float(verdict.onset_step)}

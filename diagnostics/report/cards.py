@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from diagnostics.report import figures
+from diagnostics.report import figures, samples
 from diagnostics.report.figures import VIEWS, X, panel
 from diagnostics.report.panels import CURRICULA, Resolve, by_area, installed, panels_of, present
 from diagnostics.report.series import stems_of
@@ -28,6 +28,7 @@ class Card(NamedTuple):
     lies: str  # when it says what is not so
     figures: list[dict[str, Any]]  # plotly's JSON; none where it was not asked for or there is nothing to show
     terms: list[Metric]  # the metrics it shows that the runs have
+    samples: dict[str, str]  # how large a sample each of them rests on, in words, by stem
     missing: list[str]  # what it would show if the runs had it
     detail: bool  # a panel of single curves; False for the pictures of `VIEWS`
 
@@ -72,7 +73,7 @@ def _view(
     drawn = [_json(figure) for figure in view.draw(runs, x)] if only is None or view.name in only else []
     terms = [METRICS[name] for name in view.metrics if name in stems and name in METRICS]
     missing = figures.missing(view, runs)
-    return Card(view.name, view.title, view.how_to_read, view.lies, drawn, terms, missing, False)
+    return Card(view.name, view.title, view.how_to_read, view.lies, drawn, terms, _samples(terms, runs), missing, False)
 
 
 def _panel(
@@ -86,7 +87,11 @@ def _panel(
     anchor = _anchor(each.title, taken)
     drawn = [_json(figure) for figure in panel.figures(each, runs, x)] if only is None or anchor in only else []
     terms = [METRICS[name] for name in each.metrics if name in stems and name in METRICS]
-    return Card(anchor, each.title, each.how_to_read, "", drawn, terms, [], True)
+    return Card(anchor, each.title, each.how_to_read, "", drawn, terms, _samples(terms, runs), [], True)
+
+
+def _samples(terms: Sequence[Metric], runs: Sequence[RunFiles]) -> dict[str, str]:
+    return {metric.stem: told for metric in terms if (told := samples.words(metric, runs))}
 
 
 def _anchor(title: str, taken: Collection[str]) -> str:

@@ -11,6 +11,7 @@ from diagnostics.report.cards import Card
 from diagnostics.report.summary import evaluations, sentences
 from diagnostics.report.text import as_html, shown, visible
 from diagnostics.report.verdicts import verdict
+from rltrain.metrics.metric import Metric
 from rltrain.records import RunFiles, jsonl
 from rltrain.types import Event
 
@@ -45,7 +46,7 @@ def card(given: Card, first: int) -> str:
     missing = (
         f"<details class=missing><summary>Not in the files</summary><ul>{missing}</ul></details>" if missing else ""
     )
-    terms = "".join(_term(metric) for metric in given.terms)
+    terms = "".join(_term(metric, given.samples.get(metric.stem)) for metric in given.terms)
     terms = f"<details class=terms><summary>What the curves are</summary><dl>{terms}</dl></details>" if terms else ""
     kind = "card detail" if given.detail else "card"
     return (
@@ -67,12 +68,13 @@ def _plot(figure: dict, number: int) -> str:
     )
 
 
-def _term(metric) -> str:
+def _term(metric: Metric, sample: str | None) -> str:
+    rests = f" <em>Rests on:</em> {escape(sample)}." if sample else ""
     reading = " ".join(f"{escape(words)}" for words in (metric.reading,) if words)
     lies = f" <em>Lies:</em> {escape(metric.lies)}" if metric.lies else ""
     return (
         f"<dt><code>{escape(metric.stem)}</code> <small>{escape(metric.unit)}</small></dt>"
-        f"<dd>{escape(metric.meaning)} {reading}{lies} "
+        f"<dd>{escape(metric.meaning)} {reading}{lies}{rests} "
         f"<small>= {escape(metric.formula)}; {escape(metric.source)}</small></dd>"
     )
 

@@ -32,7 +32,13 @@ PANELS: Sequence[Panel] = (
     ),
     Panel(
         "What the shortcut measures rest on",
-        ("shortcut/completions", "shortcut/successes", "shortcut/advantage_groups"),
+        (
+            "shortcut/completions",
+            "shortcut/skippable",
+            "shortcut/successes",
+            "shortcut/answered",
+            "shortcut/advantage_groups",
+        ),
         "line",
         "Shares over a handful of completions, successes or groups jump about; the alarms wait for enough.",
     ),

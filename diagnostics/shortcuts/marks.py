@@ -124,6 +124,7 @@ def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str,
         "shortcut/repeated": sum(row.repeated.sum() for row in rows) / count,
         "shortcut/copied": sum(row.copied.sum() for row in rows) / count,
         "shortcut/looped": sum(row.looped.sum() for row in rows) / count,
+        "shortcut/answered": float(sum(row.answer is not None for row in rows)),
         "shortcut/same_answer": same_answer(rows),
         "shortcut/successes": float(sum(row.successes for row in rows)) if len(outcomes) else None,
         "shortcut/lucky": lucky(rows),
@@ -131,7 +132,8 @@ def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str,
         "shortcut/advantage_groups": float(sum(bool(row.advantages.any()) for row in rows)),
     }
     if skipped:
-        found["shortcut/skipped"] = sum(s.sum() for _, s in skipped) / sum(len(s) for _, s in skipped)
+        found["shortcut/skippable"] = sum(len(s) for _, s in skipped)
+        found["shortcut/skipped"] = sum(s.sum() for _, s in skipped) / found["shortcut/skippable"]
     if working:
         hits = sum((s & (row.outcomes >= SUCCESS)).sum() for row, s in skipped)
         found["shortcut/skipped_correct"] = hits / working

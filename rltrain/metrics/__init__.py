@@ -15,6 +15,7 @@ from rltrain.metrics.machine import MACHINE
 from rltrain.metrics.metric import Metric
 from rltrain.metrics.probes import PROBES
 from rltrain.metrics.readings import readings
+from rltrain.metrics.samples import samples
 
 AREAS: Mapping[str, str] = MappingProxyType({
     "reward": "What the rewards said about the completions of a step.",
@@ -44,9 +45,9 @@ AREAS: Mapping[str, str] = MappingProxyType({
 
 
 def _table() -> dict[str, Metric]:
-    told = readings()
+    told, counted = readings(), samples()
     declared = (*LEARNING, *ANSWERS, *PROBES, *MACHINE)
-    return {metric.stem: metric._replace(**told.get(metric.stem, {})) for metric in declared}
+    return {m.stem: m._replace(**told.get(m.stem, {}), sample=counted.get(m.stem, ())) for m in declared}
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(_table())
@@ -93,6 +94,7 @@ def _entry(metric: Metric) -> list[str]:
         "",
         f"- unit: {metric.unit}; measured by: {metric.source}",
         f"- formula: {metric.formula}",
+        *([f"- sample: {' + '.join(f'`{each}`' for each in metric.sample)}"] if metric.sample else ()),
         f"- how to read it: {metric.reading}",
         f"- when it lies: {metric.lies}",
     ]

@@ -55,6 +55,10 @@ MACHINE = (
            "tokens / completions", "evaluation"),
     Metric("eval/format_share", "share", "Share of the held-out completions in one form (@ form).",
            "completions of the form / completions", "evaluation"),
+    Metric("eval/prompts", "prompts", "Held-out prompts with an outcome.",
+           "count", "evaluation"),
+    Metric("eval/completions", "completions", "Held-out completions.",
+           "count", "evaluation"),
     Metric("eval/format_distance", "share", "How far these shares are from those of the model before training.",
            "sum |s - s_0| / 2 on the same prompts, s_0 at step 0", "evaluation"),
 

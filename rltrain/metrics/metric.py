@@ -19,3 +19,4 @@ class Metric(NamedTuple):
     source: str  # the part of the program that measures it
     reading: str = ""  # how to read it; from `readings/`
     lies: str = ""  # when it says what is not so; from there too
+    sample: tuple[str, ...] = ()  # stems that count what it is estimated from; from `samples.py`

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from diagnostics.report import samples
 from diagnostics.report.figures.marks import TALL, event_marks
 from diagnostics.report.figures.palette import COLOURS, GREY, faint
 from diagnostics.report.figures.view import X
@@ -71,6 +72,7 @@ def line(run: RunFiles, found: Curve, name: str, colour: str, dash: str = "solid
     few = len(found.steps) <= 30
     alone = any(len(piece) == 1 for piece in _pieces(found))  # between gaps, where it has no line to be seen by
     thinned = f" (lowest and highest of {found.pooled} steps)" if found.pooled > 1 else ""
+    size, sample = samples.on_hover(run.metrics, found)
     return go.Scatter(
         x=found.steps,
         y=np.array(found.values, np.float32),  # None becomes NaN, a gap
@@ -79,7 +81,8 @@ def line(run: RunFiles, found: Curve, name: str, colour: str, dash: str = "solid
         mode="lines+markers" if few or alone else "lines",
         line={"color": colour, "dash": dash, "width": width},
         marker={"size": 5 if few else 3},
-        hovertemplate=f"%{{y:.4g}}{thinned}",
+        text=size,
+        hovertemplate=f"%{{y:.4g}}{sample}{thinned}",
         **more,
     )
 

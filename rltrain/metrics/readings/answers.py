@@ -7,7 +7,7 @@ ANSWERS = {
     "format/share": (
         "One form that swallows the others is a collapse.",
         "A form the classifier does not know counts as `other`, and a changed mix of tasks changes the forms."),
-    "format/completions format/judged": (
+    "format/completions format/judged shortcut/skippable length/completions": (
         "What the shares and accuracies rest on.",
         "Completions of one prompt are not independent: many of them can come from few prompts."),
     "format/unclassified": (
@@ -65,6 +65,9 @@ ANSWERS = {
     "shortcut/misdirected": (
         "Praise for failures, from shaping rewards. Should stay small.",
         "With partial outcomes a good failure may deserve it."),
+    "shortcut/answered": (
+        "How many groups the share of one answer is of.",
+        "Groups without any final answer are not in it."),
     "length/mean length/max": (
         "Growing with the outcome is usual; growing alone is padding, or loops.",
         "It is over the trained completions: a filter changes it."),

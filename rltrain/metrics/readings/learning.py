@@ -20,6 +20,13 @@ LEARNING = {
     "reward/value reward/part": (
         "Which reward, or which term, carries a rise of the mean.",
         "Means are over the completions a reward applies to: a change of the task mix moves them."),
+    "reward/completions reward/completions_all reward/judged reward/judged_all reward/value_completions "
+    "reward/part_completions plan/with_phrases plan/looked_at": (
+        "What the means and shares beside it rest on.",
+        "Completions of one prompt are not independent: many of them can come from few prompts."),
+    "reward/groups reward/groups_all entropy/variety_groups": (
+        "What the share or mean beside it rests on; groups are independent where their prompts differ.",
+        "A prompt that is drawn again counts again."),
     "reward/errors reward/error_rate": (
         "Should be 0. Look at the `error` column of the rollouts for the kind.",
         "A reward that returns 0 instead of failing is not seen here."),
@@ -61,6 +68,9 @@ LEARNING = {
     "drift/truncated_frac": (
         "What the correction had to cut; above a few percent the sampler is too far off.",
         "Cutting hides the drift from the loss and not from the data."),
+    "drift/tokens drift/sequences": (
+        "What the ratios and divergences rest on; less than was trained where the sampler gave no log-probs.",
+        "Tokens of one completion drift together: the completions are the sample."),
     "drift/lag": (
         "0 in synchronous training with one update a batch; else at most (max_lag + 1) x updates_per_rollout - 1.",
         "An extreme: one old group among fresh ones makes it. What the age costs is in drift/ess."),
@@ -91,7 +101,8 @@ LEARNING = {
     "entropy/covariance entropy/covariance_top": (
         "Above 0 the step lowers entropy, below 0 it raises it; the top says how few tokens carry that.",
         "First order in the step size: large steps and the optimizer's momentum do something else."),
-    "entropy/planning_tokens entropy/execution_tokens ppl/planning_tokens ppl/execution_tokens": (
+    "entropy/planning_tokens entropy/execution_tokens ppl/planning_tokens ppl/execution_tokens "
+    "entropy/covariance_tokens": (
         "What the curves beside it rest on; below some tens they are noise.",
         "Many tokens from few completions are not many independent ones."),
     "entropy/nonfinite_tokens": (
@@ -111,6 +122,9 @@ LEARNING = {
         "How many phrases are in use, as the logarithm of a number of equally common ones.",
         "Longer completions and a richer mix of tasks raise it too where most phrases are seen once (plan/coverage "
         "below one half), in spite of the correction; unsure below some dozens of them (plan/grams)."),
+    "phase/values entropy/ceiling_steps": (
+        "How many steps the verdict or the fit rests on.",
+        "Neighbouring steps are alike: their worth is less than their number."),
     "plan/grams plan/distinct_grams plan/next_pairs": (
         "What the plan measures rest on.",
         "One phrase said in every completion fills the count and adds no variety."),

@@ -41,6 +41,9 @@ MACHINE = {
     "eval/outcome": (
         "Held-out tasks at fixed sampling: what learning has to show in.",
         "With tens of prompts a change of five points may be chance; `rltrain eval` gives paired intervals."),
+    "eval/prompts eval/completions": (
+        "What the held-out figures rest on.",
+        "Completions of one prompt are not independent: the prompts are the sample."),
     "eval/pass_at": (
         "At large k: what the policy can do at all; falling while pass@1 rises is lost variety.",
         "Unbiased only up to the number of completions drawn."),

@@ -88,7 +88,7 @@
     rolloutsBox.replaceChildren();
     cardsBox.replaceChildren();
     drawHead(runs.find((run) => run.name === name));
-    layOut(VIEWS.map((view) => ({ ...view, terms: [], missing: [], detail: false })), ++generation);
+    layOut(VIEWS.map((view) => ({ ...view, terms: [], samples: {}, missing: [], detail: false })), ++generation);
     listen();
     if (document.hidden) stream.close();
     document.title = `${line(name, 60)} \u00b7 rltrain`;
@@ -189,7 +189,7 @@
       read.textContent = given.how_to_read;
       lies.textContent = given.lies ? `When it lies. ${given.lies}` : "";
       box.classList.toggle("detail", given.detail);
-      const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} ${term.reading}`, term.lies ? make("i", {}, ` Lies: ${term.lies}`) : null, make("small", { class: "soft" }, ` = ${term.formula}; ${term.source}`))]);
+      const terms = given.terms.flatMap((term) => [make("dt", {}, make("code", {}, term.stem), " ", make("small", { class: "soft" }, term.unit)), make("dd", {}, `${term.meaning} ${term.reading}`, term.lies ? make("i", {}, ` Lies: ${term.lies}`) : null, given.samples[term.stem] ? make("span", {}, ` Rests on: ${given.samples[term.stem]}.`) : null, make("small", { class: "soft" }, ` = ${term.formula}; ${term.source}`))]);
       const missing = given.missing.map((each) => make("p", {}, words(each, 400)));
       more.replaceChildren(make("summary", {}, `What is shown${missing.length ? ", and what this run does not have" : ""}`), make("dl", {}, terms), ...missing);
       more.hidden = !terms.length && !missing.length;
