@@ -22,14 +22,8 @@ def test_an_estimate_names_what_counts_its_sample():
     """The rest are counts themselves, settings of the trainer, times, or numbers of the loop that nothing samples."""
     counts = {count for metric in METRICS.values() for count in metric.sample}
     assert counts <= set(METRICS)
-    assert {METRICS[count].unit for count in counts} <= {
-        "completions",
-        "tokens",
-        "prompts",
-        "groups",
-        "steps",
-        "phrases",
-    }
+    units = {METRICS[count].unit for count in counts}
+    assert units == {"completions", "tokens", "prompts", "groups", "steps", "phrases"}
     areas = {"reward", "drift", "entropy", "plan", "phase", "ppl", "format", "shortcut", "length", "continuous"}
     areas |= {"infogain", "interference", "eval"}
     without = {name for name, m in METRICS.items() if area(name) in areas and not m.sample and name not in counts}

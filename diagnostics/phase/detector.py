@@ -21,19 +21,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diagnostics.phase.apart import FALL_EXPECTED, LEAST, loss_along
-from diagnostics.phase.rise import FEWEST, Rise, find_rise, first_fall, rise_and_first_fall
-from diagnostics.phase.verdict import Segment, State, Verdict
+from diagnostics.phase.rise import Rise, find_rise, first_fall, rise_and_first_fall
+from diagnostics.phase.stretches import RISEN, Seen, is_certain, segments, settling_since, standing_still
+from diagnostics.phase.verdict import State, Verdict
 
-EVIDENCE = math.log(30)  # log Bayes factor from which on a fall of execution is believed
-RISEN = math.log(15)  # that of a rise of diversity, now and `LASTING` observations ago; measured in docs/phases.md
-LASTING = 5  # observations
+LASTING = 5  # observations that a rise of diversity has to have been believed for
 USUAL_WAIT = 100  # observations after which about two in three rises have begun
 APART = 0.7  # odds, before looking at execution, that a rise of diversity is a policy that falls apart
 SURELY_APART = 0.8  # probability from which on the verdict says so; below, that it is too early to tell
 FALLS_FIRST = 0.25  # odds that diversity falls at the beginning
 NEGLIGIBLE = -2.0  # log odds of a fall below which it is not followed up
-FLAT_ENOUGH = 20.0  # independent observations without a move from which on a run is called stalled
-ENDED = 0.2  # probability that a fall goes on from which down it is over; at a half the verdict would go to and fro
 PERPLEXITY, ENTROPY, DIVERSITY = NAMES = ("ppl/execution_rel", "entropy/execution", "plan/variety")
 
 
@@ -80,7 +77,7 @@ def diversity_rise(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
     the record looks like a rise for few steps only, so this keeps out more of them than a bar twice as high does.
     """
     rise = _weighed(steps, diversity)
-    if not _risen(rise):
+    if rise is None or rise.log_bayes_factor < RISEN:
         return rise
     known = np.flatnonzero(np.isfinite(diversity))
     ago = known[-round(LASTING * len(known) / rise.count)]  # in a thinned series an observation is several values
@@ -102,7 +99,7 @@ def _weighed(steps: np.ndarray, diversity: np.ndarray) -> Rise | None:
     rises = odds + (0.0 if after is None else after.log_bayes_factor)
     evidence = float(np.logaddexp(whole.log_bayes_factor, rises) - np.logaddexp(0.0, odds))
     likelier = after if after is not None and rises > whole.log_bayes_factor else whole
-    return _with_evidence(likelier, evidence + begun)
+    return _with_evidence(likelier._replace(count=whole.count), evidence + begun)
 
 
 def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[float, Rise | None]:
@@ -113,7 +110,7 @@ def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[floa
     """
     together = loss_along(steps, execution, rise.onset, rise.end)
     fall = first_fall(steps, execution, FALL_EXPECTED)
-    if _certain(fall):
+    if is_certain(fall):
         steps, execution = steps[steps >= fall.end], execution[steps >= fall.end]
     alone = find_rise(steps, execution)
     if alone is None or alone.size < LEAST * alone.noise:
@@ -124,113 +121,57 @@ def blurring(steps: np.ndarray, execution: np.ndarray, rise: Rise) -> tuple[floa
 def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Verdict:
     """The verdict on execution uncertainty (N,) and plan diversity (N,) at steps (N,): all that was seen so far."""
     rise, fall = diversity_rise(steps, diversity), find_rise(steps, -execution, FALL_EXPECTED)
+    seen = Seen(steps, execution, diversity, rise, fall)
     if rise is None and fall is None:
         return Verdict("undecided", None, None, 0.0, (), "too few steps with a value", {})
     evidence = _numbers("diversity_rise", rise) | _numbers("execution_fall", fall)
-    if _risen(rise) and fall is not None:
+    if seen.has_risen and fall is not None:
         against, blurred = blurring(steps, execution, rise)
         evidence |= _numbers("execution_rise", blurred) | {"apart_log_bayes_factor": against}
         apart = _chance(against + math.log(APART))
         chance = rise.probability * (1 - apart)
         if apart > 0.5:
             since = rise.onset if blurred is None else min(rise.onset, blurred.onset)
-            parts = _segments(steps, rise, fall, "undecided", since, chance)
+            parts = segments(seen, "undecided", since, chance)
             why = "plan diversity rises, but " + (
                 "execution gets less sure as well, as in a policy that falls apart"
                 if apart > SURELY_APART
                 else "it is too early to tell whether execution holds or the policy falls apart"
             )
             return Verdict("undecided", None, None, chance, parts, why, evidence)
-        parts = _segments(steps, rise, fall, "planning", rise.onset, chance)
+        parts = segments(seen, "planning", rise.onset, chance)
         why = "plan diversity has risen, and execution did not become less sure"
         return Verdict("planning", rise.onset, rise.interval, chance, parts, why, evidence)
-    state, since, confidence, why = _without_a_rise(steps, rise, fall, execution, diversity)
-    parts = _segments(steps, rise, fall, state, since, confidence)
+    state, since, confidence, why = _without_a_rise(seen)
+    parts = segments(seen, state, since, confidence)
     return Verdict(state, None, None, confidence, parts, why, evidence)
 
 
-def getting_worse(steps: np.ndarray, since: int, execution: np.ndarray, diversity: np.ndarray) -> str:
-    """In words, what of execution (N,) and diversity (N,) moves the wrong way from a step on; empty if nothing does."""
-    late = steps >= since
-    moves = {
-        "plan diversity falls": find_rise(steps[late], -diversity[late]),
-        "execution gets less sure": find_rise(steps[late], execution[late]),
-    }
-    return " and ".join(words for words, move in moves.items() if move is not None and move.log_bayes_factor > 0)
-
-
-def _without_a_rise(
-    steps: np.ndarray, rise: Rise | None, fall: Rise | None, execution: np.ndarray, diversity: np.ndarray
-) -> tuple[State, int, float, str]:
+def _without_a_rise(seen: Seen) -> tuple[State, int, float, str]:
     """State, since when, how sure, and why, where a rise of plan diversity is not certain, or execution unknown."""
+    rise, fall = seen.rise, seen.fall
     flat = 1.0 if rise is None else 1 - rise.probability
     falling = 0.0 if fall is None else fall.probability * fall.going_on
-    if _certain(fall) and falling > ENDED:
-        why = "execution is getting surer, plan diversity does not rise"
-        return "consolidating", _begin(steps, fall), flat * falling, why
-    since = fall.end if _certain(fall) else int(steps[0])
     chances = (flat * (1 - falling), flat * falling, 1 - flat)  # of stalled, consolidating, planning
+    if seen.has_fallen and chances[1] > 0.5:
+        why = "execution is getting surer, plan diversity does not rise"
+        return "consolidating", settling_since(seen), chances[1], why
+    since = fall.end if seen.has_fallen else int(seen.steps[0])
     if rise is None or fall is None:
         missing = "plan diversity" if rise is None else "execution"
         why = f"{missing} has too few values, or none that differ, and one series alone does not tell"
         return "undecided", since, max(chances), why
-    if chances[0] > 0.5 and _independent(steps, since, int(steps[-1]), rise, fall) >= FLAT_ENOUGH:
-        worse = getting_worse(steps, since, execution, diversity)
+    if chances[0] > 0.5:
+        enough, worse = standing_still(seen, since, int(seen.steps[-1]))
         if worse:
             return "undecided", since, max(chances), worse
-        return "stalled", since, chances[0], "neither execution nor plan diversity moves"
+        if enough:
+            return "stalled", since, chances[0], "neither execution nor plan diversity moves"
     return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
 
 
 def _with_evidence(move: Rise, evidence: float) -> Rise:
     return move._replace(log_bayes_factor=evidence, probability=_chance(evidence))
-
-
-def _certain(move: Rise | None) -> bool:
-    return move is not None and move.log_bayes_factor >= EVIDENCE
-
-
-def _risen(rise: Rise | None) -> bool:
-    return rise is not None and rise.log_bayes_factor >= RISEN
-
-
-def _independent(steps: np.ndarray, start: int, end: int, *moves: Rise) -> float:
-    """How many independent observations those of a stretch are worth, in the less telling series."""
-    share = np.count_nonzero((steps > start) & (steps <= end)) / len(steps)
-    return min(share * move.count / move.memory for move in moves)
-
-
-def _segments(
-    steps: np.ndarray, rise: Rise | None, fall: Rise | None, state: State, since: int, confidence: float
-) -> tuple[Segment, ...]:
-    """The stretches of the run: what came before `since`, then `state`. Gaps too short to judge join a neighbour."""
-    first, last = int(steps[0]), int(steps[-1])
-    parts: list[Segment] = []
-    if _certain(fall) and fall.onset < since:
-        begin = _begin(steps, fall)
-        end = fall.end if since - fall.end >= FEWEST else since
-        if begin > first:
-            parts.append(_quiet(steps, first, begin, rise, fall))
-        parts.append(Segment("consolidating", begin, end, fall.probability))
-    reached = parts[-1].end if parts else first
-    if reached < since:
-        parts.append(_quiet(steps, reached, since, rise, fall))
-    if parts and parts[-1].state == state:
-        since = parts.pop().start
-    return (*parts, Segment(state, since, last, confidence))
-
-
-def _begin(steps: np.ndarray, move: Rise) -> int:
-    """Its onset; the first step where too little was seen before it."""
-    first = int(steps[0])
-    return move.onset if move.onset - first >= FEWEST else first
-
-
-def _quiet(steps: np.ndarray, start: int, end: int, rise: Rise | None, fall: Rise | None) -> Segment:
-    """A stretch between certain moves in which nothing moves, called stalled where it is long enough."""
-    long = rise is not None and fall is not None and _independent(steps, start, end, rise, fall) >= FLAT_ENOUGH
-    chance = min(move.probability for move, sure in ((rise, _risen(rise)), (fall, _certain(fall))) if sure)
-    return Segment("stalled" if long else "undecided", start, end, chance)
 
 
 def _chance(log_odds: float) -> float:
