@@ -30,6 +30,7 @@ class Run:
 
     cell: str
     rise: float  # over noise; 0: no phase
+    truth: str  # `Cell.truth`
     onset: int | None
     steps: np.ndarray  # (N,)
     metrics: dict[str, np.ndarray]  # (N,) each
@@ -48,9 +49,18 @@ class Cell:
     shape: str | None = None
     lengths: tuple[int, int] = (60, 400)
     missing: str | None = None  # gaps: a third and a tenth in one piece; sparse: all but every third; blocks
-    execution: str = "falls"  # falls, slowly, flat, rises, turns, turns late, hands over
+    execution: str = "falls"  # falls, far, slowly, flat, rises, turns, turns late, hands over
     extra: str | None = None  # what else is at work: counts, recounts, apart, down, down_first, shared, swells
     logged: str | None = None  # rounded, averaged
+
+    @property
+    def truth(self) -> str:
+        """What moves at the end of the run, or has moved; an exponential fall is over by then."""
+        if self.shape is not None:
+            return "plan diversity has risen"
+        if self.extra in ("apart", "down"):
+            return "something gets worse"
+        return "execution gets surer to the end" if self.execution == "slowly" else "nothing moves any more"
 
 
 def placed(rng: Rng, cell: Cell, n: int) -> tuple[Callable[[float], Shape], int, int]:
@@ -81,8 +91,9 @@ def decline(rng: Rng, late: bool, n: int) -> np.ndarray:
 def execution(rng: Rng, cell: Cell, n: int, declined: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:
     """Entropy and relative perplexity of execution: an exponential fall that is over early, or none, or a rise.
 
-    Slowly: a fall at one pace, to the end of the run. Shared: the noise of plan diversity (N,), with either sign, is
-    the greater part of what both metrics have in common; means are not touched.
+    Far: by many times its noise, as where it is a mean of many tokens. Slowly: at one pace, to the end. Shared: the
+    noise of plan diversity (N,), with either sign, is the greater part of what both metrics have in common; means are
+    not touched.
     """
     steps = np.arange(n)
     size = rng.uniform(5, 20)
@@ -90,6 +101,7 @@ def execution(rng: Rng, cell: Cell, n: int, declined: np.ndarray, noise: np.ndar
     rise = 10 * declined
     moved = {
         "falls": fall,
+        "far": 8 * fall,
         "slowly": -size * steps / n,
         "flat": 0 * fall,
         "hands over": 0 * fall,  # falls once the onset is known
@@ -185,7 +197,9 @@ def simulate(rng: Rng, cell: Cell, rise: float = 0.0) -> Run:
     metrics = written(cell.logged, metrics)
     keep = kept(rng, cell.missing, n)
     seen = {name: values[keep] for name, values in metrics.items()}
-    return Run(cell.name, rise if cell.shape else 0.0, onset, steps[keep], seen, noise, known[keep], shape, width)
+    return Run(
+        cell.name, rise if cell.shape else 0.0, cell.truth, onset, steps[keep], seen, noise, known[keep], shape, width
+    )
 
 
 # --- families ------------------------------------------------------------------------------------
@@ -205,6 +219,8 @@ BUILD = (
     Cell("every third step", _HARD, missing="sparse"),
     Cell("length drifts alone", ar(), extra="counts"),
     Cell("reward drifts alone", ar(), execution="flat"),
+    Cell("execution falls far", _HARD, execution="far"),
+    Cell("execution falls to the end", _HARD, execution="slowly"),
     Cell("policy falls apart", ar(), execution="rises", extra="apart"),
     Cell("falls apart after a fall", _HARD, execution="turns", extra="apart"),
     Cell("diversity falls", ar(), extra="down"),

@@ -46,6 +46,7 @@ class Outcome:
 
     cell: str
     rise: float
+    truth: str
     length: int
     state: str
     confidence: float
@@ -129,7 +130,7 @@ def judged(run: Run, watched: bool) -> Outcome:
     if watched:
         values |= first_call(run, verdict)
     planning = chance_of_planning(verdict)
-    return Outcome(run.cell, run.rise, len(run.steps), verdict.state, verdict.confidence, planning, **values)
+    return Outcome(run.cell, run.rise, run.truth, len(run.steps), verdict.state, verdict.confidence, planning, **values)
 
 
 def chance_of_planning(verdict: Verdict) -> float:
@@ -174,11 +175,21 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "from_3_on_by_cell": {cell: onsets(of) for cell, of in grouped(strong, lambda o: o.cell).items()},
         "all_phase": onsets(phase),
         "reliability": reliability(outcomes),
-        "states": {
-            cell: {state: len(some) / len(of) for state, some in grouped(of, lambda o: o.state).items()}
-            for cell, of in grouped(outcomes, lambda o: f"{o.cell}, {o.rise:g}").items()
-        },
+        "states_by_truth": {truth: states(of) for truth, of in grouped(outcomes, true_course).items()},
+        "states": {cell: states(of) for cell, of in grouped(outcomes, lambda o: f"{o.cell}, {o.rise:g}").items()},
     }
+
+
+def states(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """How often each state was said looking back, as a share."""
+    return {state: len(some) / len(outcomes) for state, some in grouped(outcomes, lambda o: o.state).items()}
+
+
+def true_course(outcome: Outcome) -> str:
+    """What a run's state is held against; of rises those that have to be found are one."""
+    if outcome.rise == 0:
+        return outcome.truth
+    return f"{outcome.truth}, {'3 or more' if outcome.rise >= SEEN_FROM else f'{outcome.rise:g}'}"
 
 
 def alarms(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -61,6 +61,11 @@ def show(name: str, figures: Mapping[str, Any]) -> None:
         " the width, interval width, delay: in steps)",
         phase,
     )
+    said = ("consolidating", "planning", "stalled", "undecided")
+    states = Table("truth", *said)
+    for truth, row in figures["states_by_truth"].items():
+        states.add_row(truth, *(f"{row.get(state, 0):.1%}" for state in said))
+    console.print("what was said, looking back", states)
 
 
 def number(value: float | None) -> str:

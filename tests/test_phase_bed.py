@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import phase_courses, phase_oracles, phase_unseen
 from benchmarks.phase_generators import BUILD, RISES, SHAPES, UNSEEN, Run, simulate, written
 from benchmarks.phase_simulation import FAMILIES, judged, main, plan, summary, wilson
+from diagnostics.phase.changepoint import log_twice_normal
 from diagnostics.phase.detector import DIVERSITY, ENTROPY
 
 NOISES = {  # all that is drawn in a null run of standard deviation 1
@@ -110,7 +112,7 @@ def test_no_test_sees_a_small_rise_in_much_noise():
     for _ in range(300):
         x = rng.normal(size=100)
         y = {DIVERSITY: x + 0.4 * shape(1)(steps, 49)}
-        found.append(phase_oracles.seen(Run("", 0.4, 49, steps, y, x, np.zeros(100), shape, 1)))
+        found.append(phase_oracles.seen(Run("", 0.4, "", 49, steps, y, x, np.zeros(100), shape, 1)))
     assert np.mean(found) == pytest.approx(0.478, abs=0.08)  # 1 - Phi(2.054 - 0.4 * sqrt(25))
 
 
@@ -127,3 +129,10 @@ def test_knowing_the_width_halves_the_error_of_an_onset():
     unknown = np.linalg.inv(information)[0, 0]
     told = np.linalg.inv(np.delete(np.delete(information, 1, 0), 1, 1))[0, 0]
     assert np.sqrt(unknown / told) == pytest.approx(2.0, rel=0.1)
+
+
+def test_the_logarithm_of_the_normal_distribution_holds_far_out():
+    at = np.r_[np.linspace(-40, -3, 200), np.linspace(-3, 6, 200)]
+    true = torch.special.log_ndtr(torch.from_numpy(at)).numpy() + np.log(2)
+    assert np.abs(log_twice_normal(at) - true).max() < 0.06
+    assert np.abs(log_twice_normal(at) - true)[(at < -3.5) | (at > -2)].max() < 0.005

@@ -33,6 +33,7 @@ MOST_KNOTS = 40  # where a ramp may begin and end; more of them hardly change th
 FROM_START = 0.5  # prior share of rises that were going on when the record began
 STILL_RISING = 0.15  # prior share of rises that are going on when it ends
 AFTER = 4  # a rise is believed from this many observations behind its onset on
+TAIL = -2.7  # standard deviations, below which an approximation of the normal distribution is none of its logarithm
 
 
 class Grid(NamedTuple):
@@ -188,6 +189,17 @@ def projected(
 
 
 def log_twice_normal(t: np.ndarray) -> np.ndarray:
-    """log(2 * normal distribution function), to 2e-4 (Page 1977, Applied Statistics 26): b > 0 only."""
-    x = np.sqrt(8 / np.pi) * t * (1 + 0.044715 * t * t)
-    return np.log(2.0) + np.minimum(x, 0.0) - np.log(1 + np.exp(-np.abs(x)))
+    """log(2 * normal distribution function), to 0.06: b > 0 only.
+
+    Page 1977, Applied Statistics 26, and from `TAIL` down the asymptotic series (Abramowitz and Stegun 26.2.12).
+    """
+    near = np.maximum(t, TAIL)
+    x = np.sqrt(8 / np.pi) * near * (1 + 0.044715 * near * near)
+    found = np.log(2.0) + np.minimum(x, 0.0) - np.log(1 + np.exp(-np.abs(x)))
+    below = t < TAIL
+    if np.any(below):
+        far = t[below]
+        r = far**-2
+        found[below] = np.log1p(r * (-1 + r * (3 + r * (-15 + 105 * r)))) - 0.5 * far**2 - np.log(-far)
+        found[below] -= 0.5 * np.log(np.pi / 2)
+    return found

@@ -32,6 +32,10 @@ class Seen(NamedTuple):
     def has_fallen(self) -> bool:
         return is_certain(self.fall)
 
+    def between(self, start: int, end: int) -> int:
+        """How many steps were seen from one step up to another."""
+        return int(np.count_nonzero((self.steps >= start) & (self.steps < end)))
+
 
 def is_certain(move: Rise | None) -> bool:
     """Whether a move of execution is believed."""
@@ -59,7 +63,7 @@ def segments(seen: Seen, state: State, since: int, confidence: float) -> tuple[S
     parts: list[Segment] = []
     if seen.has_fallen and seen.fall.onset < since:
         begin = settling_since(seen)
-        end = seen.fall.end if since - seen.fall.end >= FEWEST else since
+        end = seen.fall.end if seen.between(seen.fall.end, since) >= FEWEST else since
         if begin > first:
             parts.append(_quiet(seen, first, begin))
         parts.append(Segment("consolidating", begin, end, seen.fall.probability))
@@ -74,7 +78,7 @@ def segments(seen: Seen, state: State, since: int, confidence: float) -> tuple[S
 def settling_since(seen: Seen) -> int:
     """The step at which the fall began; the first one where too little was seen before it."""
     first = int(seen.steps[0])
-    return seen.fall.onset if seen.fall.onset - first >= FEWEST else first
+    return seen.fall.onset if seen.between(first, seen.fall.onset) >= FEWEST else first
 
 
 def _quiet(seen: Seen, start: int, end: int) -> Segment:
