@@ -112,7 +112,8 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
     lent = {"tagger": tagger, "scorer": _scorer(wish.scorer, config), "policy": None, "gradients": None}
     by_name = _diagnostics(config.diagnostics if config else (), wish.also, lent, notes)
     diagnostics = list(by_name.values())
-    rows, logs = check(files), trl_table.logs(path, notes)
+    rows, history = check(files), trl_table.history(path, notes)
+    logs, sampled = trl_table.logs(history), trl_table.Sampled(files, trl_table.evaluated(history))
     result = outcome(files, wish.outcome, notes)
     listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())
@@ -120,12 +121,14 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
     with Progress(*columns) as progress:
         bar = progress.add_task("completions", total=rows)
         for record in step_records(files, read, notes, outcome=result, anew=anew):
-            metrics = logs.get(record.step, {}) | _drift(record, config)
-            record = dataclasses.replace(record, metrics=metrics)  # where each diagnostic finds those before it
-            for diagnostic in diagnostics:
-                metrics |= blame.observed(diagnostic, record)
-                for event in diagnostic.events():
-                    directory.log_event(event)
+            metrics = dict(logs.get(record.step, {}))
+            if sampled.is_new(record, notes):
+                metrics |= _drift(record, config)
+                record = dataclasses.replace(record, metrics=metrics)  # where each diagnostic finds those before it
+                for diagnostic in diagnostics:
+                    metrics |= blame.observed(diagnostic, record)
+                    for event in diagnostic.events():
+                        directory.log_event(event)
             directory.log_metrics(record.step, metrics)
             progress.advance(bar, sum(len(group.completions) for group in record.groups))
     directory.flush()

@@ -377,6 +377,22 @@ def test_columns_of_trl_that_hold_texts_are_named(tmp_path):
     assert any("column of numbers, and the further columns are right" in note for note in found["notes"])
 
 
+def test_a_generation_that_trl_writes_again_raises_no_alarm(tmp_path):
+    """Each of 8 groups of 8 at 16 steps, as of num_iterations 4 and steps_per_generation 4: nothing changes."""
+    folder, rng = tmp_path / "trl" / "completions", np.random.default_rng(3)
+    folder.mkdir(parents=True)
+    for step in range(1, 161):
+        if step % 16 == 1:
+            texts = [f"{rng.integers(100)} and {'then ' * rng.integers(3)}so" for _ in range(32)]
+            frame = pd.DataFrame({"prompt": np.repeat([f"{step} {i}" for i in range(4)], 8), "completion": texts})
+            frame = frame.assign(right=rng.integers(0, 2, 32).astype(float), advantage=rng.normal(size=32))
+        frame.assign(step=step).to_parquet(folder / f"completions_{step:05d}.parquet")
+    found = diagnosed(tmp_path / "trl", tmp_path / "out")
+    assert [step for step, _ in found["series"]["reward/mean"]] == list(range(1, 161, 16))
+    assert not found["shortcuts"] and not found["format"]["collapsed"]
+    assert any("once more" in note and "(4800 completion(s)" in note for note in found["notes"])
+
+
 LOGS = {
     "a line without a step": ([{"loss": 1.0}, ["a"], {"step": None, "loss": 2.0}], "lines of trainer_state.json", 3),
     "no list of lines": ({"a": 1}, "trainer_state.json is left out: it is torn, or has no list `log_history`", 1),

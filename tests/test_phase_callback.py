@@ -51,6 +51,7 @@ def script(folder: Path, kind: type = GRPOTrainer, rewards=(short,), **arguments
         reward_funcs=list(rewards),
         args=GRPOConfig(**given | arguments),
         train_dataset=Dataset.from_dict({"prompt": PROMPTS, "source": ["odd", "even"] * 3}),
+        eval_dataset=Dataset.from_dict({"prompt": PROMPTS[:4]}),  # asked for by `eval_strategy` alone
         processing_class=load_tokenizer("tiny"),
     )
 
@@ -199,6 +200,23 @@ def test_several_rewards_and_several_updates_a_generation(tmp_path):
     logged = [line for line in trainer.state.log_history if "reward/mean" in line]
     assert [line["step"] for line in logged] == [2, 4]
     assert any("num_iterations 2: each completion is in as many steps" in n for n in verdicts(place(trainer))["notes"])
+
+
+def test_of_trls_own_tables_each_generation_counts_once_and_evaluations_do_not(tmp_path):
+    """TRL writes a generation at both of its steps, and an evaluation over the completions of its step."""
+    trainer = watched(
+        tmp_path / "trl", num_iterations=2, max_steps=6, log_completions=True, num_completions_to_print=0,
+        eval_strategy="steps", eval_steps=3, per_device_eval_batch_size=4, save_strategy="steps", save_steps=6,
+    )  # fmt: skip
+    trainer.train()
+    cli.main(["diagnose", str(tmp_path / "trl"), "--out", str(tmp_path / "after")])
+    of_tables, live = (dict(verdicts(of)["series"]["reward/mean"]) for of in (tmp_path / "after", place(trainer)))
+    assert sorted(live) == [1, 2, 3, 4, 5, 6]
+    assert of_tables == {step: pytest.approx(live[step]) for step in (1, 5)}  # 2, 4 are 1, 3 again; 3, 6 evaluations
+    notes = verdicts(tmp_path / "after")["notes"]
+    assert any("of an evaluation, which TRL writes over those of its step: left out" in note for note in notes)
+    assert any("those of the step before once more" in note for note in notes)
+    assert [step for step, _ in verdicts(tmp_path / "after")["series"]["loss/grad_norm"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_groups_that_trl_scatters_over_steps_are_noted(tmp_path, caplog):

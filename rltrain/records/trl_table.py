@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rltrain.records import jsonl
+from rltrain.records import jsonl, row_groups
 from rltrain.records.cells import finite, step_of
 from rltrain.records.notes import note
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from rltrain.types import StepRecord
 
 COLUMNS = {"step", "prompt", "completion", "advantage"}
 OURS = {"task_key", "group", "values"}  # which a table of ours has, or of what was derived from one
@@ -85,27 +88,76 @@ def _part(part: Any) -> str:
     return text if isinstance(text, str) else f"<{part.get('type', 'part')}>"
 
 
-def logs(path: Path, notes: dict[str, int]) -> dict[int, dict[str, float]]:
-    """Step -> figures of the newest `trainer_state.json` at a path of TRL's; empty where there is none."""
+def history(path: Path, notes: dict[str, int]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Step and line of the log in the newest `trainer_state.json` at a path of TRL's; empty where there is none."""
     folder = path.parent if path.is_file() else path
     folder = folder.parent if folder.name == "completions" else folder
-    found: dict[int, dict[str, float]] = {}
+    found: list[tuple[int, Mapping[str, Any]]] = []
     for state in sorted(_states(folder), key=lambda state: state.stat().st_mtime):
         try:
-            history = (jsonl.parsed(state.read_bytes()) or {}).get("log_history")
+            lines = (jsonl.parsed(state.read_bytes()) or {}).get("log_history")
         except OSError:
             continue
-        if not isinstance(history, list):
+        if not isinstance(lines, list):
             note(notes, f"{state.name} is left out: it is torn, or has no list `log_history` as TRL writes it")
             continue
-        found = {}
-        for line in history:
-            step = step_of(line.get("step")) if isinstance(line, Mapping) else None
-            if step is None:
-                note(notes, f"lines of {state.name} without a step are left out")
-            elif named := dict(_named(line)):
-                found.setdefault(step, {}).update(named)
+        steps = [step_of(line.get("step")) if isinstance(line, Mapping) else None for line in lines]
+        if lacking := sum(step is None for step in steps):
+            note(notes, f"lines of {state.name} without a step are left out", lacking)
+        found = [(step, line) for step, line in zip(steps, lines, strict=True) if step is not None]
     return found
+
+
+def logs(lines: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[int, dict[str, float]]:
+    """Step -> figures that have a name of ours, of a `history`."""
+    found: dict[int, dict[str, float]] = {}
+    for step, line in lines:
+        if named := dict(_named(line)):
+            found.setdefault(step, {}).update(named)
+    return found
+
+
+def evaluated(lines: Sequence[tuple[int, Mapping[str, Any]]]) -> set[int]:
+    """The steps of a `history` after which there was an evaluation."""
+    return {step for step, line in lines if any(str(name).startswith("eval_") for name in line)}
+
+
+class Sampled:
+    """Tells the steps of tables that hold completions of training which no step before has held; of other tables than
+    TRL's each step does.
+
+    TRL writes the last generation at every step it logs, so that with `num_iterations` or `steps_per_generation` the
+    same completions are in several files; and an evaluation overwrites the file of its step with its own. Taken for
+    what was sampled at that step, the former make every test too sure, the latter are of other prompts.
+    """
+
+    def __init__(self, files: Sequence[Path], evaluated: Collection[int]) -> None:
+        self._evaluated, self._of_trl = evaluated, _are_trl(files)
+        self._before: list[tuple[str, str]] = []
+
+    def is_new(self, record: StepRecord, notes: dict[str, int]) -> bool:
+        """Whether a step is one of them; where not, a note says why. Steps in order."""
+        if not self._of_trl:
+            return True
+        before, rows = self._before, [(g.task.prompt, c.text) for g in record.groups for c in g.completions]
+        self._before = rows
+        if record.step in self._evaluated:
+            note(notes, "of an evaluation, which TRL writes over those of its step: left out", len(rows))
+            return False
+        if rows == before and len({text for _, text in rows}) > 1:  # a policy that says one thing says it again
+            note(notes, "those of the step before once more, as TRL writes a generation it reuses: left out", len(rows))
+            return False
+        return True
+
+
+def _are_trl(files: Sequence[Path]) -> bool:
+    """Whether the first file that can be read is TRL's."""
+    import pyarrow.parquet as parquet
+
+    for path in files:
+        with contextlib.suppress(row_groups.UNREADABLE):
+            return is_trl(parquet.read_schema(path).names)
+    return False
 
 
 def _states(folder: Path) -> Iterator[Path]:
