@@ -142,7 +142,8 @@ class PhaseCallback(TrainerCallback):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if checkpoint.is_dir():
             with open(checkpoint / STATE, "wb") as file:
-                pickle.dump((self._specs, [diagnostic.state_dict() for diagnostic in self._diagnostics]), file)
+                kept = [diagnostic.state_dict() for diagnostic in self._diagnostics]
+                pickle.dump((self._specs, kept, self._outcome), file)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last verdicts and the report."""
@@ -235,16 +236,20 @@ class PhaseCallback(TrainerCallback):
 
     def _restore(self, checkpoint: Path, step: int) -> None:
         path = checkpoint / STATE
-        specs, states = [], []
+        specs, states, outcome = [], [], self._outcome
         if path.is_file():
-            with open(path, "rb") as file:
-                specs, states = pickle.load(file)  # our own file, in a checkpoint that TRL unpickles as well
+            with open(path, "rb") as file:  # our own file, in a checkpoint that TRL unpickles as well
+                specs, states, *more = pickle.load(file)
+            outcome = more[0] if more else outcome  # which earlier versions did not keep
         if specs != self._specs:
             why = "it has others" if specs else "it is not there"
             self._note(f"resumed at step {step} without the diagnostics' state in {path} ({why}): they begin anew")
             return
         for diagnostic, kept in zip(self._diagnostics, states, strict=True):
             diagnostic.load_state_dict(kept)
+        if outcome is None and self._outcome is not None:
+            self._outcome = None
+            self._note("no outcome: its reward left [0, 1] before the checkpoint")
 
 
 def _outcome(name: str | None, rewards: Sequence[str]) -> str | None:

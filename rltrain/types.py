@@ -116,7 +116,7 @@ class TokenArrays:
 
     train_logprob: np.ndarray  # float32
     entropy: np.ndarray  # float32, Shannon entropy in nats at the sampling temperature
-    ratio: np.ndarray  # float32, exp(old - sampler) before truncation
+    ratio: np.ndarray  # float32, exp(trainer now - sampler), before truncation, whatever the loss calls old
     loss_mask: np.ndarray  # bool
     token_advantage: np.ndarray  # float32, as it entered the loss
 

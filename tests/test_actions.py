@@ -224,6 +224,11 @@ def test_evidence_that_an_event_never_has_is_an_error():
     assert "asks for 'too', which its evidence does not have; did you mean 'to'?" in asked(too="planning")
     assert "asks for 'state', which its evidence does not have" in asked("format_collapse", state="planning")
     assert asked(to="planning") == asked("format_collapse", winner="code") == asked("source_raised", source="a") == ""
+    assert "asks for 'winnner'" in asked("format_recovered", winnner="code")
+    assert "asks for 'level'" in asked("entropy_spent", level=1)
+    told_by_a_run = {"base_probed", "parity", "resumed", "stage_ended", "stages_changed", "tasks_changed"}
+    of_curricula = {name for name, writers in EVENTS.items() if {"difficulty", "mixture", "staged"} & {*writers}}
+    assert EVENTS.keys() - EVIDENCE.keys() <= told_by_a_run | of_curricula  # whose evidence depends on the run
     assert PHASES == STATES and EVIDENCE.keys() <= EVENTS.keys()
 
 

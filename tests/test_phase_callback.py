@@ -262,6 +262,20 @@ def test_a_resumed_script_goes_on_where_it_was(tmp_path):
     assert found["series"]["ppl/execution_rel"][2] == [3, 1.0] and "they begin anew" in told(found)[-2]
 
 
+def test_a_doubt_about_the_outcome_outlives_a_resume(tmp_path):
+    once = [-1.0]
+
+    def mostly(completions, **_):
+        return [once.pop() if once else worth(text) for text in completions]
+
+    watched(tmp_path, rewards=[mostly], save_strategy="steps", save_steps=1, max_steps=1).train()
+    again = watched(tmp_path, rewards=[mostly], max_steps=2)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    found = verdicts(tmp_path / "diagnosis-001")
+    assert "reward/outcome" not in stems(found) and [step for step, _ in found["series"]["reward/mean"]] == [1, 2]
+    assert any("no outcome: its reward left [0, 1] before the checkpoint" in note for note in found["notes"])
+
+
 class Sampled(GRPOTrainer):
     """Keeps log-probs of its sampler, as TRL does with vLLM: here those of a fair choice among 256 bytes."""
 

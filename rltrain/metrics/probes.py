@@ -8,7 +8,7 @@ from rltrain.metrics.metric import Metric
 PROBES = (
     Metric("interference/cosine", "1", "Whether two tasks pull the watched layers the same way (@ task~task).",
            "g_a.g_b / |g_a||g_b|, g = the task's part of the step's gradient", "interference diagnostic"),
-    Metric("interference/reliability", "1", "How repeatable a task's part is; a cosine above its root is out of reach.",
+    Metric("interference/reliability", "1", "How repeatable a task's part of the gradient is.",
            "cosine of the parts from its prompts with even and odd tickets (@ task)", "interference diagnostic"),
     Metric("interference/gradient_share", "share", "Part of the step's gradient that is the task's; below 0 it is "
            "outvoted.", "g_task.g / g.g, g = the step's gradient; sums to 1 (@ task)", "interference diagnostic"),

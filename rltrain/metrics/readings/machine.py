@@ -95,8 +95,9 @@ MACHINE = {
         "Below 0 two tasks pull apart; hold it against the reliability of both.",
         "Of noisy gradients it is near 0 whatever the tasks do."),
     "interference/reliability": (
-        "How repeatable a task's gradient is; near 0 nothing else here can be believed of it.",
-        "Halves of a handful of prompts."),
+        "Near 0 nothing else here can be believed of the task. With s = 2 r / (1 + r) for the r of each, a cosine of "
+        "two tasks above the root of s_a s_b is out of reach (Spearman and Brown).",
+        "It is of halves of a handful of prompts: the whole part is repeatable by more, which is the s."),
     "interference/gradient_share interference/signal interference/others": (
         "Whether a task is heard, goes on where it went, and is helped by the others.",
         "On the watched layers only, before the optimizer's scaling."),
