@@ -95,6 +95,20 @@ def interval(tagger: Tagger, passages: Sequence[Passage], resamples: int = 1000)
     return float(low), float(high)
 
 
+def steadiness(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, float]:
+    """F1 over characters of what is marked when a text is written otherwise, against what is marked as it stands."""
+    written = {
+        "lower case": str.lower,
+        "capitals": lambda text: re.sub("[a-z]", lambda letter: letter[0].upper(), text),
+    }
+    plain = [(text, tagger.spans(text)) for text, _ in passages]
+    found = {}
+    for name, change in written.items():
+        same = [(change(text), spans) for text, spans in plain if len(change(text)) == len(text)]
+        found[name] = agreement(tagger, same)["f1"]
+    return found
+
+
 def whole(tagger: Tagger, passages: Sequence[Passage]) -> dict[str, float]:
     """The share of the missed characters in labelled spans of which none is marked, and of the wrong ones in marks off
     all labelled spans; the rest of both is at edges."""
@@ -199,6 +213,7 @@ def judged(tagger: Tagger, files: Sequence[Path], show: bool, console: Console) 
         found[path.stem] = agreement(tagger, passages)
         found[path.stem] |= {"interval": interval(tagger, passages), "moves": by_move(tagger, passages)}
         found[path.stem] |= {"whole phrases": whole(tagger, passages), "manners": by_manner(tagger, path)}
+        found[path.stem] |= {"written otherwise": steadiness(tagger, passages)}
         if show and path.stem not in (HELD_OUT.stem, SECOND.stem):
             missed, wrong = mistakes(tagger, passages)
             console.print({"missed": missed.most_common(60), "wrong": wrong.most_common(60)})

@@ -6,6 +6,7 @@ import torch
 
 from benchmarks import tagger_ceiling, tagger_training
 from diagnostics.taggers import network
+from diagnostics.taggers.casing import as_prose
 from diagnostics.taggers.network import LARGEST, NETWORK, NetworkTagger
 from diagnostics.taggers.pieces import (
     CLASSES,
@@ -257,3 +258,36 @@ def test_a_head_learns_labels_from_states_and_marks_as_the_tagger_does(monkeypat
     sure = np.array([1, 1, -1, 1, 1, 2, 2, 2, 2])
     assert tagger_training.phrases("(let me. go ! on no)", sure, 0.0, 1.5) == [(9, 19)]
     assert tagger_training.phrases("(let me. go ! on no)", sure, -1.0, 1.5) == [(1, 19)]
+
+
+PLANS = (
+    "First, we need to find the total cost.",
+    "Wait, that doesn't seem right.",
+    "This means that we have to check both cases.",
+    "Now let me verify this by plugging in.",
+    "The next step is to subtract 5 from 9.",
+)
+
+
+@pytest.mark.parametrize("text", PLANS)
+def test_case_does_not_matter(text):
+    """Of a sentence, and of one in capitals within prose."""
+    tagger = NetworkTagger()
+    (spans,) = [tagger.spans(text)]
+    assert spans
+    assert tagger.spans(text.lower()) == tagger.spans(text.upper()) == spans
+    before = "It is 4 + 5 = 9.\n"
+    assert tagger.spans(before + text.upper()) == tagger.spans(before + text)
+
+
+def test_prose_keeps_its_case_and_every_text_its_length():
+    for text in (
+        "Let \u0130 be GCD(a, b) of A and B. the NASA says so",
+        "f(x) = x, SO THERE",
+        "\u0130 WE DO IT NOW, I SAY. OK",
+        "i do. so i say",
+    ):
+        assert len(as_prose(text)) == len(text)
+    assert as_prose("Let A be the LCM. then we go") == "Let A be the LCM. then we go"
+    assert as_prose("so. WAIT, I'M NOT SURE. YES") == "so. Wait, I'm not sure. Yes"
+    assert as_prose("first, i'd look.\n- then go") == "First, I'd look.\n- then go"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnostics.taggers.casing import as_prose
 from diagnostics.taggers.pieces import NOTHING, PIECE, STOP, WORD, kind, normal, traits
 from diagnostics.taggers.weights import REACH, Weights, hash_of, load
 
@@ -60,7 +61,7 @@ class NetworkTagger:
 
     def logits(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Before thresholds, of the pieces of each text (N,): to compare with what was learned."""
-        found, before, behind = _in_a_row(texts)
+        found, before, behind = _in_a_row([as_prose(text) for text in texts])
         logits = self._logits(self._rows.of(found))
         return [logits[start + 1 : stop] for start, stop in zip(before, behind, strict=True)]
 
@@ -144,7 +145,7 @@ def _gathered(texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
     """(text's number, start, part) of all texts, as many together as are judged at once."""
     together, held = [], 0
     for owner, text in enumerate(texts):
-        for start, part in _parts(text):
+        for start, part in _parts(as_prose(text)):
             size = len(part) + 4 * GAP  # a piece has about four characters
             if together and held + size > LARGEST:
                 yield together
