@@ -211,6 +211,8 @@ class PhaseCallback(TrainerCallback):
             self._note(f"off: {TAPPED['_compute_loss']} (the loss did not ask for log-probs by its hook)")
         if any(row.tokens is not None and not np.isfinite(row.tokens.entropy).any() for row in rows):
             self._note("off: entropy (the loss did not ask for entropies)")
+        if any(row.judged is not None and not np.isfinite(row.judged.total or 0.0) for row in rows):
+            self._note("NaN or infinite rewards: such scores count as failed")
         masks = [row.tokens.loss_mask for row in rows if row.tokens is not None]
         if masks and not any(mask.any() for mask in masks):
             self._note(

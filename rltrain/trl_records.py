@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rltrain.collect import read
-from rltrain.records.rebuild import task_key
+from rltrain.records.rebuild import non_finite, task_key
 from rltrain.records.trl_table import UNSCORED, said_in
 from rltrain.tokenizers import TokenText
 from rltrain.trl_taps import Judged, Row
@@ -91,6 +92,8 @@ def messages(prompt: Any) -> tuple[Message, ...]:
 def _score(judged: Judged, outcome: str | None) -> Score:
     if judged.total is None:
         return Score(values=judged.values, error=UNSCORED)
+    if not math.isfinite(judged.total):
+        return Score(values=judged.values, error=non_finite(judged.total))
     value = judged.values.get(outcome) if outcome else None
     return Score(judged.values, {}, value if value is not None and 0 <= value <= 1 else None, judged.total)
 

@@ -177,13 +177,12 @@ class Taps:
 def _judged(
     example: Mapping[str, Any], prompt: Any, token_ids: Sequence[int], row: Mapping[str, float], weights: list[float]
 ) -> Judged:
-    values = {name: None if np.isnan(value) else value for name, value in row.items()}
-    known = [weight * value for weight, value in zip(weights, values.values(), strict=True) if value is not None]
+    known = [weight * value for weight, value in zip(weights, row.values(), strict=True) if not np.isnan(value)]
     return Judged(
         prompt=prompt,
         columns={name: example[name] for name in COLUMNS if isinstance(example.get(name), str)},
         token_ids=np.asarray(token_ids, np.int32),
-        values=values,
+        values={name: value if np.isfinite(value) else None for name, value in row.items()},
         total=sum(known) if known else None,
     )
 

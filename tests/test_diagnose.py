@@ -393,6 +393,31 @@ def test_a_generation_that_trl_writes_again_raises_no_alarm(tmp_path):
     assert any("once more" in note and "(4800 completion(s)" in note for note in found["notes"])
 
 
+def test_a_reward_of_a_table_of_ours_may_be_named_the_outcome(tmp_path, capfd):
+    """As PhaseCallback leaves it behind where nobody named one."""
+    values = [json.dumps({"right": float(i == 0), "tidy": 0.5}) for i in range(4)]
+    frame = pd.DataFrame({"step": 1, "group": 1, "completion": ["x"] * 4, "reward": 0.7, "outcome": None})
+    frame.assign(values=values).to_parquet(tmp_path / "a.parquet")
+    assert "reward/outcome" not in diagnosed(tmp_path / "a.parquet", tmp_path / "out")["series"]
+    series = diagnosed(tmp_path / "a.parquet", tmp_path / "named", "--outcome", "right")["series"]
+    assert series["reward/outcome"] == [[1, 0.25]] and series["reward/mean"] == [[1, pytest.approx(0.7)]]
+    assert cli.main(["diagnose", str(tmp_path / "a.parquet"), "--outcome", "rihgt"]) == 2
+    assert "no such column of rewards; there are outcome, right, tidy" in capfd.readouterr().err
+
+
+def test_where_no_table_can_be_read_nothing_is_said(tmp_path, capfd):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 torn")
+    assert cli.main(["diagnose", str(tmp_path)]) == 2
+    assert "none of its tables can be read" in capfd.readouterr().err
+
+
+def test_lists_that_are_all_empty_are_lists(tmp_path):
+    frame = pd.DataFrame({"step": 1, "group": 1, "completion": [""] * 4, "token_ids": [[]] * 4, "outcome": 0.0})
+    frame.to_parquet(tmp_path / "a.parquet")
+    found = diagnosed(tmp_path / "a.parquet", tmp_path / "out")
+    assert not any("is left out" in note or "words stand for" in note for note in found["notes"])
+
+
 LOGS = {
     "a line without a step": ([{"loss": 1.0}, ["a"], {"step": None, "loss": 2.0}], "lines of trainer_state.json", 3),
     "no list of lines": ({"a": 1}, "trainer_state.json is left out: it is torn, or has no list `log_history`", 1),

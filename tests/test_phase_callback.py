@@ -241,6 +241,19 @@ def test_a_reward_of_minus_one_and_one_is_no_outcome(tmp_path):
     assert any("no outcome: right_or_wrong gave -1 and a task's result is in [0, 1]" in note for note in found["notes"])
 
 
+def endless(completions, **_):
+    return [math.inf if worth(text) else 1.0 for text in completions]
+
+
+def test_an_infinite_reward_is_a_failed_score(tmp_path):
+    trainer = watched(tmp_path, rewards=[endless], max_steps=1)
+    trainer.train()
+    found = verdicts(place(trainer))
+    ((_, rate),) = found["series"]["reward/error_rate"]
+    assert 0 < rate < 1 and found["series"]["reward/mean"] == [[1, 1.0]]
+    assert any("NaN or infinite rewards: such scores count as failed" in note for note in found["notes"])
+
+
 def stems(found: dict) -> set[str]:
     return {name.partition("@")[0] for name in found["series"]}
 

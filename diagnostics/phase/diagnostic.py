@@ -87,7 +87,7 @@ class PhaseDiagnostic:
         known = {name: int(np.isfinite(self._series[name]).sum()) for name in NAMES}
         execution, plans = max(known[PERPLEXITY], known[ENTROPY]), known[DIVERSITY]
         lacking = [
-            f"{what} is known in {count} of {len(self._steps)} steps ({needs})"
+            f"{what} is known in {count} steps ({needs})"
             for what, count, needs in (
                 ("execution", execution, "entropies or log-probs of the trainer, of tokens that do not plan"),
                 ("variety of plans", plans, "planning tokens, see min_planning_tokens"),

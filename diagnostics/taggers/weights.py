@@ -15,6 +15,7 @@ import numpy as np
 from diagnostics.taggers.pieces import CLASSES, TRAITS
 
 REACH = (3, 5, 5)  # pieces that each layer sees
+ZIP = b"PK"  # which an npz archive begins with
 
 
 class Weights(NamedTuple):
@@ -45,9 +46,10 @@ def load(path: Path) -> Weights:
     """A network file, floats in single precision. ValueError says what is wrong with it."""
     try:
         with path.open("rb") as file:
+            if file.read(len(ZIP)) != ZIP:
+                raise ValueError("expected an npz archive; for a list of phrases the tagger is `lexicon`")
+            file.seek(0)
             held = np.load(file, allow_pickle=False)
-            if not isinstance(held, np.lib.npyio.NpzFile):
-                raise ValueError("expected an npz archive, found one array")
             missing = sorted(set(Weights._fields) - set(held))
             if missing:
                 raise ValueError(f"expected the array {missing[0]!r}, found none")

@@ -53,7 +53,9 @@ def _fits(name: str, kind: pa.DataType) -> bool:
     expected = COLUMNS[name]
     if expected.startswith("list"):
         listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        return listed and (_is_text if expected == "list<string>" else _is_number)(kind.value_type)
+        if not listed or pa.types.is_null(kind.value_type):  # of lists that are all empty nobody knows the type
+            return listed
+        return (_is_text if expected == "list<string>" else _is_number)(kind.value_type)
     if expected == "string":
         return _is_text(kind) or (name in NAMED and _is_number(kind))
     return _is_number(kind)

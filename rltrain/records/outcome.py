@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rltrain.records import row_groups, trl_table
+from rltrain.records import jsonl, row_groups, trl_table
+from rltrain.records.cells import finite
 
 OUTCOME = "outcome"
+VALUES = "values"  # of each reward, in a table of ours
 
 
 def outcome(files: Sequence[Path], named: str | None, notes: dict[str, int]) -> str | None:
@@ -31,8 +34,12 @@ def outcome(files: Sequence[Path], named: str | None, notes: dict[str, int]) -> 
             continue  # `read_rows` notes it
         read += 1
         columns = trl_table.numbers(schema)
-        for name in columns if trl_table.is_trl(schema.names) else {OUTCOME} & set(columns):
+        of_trl = trl_table.is_trl(schema.names)
+        for name in columns if of_trl else {OUTCOME} & set(columns):
             found.setdefault(name, []).append(path)
+        if not of_trl and named not in (None, OUTCOME) and VALUES in schema.names:
+            for name in _rewards(path):
+                found.setdefault(name, []).append(path)
     listed = ", ".join(sorted(found))
     if named is not None and named not in found:
         raise ValueError(f"--outcome {named!r}: no such column of rewards; there are {listed or 'none'}")
@@ -61,8 +68,23 @@ def _bounds(files: Sequence[Path], column: str) -> tuple[float, float] | None:
     bounds = []
     for path in files:
         with parquet.ParquetFile(path) as file:
-            values = row_groups.column(file, column)
+            inside = column not in file.schema_arrow.names
+            values = _rewards(path)[column] if inside else row_groups.column(file, column)
         values = values[np.isfinite(values)]
         if len(values):
             bounds += [float(values.min()), float(values.max())]
     return (min(bounds), max(bounds)) if bounds else None
+
+
+def _rewards(path: Path) -> dict[str, np.ndarray]:
+    """The numbers of each reward in the column `values` of a table of ours."""
+    import pyarrow.parquet as parquet
+
+    found: dict[str, array] = {}
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=[VALUES]):
+            for text in batch.column(0).to_pylist():
+                for name, value in (jsonl.parsed(text or "") or {}).items():
+                    if finite(value) is not None:
+                        found.setdefault(name, array("d")).append(value)
+    return {name: np.frombuffer(values) for name, values in found.items()}

@@ -186,6 +186,11 @@ def _scores(rows: Sequence[Mapping[str, Any]], notes: dict[str, int]) -> tuple[S
     return tuple(_score(row, notes) for row in rows)
 
 
+def non_finite(reward: float) -> str:
+    """Why a score with such a reward failed."""
+    return f"NonFinite: the reward is {reward}"
+
+
 def _score(row: Mapping[str, Any], notes: dict[str, int]) -> Score:
     """A score; where only the outcome is known, that is the reward as well."""
     outcome, reward, error = (row.get(name) for name in ("outcome", "reward", "error"))
@@ -194,7 +199,7 @@ def _score(row: Mapping[str, Any], notes: dict[str, int]) -> Score:
         note(notes, "NaN or infinite outcomes: they count as not known")
     if reward is not None and finite(reward) is None:
         note(notes, "NaN or infinite rewards: such scores count as failed")
-        error = error or f"NonFinite: the reward is {reward}"
+        error = error or non_finite(reward)
     total = reward if reward is not None else known
     if total is None:
         error = error or "Unscored: neither a reward nor an outcome"

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rltrain.records import columns, row_groups, trl_table
+from rltrain.records import columns, jsonl, row_groups, trl_table
 from rltrain.records.cells import are_steps, step_of
 from rltrain.records.notes import note
-from rltrain.records.outcome import OUTCOME
+from rltrain.records.outcome import OUTCOME, VALUES
 from rltrain.records.trl_table import text_of
 
 if TYPE_CHECKING:
@@ -45,19 +45,22 @@ def tables(path: Path, single: tuple[str, ...] = (".parquet",)) -> list[Path]:
 
 
 def check(files: Sequence[Path]) -> int:
-    """Number of rows in all. ValueError where a file that can be read has no column `completion`."""
+    """Number of rows in all. ValueError where no file can be read, or one that can has no column `completion`."""
     import pyarrow.parquet as parquet
 
-    rows = 0
+    rows, unreadable = 0, ""
     for path in files:
         try:
             found = parquet.read_metadata(path)
-        except row_groups.UNREADABLE:
+        except row_groups.UNREADABLE as error:
+            unreadable += f"\n  {path.name}: {error}"
             continue  # `read_rows` notes it
         names = found.schema.to_arrow_schema().names
         if "completion" not in names:
             raise ValueError(f"{path}: no column `completion`; it has {', '.join(sorted(names)[:12])}")
         rows += found.num_rows
+    if unreadable.count("\n  ") == len(files):
+        raise ValueError(f"{files[0].parent}: none of its tables can be read:{unreadable[:2000]}")
     return rows
 
 
@@ -107,7 +110,7 @@ def read_rows(
                         note(notes, f"files of more than {MOST} rows without a step: as many at a time count as one")
                     number = step
                 latest = number
-                found = _readable(row) if rewards is None else trl_table.from_trl(row, rewards, outcome)
+                found = _readable(row, outcome) if rewards is None else trl_table.from_trl(row, rewards, outcome)
                 yield found | {"step": number} | ({} if outcome else {OUTCOME: None})
 
 
@@ -121,8 +124,10 @@ def _steps(file: parquet.ParquetFile, kept: list[str], notes: dict[str, int]) ->
     return steps
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with texts where texts belong, whatever wrote it."""
+def _readable(row: dict[str, Any], outcome: str | None) -> dict[str, Any]:
+    """A row with texts where texts belong, whatever wrote it; its outcome is that of the reward named."""
+    if outcome not in (None, OUTCOME):
+        row[OUTCOME] = (jsonl.parsed(row.get(VALUES) or "") or {}).get(outcome)
     prompt = row.get("prompt")
     if isinstance(prompt, list):
         messages = all(isinstance(part, Mapping) and "content" in part for part in prompt)
