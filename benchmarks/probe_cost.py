@@ -3,7 +3,8 @@
     python -m benchmarks.probe_cost [--steps N] [--prompts N]
 
 SmolLM2-135M, 8 rows a prompt of three sources in micro-batches of 4, fp32 weights and bf16 autocast. Steps that are
-looked at and steps that are not take turns inside one `train()`; medians of the seconds of forward and backward.
+looked at and steps that are not take turns inside one `train()`. Medians of the seconds of forward and backward go to
+benchmarks/results/probe_cost.json.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import MODEL, config
+from benchmarks.tell import keep
 from benchmarks.trainer import MICRO_BATCH, TimedTrainer, ragged_rows
 from rltrain import batch
 from rltrain.channel import Channel
@@ -29,7 +31,7 @@ SOURCES = ("a", "b", "c")
 
 
 def main() -> None:
-    """Print a line for each choice of layers."""
+    """Print and keep the medians for each choice of layers."""
     parser = argparse.ArgumentParser(description="What taking gradients apart by task costs.")
     parser.add_argument("--steps", type=int, default=4, help="steps of each kind that count (default 4)")
     parser.add_argument("--prompts", type=int, default=4, help="prompts of a step, 8 rows each (default 4)")
@@ -39,11 +41,14 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     found = measured(asked.steps, asked.prompts, asked.neurons)
     plain = statistics.median(seconds for seconds, _ in found["not looked at"])
+    kept = {}
     for name, values in found.items():
         step, probe = (statistics.median(column) for column in zip(*values, strict=True))
+        kept[name] = {"step_s": step, "beside_plain": step / plain, "hooks_s": probe, "hooks_share": probe / step}
         print(
             f"{name:14} forward and backward {step:6.2f} s, {step / plain - 1:+6.1%}; of it in the hooks {probe:.3f} s"
         )
+    keep("probe_cost", {"asked": vars(asked), "layers": kept})
 
 
 def measured(steps: int, prompts: int, neurons: int) -> dict[str, list[tuple[float, float]]]:
