@@ -67,6 +67,20 @@ def test_the_simulated_runs(column, family):
     assert f"{of['runs']:,} are of" in PAGE
 
 
+STATES = ("consolidating", "planning", "stalled", "undecided")
+
+
+def test_what_was_said_against_what_moved():
+    shown = {
+        name: cells for name, *cells in tables() if name in SIMULATED["build"]["states_by_truth"] or "risen by" in name
+    }
+    for truth in SIMULATED["build"]["states_by_truth"]:
+        of = [SIMULATED[family]["states_by_truth"].get(truth) for family in ("build", "unseen")]
+        cells = ["; ".join(f"{found.get(state, 0):.1%}" for found in of if found) for state in STATES]
+        assert shown[truth.replace("risen, ", "risen by ")] == cells
+    assert len(shown) == len(SIMULATED["build"]["states_by_truth"])
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_state_machine(seed):
     run = read("two_phase")["runs"][seed]
