@@ -9,10 +9,20 @@ import pytest
 from benchmarks.phase_generators import counted
 from diagnostics.phase import changepoint, detector
 from diagnostics.phase.apart import loss_along
-from diagnostics.phase.detector import DIVERSITY, ENTROPY, LASTING, PERPLEXITY, RISEN, diversity_rise, retrospective
+from diagnostics.phase.detector import (
+    DIVERSITY,
+    ENTROPY,
+    LASTING,
+    PERPLEXITY,
+    RISEN,
+    _weighed,
+    diversity_rise,
+    retrospective,
+)
 from diagnostics.phase.diagnostic import PhaseDiagnostic
 from diagnostics.phase.noise import NOISES
 from diagnostics.phase.rise import FEWEST, MOST, find_rise, thinned
+from diagnostics.phase.verdict import STATES
 from rltrain.metrics import undeclared
 from rltrain.types import Diagnostic, StepRecord
 
@@ -339,6 +349,51 @@ def test_a_fall_of_any_shape_is_no_loss(fall, noise_):
     """What the fitted falls leave of another shape must not pass for execution that gets less sure."""
     found = [retrospective(*two_phases(fall, noise_=noise_, seed=seed)) for seed in range(4)]
     assert [verdict.state for verdict in found].count("planning") >= 3
+
+
+@pytest.mark.parametrize("noise_", [0.01, 0.02])
+def test_what_stands_still_behind_a_clear_fall_is_stalled(noise_):
+    """However well execution is measured: what the fitted ramp leaves of a decay is no noise that wanders."""
+    found = []
+    for seed in range(5):
+        steps, series = two_phases(np.exp(-T / 15), noise_=noise_, seed=seed)
+        flat = np.random.default_rng([seed, 1]).normal(size=200)
+        found.append(retrospective(steps, series | {DIVERSITY: 0.5 + 0.01 * flat}).state)
+    assert found.count("stalled") >= 4
+
+
+def test_consolidating_is_said_only_where_it_is_likelier_than_not():
+    """Diversity rises by two or three deviations: what may be planning already is not told as no planning."""
+    said, rng = [], np.random.default_rng(1)
+    for _ in range(60):
+        n = int(rng.integers(30, 120))
+        t, onset = np.arange(1, n + 1), rng.integers(10, n)
+        course = np.clip((t - onset) / rng.uniform(1, 20), 0, 1) * rng.uniform(0.5, 1)
+        series = {ENTROPY: np.exp(-t / rng.uniform(5, 40)) + 0.05 * rng.normal(size=n)}
+        said.append(retrospective(t, series | {DIVERSITY: 0.7 + 0.1 * course + 0.03 * rng.normal(size=n)}))
+    sure = [verdict.confidence for verdict in said if verdict.state == "consolidating"]
+    assert len(sure) >= 5 and min(sure) > 0.5
+
+
+def test_behind_a_fall_as_well_a_rise_has_to_last_five_observations():
+    """A fall to step 100, a rise at 150: what is called was as likely five steps before, no more than that."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(200)
+    diversity = 0.06 * rng.normal(size=200) + np.clip(1 - steps / 100, 0, 1) + 0.6 * (steps >= 150)
+    first = next(n for n in range(150, 200) if _weighed(steps[:n], diversity[:n]).log_bayes_factor >= RISEN)
+    called = next(n for n in range(150, 200) if diversity_rise(steps[:n], diversity[:n]).log_bayes_factor >= RISEN)
+    assert called == first + LASTING
+
+
+def test_stalled_is_announced_when_it_lasts():
+    steps, series = two_phases(np.exp(-T / 15))
+    series |= {DIVERSITY: 0.5 + 0.01 * np.random.default_rng(7).normal(size=200)}
+    diagnostic, states, events = PhaseDiagnostic(), [], []
+    for record in records(steps, series):
+        states.append(STATES[int(diagnostic.observe(record)["phase/state"])])
+        events += [(record.step, event.evidence["to"]) for event in diagnostic.events()]
+    ((told, _),) = [event for event in events if event[1] == "stalled"]
+    assert states[told - LASTING : told] == ["stalled"] * LASTING != states[told - LASTING - 1 : told - 1]
 
 
 def test_a_loss_that_is_one_is_still_seen():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diagnostics.phase.detector import DIVERSITY, ENTROPY, NAMES, PERPLEXITY, retrospective
+from diagnostics.phase.detector import DIVERSITY, ENTROPY, LASTING, NAMES, PERPLEXITY, retrospective
 from diagnostics.phase.rise import FEWEST
 from diagnostics.phase.verdict import STATES, State, Verdict
 from rltrain.types import Event, Panel, StepRecord
@@ -57,6 +57,7 @@ class PhaseDiagnostic:
         self._steps: list[int] = []
         self._series: dict[str, list[float]] = {name: [] for name in NAMES}
         self._named: State | None = None  # the last state an event spoke of
+        self._standing = 0  # steps in a row that were called stalled
         self._events: list[Event] = []
 
     def observe(self, record: StepRecord) -> dict[str, float]:
@@ -78,7 +79,7 @@ class PhaseDiagnostic:
         return metrics
 
     def events(self) -> list[Event]:
-        """`phase_changed`: another state was named, or planning is not certain any more."""
+        """`phase_changed`: another state was named, stalled for some steps, or planning is not certain any more."""
         events, self._events = self._events, []
         return events
 
@@ -106,6 +107,7 @@ class PhaseDiagnostic:
             "steps": list(self._steps),
             "series": {name: list(values) for name, values in self._series.items()},
             "named": self._named,
+            "standing": self._standing,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -113,13 +115,16 @@ class PhaseDiagnostic:
         self._steps = list(state["steps"])
         unknown = [math.nan] * len(self._steps)  # a checkpoint of before a series was read
         self._series = {name: list(state["series"].get(name, unknown)) for name in NAMES}
-        self._named = state["named"]
+        self._named, self._standing = state["named"], state.get("standing", 0)
         self._events = []
 
     def _announce(self, step: int, verdict: Verdict) -> None:
         before, now = self._named, verdict.state
+        self._standing = self._standing + 1 if now == "stalled" else 0
         if now == before or (now == "undecided" and before != "planning"):
             return  # to be undecided is no news, unless planning had been announced
+        if 0 < self._standing < LASTING:
+            return  # where a fall ends is not known to the step: a stretch that is long enough may turn out not to be
         self._named = now
         evidence = {"from": before or "undecided", "to": now, "confidence": verdict.confidence, "why": verdict.why}
         if verdict.interval is not None:
