@@ -276,6 +276,15 @@ def odd(**columns) -> pa.Table:
     return pa.table({name: pa.array(of, from_pandas=False) for name, of in full.items()})
 
 
+def test_a_token_that_is_not_the_policy_s_never_plans(tmp_path):
+    """As a tool's answer: also where the table has no array of the trainer."""
+    marks = {"planning": [[True, True]] * 4, "loss_mask": [[True, False]] * 4}
+    for name, lacking in (("all", {}), ("masks alone", {"train_logprob": None, "entropy": None})):
+        parquet.write_table(odd(**marks | lacking), tmp_path / f"{name}.parquet")
+        first, *_ = step_records([tmp_path / f"{name}.parquet"], nothing, {})
+        assert [mask.tolist() for mask in first.groups[0].planning] == [[True, False]] * 2, name
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_an_odd_cell_is_left_out_and_the_rest_is_read(tmp_path, case):
     columns, said = ODD[case]
