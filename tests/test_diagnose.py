@@ -466,15 +466,19 @@ def test_chat_messages_of_trl_are_read_as_their_text(tmp_path):
 
 
 def test_messages_without_content_and_in_parts_are_text(tmp_path):
-    """A call of a tool has no content; TRL and ourselves may write a content as parts."""
-    called = [{"role": "assistant", "content": None, "tool_calls": "add"}, {"role": "tool", "content": "4"}]
+    """A call of a tool has no content, its answer is not the policy's; a content may be written as parts."""
+    called = [
+        {"role": "assistant", "content": [], "tool_calls": "add"},
+        {"role": "tool", "content": [{"type": "text", "text": "4"}], "tool_calls": None},
+        {"role": "assistant", "content": [{"type": "text", "text": "so "}, {"type": "text", "text": "4"}]},
+    ]
     asked = [{"role": "user", "content": [{"type": "text", "text": "2 + 2 "}, {"type": "image", "text": None}]}]
     for name, prompt in (("trl", [asked]), ("ours", json.dumps(asked))):
         frame = pd.DataFrame({"step": 1, "prompt": prompt, "completion": [called], "advantage": 0.0})
         frame.assign(**{"task_key": "k"} if name == "ours" else {}).to_parquet(tmp_path / f"{name}.parquet")
         (record,) = step_records([tmp_path / f"{name}.parquet"], nothing, {})
         (group,) = record.groups
-        assert group.completions[0].text == "4" and group.task.prompt[0]["content"] == "2 + 2 <image>"
+        assert group.completions[0].text == "so 4" and group.task.prompt[0]["content"] == "2 + 2 <image>"
 
 
 def test_the_same_prompt_has_the_same_key_at_every_step(tmp_path):
