@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from synthetic import completion, group, record
 
-from benchmarks import format_bandit, format_collapse
+from benchmarks import format_bandit, format_collapse, format_planted
 from diagnostics.format_diversity import FormatDiagnostic
 from diagnostics.format_diversity.alarm import Seen, _gains, push
 from diagnostics.format_diversity.contest import Contest
+from diagnostics.format_diversity.course import course, known
 from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, logit, logit_curve, plateau_curve
 from diagnostics.format_diversity.fingerprint import Structures, fingerprint
 from diagnostics.format_diversity.measures import Row, distance, rows, standardised
@@ -211,6 +212,25 @@ def test_a_share_that_stops_short_of_the_level_is_no_takeover(level, ramp, group
     assert not events(FormatDiagnostic(), made)
 
 
+@pytest.mark.parametrize(("prompts", "level"), [(1, 0.85), (4, 0.85), (4, 0.96)])
+def test_prompts_that_differ_are_no_takeover_and_hide_none(prompts, level):
+    """Completions of a prompt are alike, also in a step of one group; seeds whose .85 was taken for nine tenths."""
+    setting = format_planted.Planted("", prompts=prompts, level=level, begins=30, taste=8.0, steps=200)
+    found = events(FormatDiagnostic(), (made for _, made in format_planted.run(setting, 0)))
+    assert [event.name for event in found] == ["format_collapse"] * (level > 0.9)
+
+
+def test_a_step_of_one_group_is_as_unsure_as_neighbouring_steps_differ():
+    steps, none = np.arange(100.0), np.zeros(100)
+    shares = np.random.default_rng(16).binomial(8, 0.85, 100) / 8
+    alone = course(steps, shares, np.full(100, math.nan), none)
+    told = course(steps, shares, np.full(100, 0.85 * 0.15 / 8), none)
+    assert alone.error == pytest.approx(told.error, rel=0.2) and alone.error > 0.1
+    assert alone.low() == alone.low(0.5) == float(alone.fitted[-1]) - 0.5 * alone.error
+    assert known(shares[:1], np.array([math.nan])) == [0.25] and known(none, none + math.nan)[0] == 1e-4
+    assert known(shares, none) is none
+
+
 @pytest.mark.parametrize("groups", [4, 32])
 def test_the_share_that_is_told_is_the_one_the_onset_rests_on(groups):
     rng = np.random.default_rng(13)
@@ -362,6 +382,16 @@ def test_state_carries_over():
     found = whole.diagnosis()["format"]
     assert found["collapsed"] and found["winner"] == "code" and found["wrong_winner"]
     assert FormatDiagnostic().diagnosis()["format"]["collapsed"] is False
+
+
+def test_state_of_steps_of_one_group_carries_over():
+    whole, first, second = FormatDiagnostic(), FormatDiagnostic(), FormatDiagnostic()
+    setting = format_planted.Planted("", prompts=1, begins=30, steps=120)
+    steps = [made for _, made in format_planted.run(setting, 4)]
+    expected = [whole.observe(made) for made in steps]
+    got = [first.observe(made) for made in steps[:60]]
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert got + [second.observe(made) for made in steps[60:]] == expected
 
 
 def test_bad_arguments_are_named():
