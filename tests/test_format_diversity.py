@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from diagnostics.format_diversity.contest import Contest
 from diagnostics.format_diversity.course import course, known
 from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, logit, logit_curve, plateau_curve
 from diagnostics.format_diversity.fingerprint import Structures, fingerprint
-from diagnostics.format_diversity.measures import Row, distance, rows, standardised
-from rltrain.metrics import undeclared
+from diagnostics.format_diversity.measures import Row, accuracy, accuracy_of, distance, rows, standardised
+from diagnostics.sequential import effective, entropy
+from rltrain.metrics import METRICS, undeclared
 from rltrain.types import Advantage, Diagnostic, StepRecord
 
 TEXTS = {
@@ -82,6 +84,23 @@ def test_shares_entropy_and_effective_numbers_by_hand():
     assert metrics["format/effective_in_group"] == pytest.approx(math.exp(math.log(2) / 2))
     assert (metrics["format/accuracy@code"], metrics["format/judged@code"]) == (pytest.approx(2 / 6), 6)
     assert metrics["format/accuracy@prose"] == 1.0 and metrics["format/unclassified"] == 0.0
+
+
+def test_the_accuracy_of_an_unknown_form_is_its_own():
+    labels = ("other:0", "other:3", "other:3", "other:3")
+    both = Row("a", "s", ("other",) * 4, labels, (0, 3, 3, 3), (0.0, 1.0, 0.0, None))
+    assert (accuracy_of([both], "other:3"), accuracy_of([both], "other:0")) == (0.5, 0.0)
+    assert accuracy([both])["format/accuracy@other"] == pytest.approx(1 / 3) and accuracy_of([both], "code") is None
+
+
+def test_a_small_group_shows_fewer_forms_than_are_in_use_as_the_reading_says():
+    rng, shares = np.random.default_rng(0), [0.5, 0.3, 0.2]
+    reading = METRICS["format/effective_in_group"].lies
+    assert f"of {effective(shares):.1f} forms in use (shares .5, .3, .2)" in reading
+    for words, size in (("four completions show {:.1f}", 4), ("eight {:.1f}", 8), ("sixteen {:.1f}", 16)):
+        groups = [Row("", "", (), tuple(of), (), ()) for of in rng.choice(list("abc"), (20_000, size), p=shares)]
+        in_group = math.exp(np.mean([entropy(list(Counter(row.labels).values())) for row in groups]))
+        assert words.format(in_group) in reading
 
 
 def test_everything_said_is_declared_and_shown():
