@@ -5,8 +5,8 @@
 Three test beds with known truth, each read by the real diagnostic from real step records:
 - `bandit`: `benchmarks/format_bandit.py`, a policy over three forms, after Echo Chamber (arXiv 2504.07912);
 - `transformer`: `benchmarks/format_templates.py`, three templates of one task;
-- `planted`: shares that change at a step we choose, at once or over a ramp, in batches large and small; some stop
-  short of the level.
+- `planted`: `benchmarks/format_planted.py`, shares that change at a step we choose, at once or over a ramp, in batches
+  large and small, of prompts that are alike or differ; some stop short of the level, some change among the first steps.
 The true onset is the first step at which the policy's own share of a form is at least 0.9. It can be told from
 samples only as well as the share is steep there: at a slope of 0.001 a step (the bandit) five steps are 0.005 of
 share, and 512 completions a step have a standard error of 0.013. How well an observer does who is told the bandit's
@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import format_bandit
+from benchmarks import format_bandit, format_planted
 from benchmarks.format_oracle import Observer
-from benchmarks.made import group, record
 from benchmarks.tell import bar, keep
 from diagnostics.format_diversity import FormatDiagnostic
 from rltrain.types import StepRecord
@@ -34,55 +33,6 @@ from rltrain.types import StepRecord
 LEVEL, WITHIN = 0.9, 5
 FIRST_SEED = 2000  # the alarm was built on others, up to 1039
 BEDS = ("bandit", "planted", "transformer")
-
-
-class Planted(NamedTuple):
-    """Shares that are .5/.3/.2 until `begins` and `level` and twice half the rest after a ramp of so many steps."""
-
-    name: str
-    ramp: int
-    prompts: int = 32
-    begins: int = 80
-    level: float = 0.96
-
-
-PLANTED = (
-    Planted("planted, at once, 512 a step", 1),
-    Planted("planted, ramp of 10, 512 a step", 10),
-    Planted("planted, ramp of 40, 512 a step", 40),
-    Planted("planted, at once, 64 a step", 1, prompts=4),
-    Planted("planted, ramp of 20, 64 a step", 20, prompts=4),
-    *(
-        Planted(f"planted, {way} to {level:.2f} and no further, {16 * prompts} a step", ramp, prompts, level=level)
-        for prompts in (32, 4)
-        for level in (0.80, 0.85, 0.88)
-        for way, ramp in (("at once", 1), ("ramp of 30", 30))
-    ),
-)
-
-
-def planted(setting: Planted, seed: int) -> Iterator[tuple[np.ndarray, StepRecord]]:
-    """(true shares, record) of 160 steps."""
-    rng = np.random.default_rng([seed, 7])
-    base = np.array([0.5, 0.3, 0.2])
-    end = np.array([setting.level, *(2 * [(1 - setting.level) / 2])])
-    for step in range(1, 161):
-        done = min(max((step - setting.begins + 1) / setting.ramp, 0.0), 1.0)
-        shares = base + done * (end - base)
-        forms = rng.choice(3, (setting.prompts, 16), p=shares)
-        right = (rng.random(forms.shape) < 0.3).astype(float)
-        groups = [
-            group(
-                i,
-                f"sums/{i}",
-                "What is the sum?",
-                [format_bandit.written(f, 0) for f in forms[i].tolist()],
-                right[i],
-                [format_bandit.NAMES[f] for f in forms[i]],
-            )
-            for i in range(setting.prompts)
-        ]
-        yield shares, record(step, groups)
 
 
 def judged(
@@ -150,10 +100,10 @@ def work(seeds: int, controls: int, bed: str) -> dict[str, list[Any]]:
     if bed == "planted":
         return {
             setting.name: [
-                lambda s=setting, seed=seed: judged(planted(s, seed), format_bandit.NAMES)
+                lambda s=setting, seed=seed: judged(format_planted.run(s, seed), format_bandit.NAMES)
                 for seed in range(FIRST_SEED, FIRST_SEED + seeds)
             ]
-            for setting in PLANTED
+            for setting in format_planted.PLANTED
         }
     return {
         setting.name: [

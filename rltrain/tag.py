@@ -11,6 +11,7 @@ from typing import Any
 
 from rltrain import plugins
 from rltrain.config.root import TAGGER
+from rltrain.records.trl_table import written_in
 from rltrain.types import FormatClassifier, Tagger
 
 KEYS = ("text", "completion")
@@ -38,7 +39,7 @@ def judged(text: str, tagger: Tagger, formats: FormatClassifier) -> dict[str, An
 
 
 def texts(path: Path) -> Iterator[str]:
-    """The text of each line: `text` or `completion`, of chat messages the last one's content; blank lines are none."""
+    """The text of each line: `text` or `completion`, of chat messages the assistant's; blank lines are none."""
     try:
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -59,8 +60,7 @@ def _text(line: str, where: str) -> str:
         keys = ", ".join(row) if isinstance(row, Mapping) else type(row).__name__
         raise ValueError(f"{where}: expected an object with 'text' or 'completion', got {keys or 'nothing'}")
     value = next(row[key] for key in KEYS if key in row)
-    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
-        value = value[-1].get("content")
-    if not isinstance(value, str):
+    text = written_in(value)
+    if text is None:
         raise ValueError(f"{where}: expected a text or a list of chat messages, got {type(value).__name__}")
-    return value
+    return text

@@ -276,6 +276,15 @@ def odd(**columns) -> pa.Table:
     return pa.table({name: pa.array(of, from_pandas=False) for name, of in full.items()})
 
 
+def test_a_token_that_is_not_the_policy_s_never_plans(tmp_path):
+    """As a tool's answer: also where the table has no array of the trainer."""
+    marks = {"planning": [[True, True]] * 4, "loss_mask": [[True, False]] * 4}
+    for name, lacking in (("all", {}), ("masks alone", {"train_logprob": None, "entropy": None})):
+        parquet.write_table(odd(**marks | lacking), tmp_path / f"{name}.parquet")
+        first, *_ = step_records([tmp_path / f"{name}.parquet"], nothing, {})
+        assert [mask.tolist() for mask in first.groups[0].planning] == [[True, False]] * 2, name
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_an_odd_cell_is_left_out_and_the_rest_is_read(tmp_path, case):
     columns, said = ODD[case]
@@ -498,15 +507,19 @@ def test_chat_messages_of_trl_are_read_as_their_text(tmp_path):
 
 
 def test_messages_without_content_and_in_parts_are_text(tmp_path):
-    """A call of a tool has no content; TRL and ourselves may write a content as parts."""
-    called = [{"role": "assistant", "content": None, "tool_calls": "add"}, {"role": "tool", "content": "4"}]
+    """A call of a tool has no content, its answer is not the policy's; a content may be written as parts."""
+    called = [
+        {"role": "assistant", "content": [], "tool_calls": "add"},
+        {"role": "tool", "content": [{"type": "text", "text": "4"}], "tool_calls": None},
+        {"role": "assistant", "content": [{"type": "text", "text": "so "}, {"type": "text", "text": "4"}]},
+    ]
     asked = [{"role": "user", "content": [{"type": "text", "text": "2 + 2 "}, {"type": "image", "text": None}]}]
     for name, prompt in (("trl", [asked]), ("ours", json.dumps(asked))):
         frame = pd.DataFrame({"step": 1, "prompt": prompt, "completion": [called], "advantage": 0.0})
         frame.assign(**{"task_key": "k"} if name == "ours" else {}).to_parquet(tmp_path / f"{name}.parquet")
         (record,) = step_records([tmp_path / f"{name}.parquet"], nothing, {})
         (group,) = record.groups
-        assert group.completions[0].text == "4" and group.task.prompt[0]["content"] == "2 + 2 <image>"
+        assert group.completions[0].text == "so 4" and group.task.prompt[0]["content"] == "2 + 2 <image>"
 
 
 def test_the_same_prompt_has_the_same_key_at_every_step(tmp_path):

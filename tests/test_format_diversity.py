@@ -4,19 +4,22 @@ import dataclasses
 import functools
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 from synthetic import completion, group, record
 
-from benchmarks import format_bandit, format_collapse
+from benchmarks import format_bandit, format_collapse, format_planted
 from diagnostics.format_diversity import FormatDiagnostic
 from diagnostics.format_diversity.alarm import Seen, _gains, push
 from diagnostics.format_diversity.contest import Contest
+from diagnostics.format_diversity.course import course, known
 from diagnostics.format_diversity.curve import Curve, averaged, driven_curve, logit, logit_curve, plateau_curve
 from diagnostics.format_diversity.fingerprint import Structures, fingerprint
-from diagnostics.format_diversity.measures import Row, distance, rows, standardised
-from rltrain.metrics import undeclared
+from diagnostics.format_diversity.measures import Row, accuracy, accuracy_of, distance, rows, standardised
+from diagnostics.sequential import effective, entropy
+from rltrain.metrics import METRICS, undeclared
 from rltrain.types import Advantage, Diagnostic, StepRecord
 
 TEXTS = {
@@ -81,6 +84,23 @@ def test_shares_entropy_and_effective_numbers_by_hand():
     assert metrics["format/effective_in_group"] == pytest.approx(math.exp(math.log(2) / 2))
     assert (metrics["format/accuracy@code"], metrics["format/judged@code"]) == (pytest.approx(2 / 6), 6)
     assert metrics["format/accuracy@prose"] == 1.0 and metrics["format/unclassified"] == 0.0
+
+
+def test_the_accuracy_of_an_unknown_form_is_its_own():
+    labels = ("other:0", "other:3", "other:3", "other:3")
+    both = Row("a", "s", ("other",) * 4, labels, (0, 3, 3, 3), (0.0, 1.0, 0.0, None))
+    assert (accuracy_of([both], "other:3"), accuracy_of([both], "other:0")) == (0.5, 0.0)
+    assert accuracy([both])["format/accuracy@other"] == pytest.approx(1 / 3) and accuracy_of([both], "code") is None
+
+
+def test_a_small_group_shows_fewer_forms_than_are_in_use_as_the_reading_says():
+    rng, shares = np.random.default_rng(0), [0.5, 0.3, 0.2]
+    reading = METRICS["format/effective_in_group"].lies
+    assert f"of {effective(shares):.1f} forms in use (shares .5, .3, .2)" in reading
+    for words, size in (("four completions show {:.1f}", 4), ("eight {:.1f}", 8), ("sixteen {:.1f}", 16)):
+        groups = [Row("", "", (), tuple(of), (), ()) for of in rng.choice(list("abc"), (20_000, size), p=shares)]
+        in_group = math.exp(np.mean([entropy(list(Counter(row.labels).values())) for row in groups]))
+        assert words.format(in_group) in reading
 
 
 def test_everything_said_is_declared_and_shown():
@@ -211,6 +231,25 @@ def test_a_share_that_stops_short_of_the_level_is_no_takeover(level, ramp, group
     assert not events(FormatDiagnostic(), made)
 
 
+@pytest.mark.parametrize(("prompts", "level"), [(1, 0.85), (4, 0.85), (4, 0.96)])
+def test_prompts_that_differ_are_no_takeover_and_hide_none(prompts, level):
+    """Completions of a prompt are alike, also in a step of one group; seeds whose .85 was taken for nine tenths."""
+    setting = format_planted.Planted("", prompts=prompts, level=level, begins=30, taste=8.0, steps=200)
+    found = events(FormatDiagnostic(), (made for _, made in format_planted.run(setting, 0)))
+    assert [event.name for event in found] == ["format_collapse"] * (level > 0.9)
+
+
+def test_a_step_of_one_group_is_as_unsure_as_neighbouring_steps_differ():
+    steps, none = np.arange(100.0), np.zeros(100)
+    shares = np.random.default_rng(16).binomial(8, 0.85, 100) / 8
+    alone = course(steps, shares, np.full(100, math.nan), none)
+    told = course(steps, shares, np.full(100, 0.85 * 0.15 / 8), none)
+    assert alone.error == pytest.approx(told.error, rel=0.2) and alone.error > 0.1
+    assert alone.low() == alone.low(0.5) == float(alone.fitted[-1]) - 0.5 * alone.error
+    assert known(shares[:1], np.array([math.nan])) == [0.25] and known(none, none + math.nan)[0] == 1e-4
+    assert known(shares, none) is none
+
+
 @pytest.mark.parametrize("groups", [4, 32])
 def test_the_share_that_is_told_is_the_one_the_onset_rests_on(groups):
     rng = np.random.default_rng(13)
@@ -236,6 +275,28 @@ def test_a_recovery_is_told_and_so_is_a_second_takeover():
     assert event.name == "format_collapse" and event.evidence["rise_step"] >= 98
     said = again.diagnosis()["format"]
     assert said["collapsed"] and said["until_step"] is None and abs(said["onset_step"] - 101) <= 5
+
+
+@pytest.mark.parametrize(("first", "last"), [(30, 45), (60, 75), (60, 100)])
+def test_a_takeover_of_any_length_ends_behind_its_beginning(first, last):
+    """The smooth course of the whole record lies below the level all along a short one."""
+    rng, taken, rest = np.random.default_rng(16), [0.02, 0.96, 0.02], [0.4, 0.3, 0.3]
+    diagnostic = FormatDiagnostic()
+    made = (batch(n, rng, taken if first <= n < last else rest, groups=8) for n in range(1, 131))
+    assert [event.name for event in events(diagnostic, made)] == ["format_collapse", "format_recovered"]
+    said = diagnostic.diagnosis()["format"]
+    assert abs(said["onset_step"] - first) <= 2 and abs(said["until_step"] - last) <= 2
+
+
+def test_a_form_that_follows_upon_another_stays_taken_over():
+    for seed in range(3):
+        rng, diagnostic = np.random.default_rng(seed), FormatDiagnostic()
+        shares = (
+            [0.3, 0.4, 0.3] if n < 50 else [0.97, 0.02, 0.01] if n < 90 else [0.02, 0.95, 0.03] for n in range(150)
+        )
+        found = events(diagnostic, (batch(n, rng, of, groups=8) for n, of in enumerate(shares)))
+        assert [event.name for event in found] == ["format_collapse", "format_recovered", "format_collapse"]
+        assert abs(found[2].evidence["onset_step"] - 90) <= 2
 
 
 def test_a_share_that_hovers_about_the_level_stays_a_takeover():
@@ -362,6 +423,16 @@ def test_state_carries_over():
     found = whole.diagnosis()["format"]
     assert found["collapsed"] and found["winner"] == "code" and found["wrong_winner"]
     assert FormatDiagnostic().diagnosis()["format"]["collapsed"] is False
+
+
+def test_state_of_steps_of_one_group_carries_over():
+    whole, first, second = FormatDiagnostic(), FormatDiagnostic(), FormatDiagnostic()
+    setting = format_planted.Planted("", prompts=1, begins=30, steps=120)
+    steps = [made for _, made in format_planted.run(setting, 4)]
+    expected = [whole.observe(made) for made in steps]
+    got = [first.observe(made) for made in steps[:60]]
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert got + [second.observe(made) for made in steps[60:]] == expected
 
 
 def test_bad_arguments_are_named():

@@ -24,6 +24,8 @@ from diagnostics.taggers import LexiconTagger
 from rltrain import cli
 from rltrain.records import RunDir
 from rltrain.records.rows import tables
+from rltrain.records.trl_table import completion_text
+from rltrain.tag import texts
 
 MADE = made_solutions(120)
 SOLVED = [Solution(0, one.problem, one.text, True) for one in MADE]
@@ -167,6 +169,51 @@ def test_trl_s_parquet_is_read_by_advantage(tmp_path):
     parquet.write_table(pa.table(rows), tmp_path / "completions" / "completions_00001.parquet")
     found = list(reading.read(tables(tmp_path)))
     assert found == [Solution(1, "a", "we can use it", True), Solution(1, "a", "we can use it", False)]
+
+
+TALK = [
+    {"role": "assistant", "content": "We need to look it up."},
+    {"role": "tool", "content": "Let's check: 4"},
+    {"role": "assistant", "content": [{"type": "text", "text": "So we can "}, {"type": "text", "text": "use 4."}]},
+]
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [
+        ("as it is", "as it is"),
+        (TALK, "We need to look it up.\nSo we can use 4."),
+        ([{"role": "assistant", "content": None}, TALK[0]], "We need to look it up."),
+        ([{"role": "user", "content": "?"}, TALK[0]], "We need to look it up."),
+        ([{"role": "model", "content": "hm"}], "hm"),
+    ],
+)
+def test_mining_tagging_and_diagnosing_read_one_text(tmp_path, completion, text):
+    row = {"step": 1, "prompt": "a", "completion": completion, "advantage": 0.5}
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row))
+    assert [one.text for one in reading.read([path])] == list(texts(path)) == [text]
+    assert completion_text(completion) == text
+    if not isinstance(completion, str) and all(isinstance(m["content"], str) for m in completion):
+        parquet.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+        assert [one.text for one in reading.read([tmp_path / "a.parquet"])] == [text]
+
+
+@pytest.mark.parametrize("none", [None, float("nan")])
+def test_a_column_of_no_outcomes_does_not_hide_the_advantage(tmp_path, none):
+    rows = [{"text": text, "outcome": none, "advantage": a} for text, a in (("good", 1.0), ("bad", -1.0))]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        assert [(one.text, one.correct) for one in reading.read([tmp_path / name])] == [("good", True), ("bad", False)]
+
+
+def test_where_any_row_has_an_outcome_one_without_is_not_correct(tmp_path):
+    """Its scoring failed: it stays so in a file in which all of them did."""
+    for name, outcomes in (("a", [None, None]), ("b", [1.0, None])):
+        rows = {"text": ["x", "y"], "outcome": pa.array(outcomes, pa.float64()), "advantage": [1.0, 1.0]}
+        parquet.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
+    assert [one.correct for one in reading.read(tables(tmp_path))] == [False, False, True, False]
 
 
 @pytest.mark.parametrize(

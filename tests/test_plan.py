@@ -1,5 +1,6 @@
 """Variety of plans: grams from masks, entropies by hand, what is absent, and sums over parts of a step."""
 
+import dataclasses
 import math
 from collections import Counter
 
@@ -131,6 +132,32 @@ def test_counts_and_entropies_of_a_step():
     assert metrics["plan/coverage"] == 0.5 and metrics["plan/completions"] == 2 / 3
     assert metrics["plan/next_pairs"] == 0 and "plan/next_entropy" not in metrics
     assert metrics["plan/grams@sums"] == 4
+
+
+def hidden(step: StepRecord, start: int, end: int, of: int = 0) -> StepRecord:
+    """The same step with tokens from `start` to `end` of a completion that are not the policy's."""
+    kept = np.ones(len(step.groups[0].completions[of].token_ids), bool)
+    kept[start:end] = False
+    tokens = dict(step.tokens) | {(0, of): dataclasses.replace(step.tokens[0, of], loss_mask=kept)}
+    return StepRecord(step.step, step.groups, tokens, {})
+
+
+def test_what_a_tool_answered_does_not_plan():
+    said, answered, went_on = "3 + 4. ", "We need to find x. ", "Let's check it"
+    asked = written(1, said + answered + went_on, "Let's check it. We need to find x")
+    step = hidden(asked, len(said), len(said + answered))
+    metrics = PlanDiagnostic(min_planning_tokens=5).observe(step)
+    assert metrics["plan/grams"] == 3 and metrics["plan/coverage"] == pytest.approx(2 / 3)
+    assert gram_counts(step)["sums"].following["lets check"] == {"it": 2}
+    told = entropies(token_sums(step).sums.sum(axis=0), 1)
+    assert gram_counts(step)["sums"].planning_tokens == told["entropy/planning_tokens"]
+    assert gram_counts(asked)["sums"].grams["we need to find"] == 2
+
+
+def test_a_completion_of_which_no_token_is_trained_is_not_looked_at():
+    step = hidden(written(1, *PLANS), 0, 999)
+    metrics = PlanDiagnostic(min_planning_tokens=5).observe(step)
+    assert metrics["plan/looked_at"] == 2 and metrics["plan/with_phrases"] == 1
 
 
 def test_what_follows_is_judged_where_it_was_seen_often():
@@ -276,7 +303,7 @@ def test_grams_of_two_processes_are_those_of_one():
     alone = gram_counts(step)
     together = {source: Counts() for source in alone}
     for groups in (step.groups[:2], step.groups[2:]):
-        for source, counts in gram_counts(StepRecord(1, groups, {}, {})).items():
+        for source, counts in gram_counts(StepRecord(1, groups, step.tokens, {})).items():
             together[source].add(counts)
     for source, counts in alone.items():
         ours, theirs = vars(together[source]), vars(counts)

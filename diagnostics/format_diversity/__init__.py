@@ -114,7 +114,7 @@ class FormatDiagnostic:
         found = self._alarm.update(step, rows)
         if isinstance(found, Takeover):
             self._takeover, self._until, self._wrong = found, None, None
-            self._events.append(self._collapse(step, found, metrics))
+            self._events.append(self._collapse(step, found, rows, metrics))
         elif isinstance(found, Recovery):
             self._until = found.until
             self._events.append(self._recovered(step, found, metrics))
@@ -132,7 +132,7 @@ class FormatDiagnostic:
             }
             self._events.append(Event(step, "format_wrong_winner", "warning", evidence, _WRONG))
 
-    def _collapse(self, step: int, found: Takeover, metrics: Mapping[str, float]) -> Event:
+    def _collapse(self, step: int, found: Takeover, rows: Sequence[Row], metrics: Mapping[str, float]) -> Event:
         evidence = {
             "onset_step": found.onset,
             "rise_step": found.rise,
@@ -142,7 +142,7 @@ class FormatDiagnostic:
             "effective": metrics["format/effective"],
             "base_effective": self._effective,
             "structures": metrics["format/structures"],
-            "accuracy": metrics.get(f"format/accuracy@{found.label.partition(':')[0]}"),
+            "accuracy": measures.accuracy_of(rows, found.label),
             "completions": metrics["format/completions"],
         }
         return Event(step, "format_collapse", "warning", evidence, _COLLAPSE)

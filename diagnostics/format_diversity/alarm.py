@@ -4,11 +4,13 @@ A collapse is a form at nine tenths of all completions that was not there at the
 2504.07912). The level alone would be crossed by noise in small batches and says nothing where the base model writes
 everything in one form anyway; so the share is smoothed along its course, and the rise above the form's own share in the
 first steps has to pass a test that holds for runs of any length. A share that stops short of the level is no collapse:
-the course may be a plateau as well as a line, and the level is reached when the course is there for sure.
+the course may be a plateau as well as a line, and the level is reached when the course is there for sure. How sure it
+is depends on the groups of a step: completions of one prompt are alike, and a step of one group shows nothing of that.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ from diagnostics.format_diversity.measures import Row
 from diagnostics.sequential import Baseline, RiseTest
 
 MARGIN = 0.05  # a share may be this far above its start, or below the level, before it counts as risen, or fallen
+APART = 3.0  # standard errors between a share that has taken over and one that is below the level by the margin
 LATELY = 5  # steps over which a label leads
 
 
@@ -46,7 +49,7 @@ class Seen(NamedTuple):
     """A form at a step."""
 
     share: float  # mean over groups
-    variance: float  # of that mean
+    variance: float  # of that mean; NaN in a step of one group, which shows none
     gain: float  # covariance of the advantage of trained completions and of having this form
 
 
@@ -63,6 +66,8 @@ class Alarm:
         self._tests: dict[str, RiseTest] = {}
         self._recent: deque[tuple[int, dict[str, Seen]]] = deque(maxlen=KEPT)
         self._winner: str | None = None  # that has taken over
+        self._since_step = 0  # from which on it has
+        self._told_step = 0  # at which that was certain
         self._leader = "", Course(np.zeros(1), 0.0)  # the most frequent label lately and its course
 
     def learn(self, step: int, rows: Sequence[Row]) -> None:
@@ -90,21 +95,27 @@ class Alarm:
         test, level = self._tests.get(label), logit(self._level)
         if self.base_share(label) >= self._level:
             return None  # it had taken over before the run began
-        if test is None or test.fired is None or course.low < level:
+        if test is None or test.fired is None or course.low() < level:
             return None
+        if course.low(APART) < logit(self._level - MARGIN):
+            return None  # few groups, or groups that differ: it may be a share that has stopped short
         self._winner = label
-        return Takeover(label, self._since(course.fitted >= level), test.onset, course.share, self.base_share(label))
+        self._since_step, self._told_step = self._since(course.fitted >= level), self._recent[-1][0]
+        return Takeover(label, self._since_step, test.onset, course.share, self.base_share(label))
 
     def _recovery(self, label: str) -> Recovery | None:
-        """Surely below the level by a margin: a share that hovers about the level stays a takeover."""
-        course = self._leader[1] if label == self._leader[0] else self._course(label)
-        if course.high >= logit(self._level - MARGIN):
+        """Surely below the level by a margin: a share that hovers about the level stays a takeover.
+
+        The course is that since the takeover: no smooth curve holds a rise and a fall that follows at once.
+        """
+        course = self._course(label, self._since_step)
+        if course.high() >= logit(self._level - MARGIN):
             return None
-        until = self._since(course.fitted < logit(self._level))
+        until = max(self._since(course.fitted < logit(self._level)), self._told_step + 1)
         self._winner = None
         # another takeover has to be another rise, along a course that does not hold the first
         self._tests[label] = RiseTest(self._tests[label].ceiling, alpha=self._tests[label].alpha)
-        self._recent = deque(list(self._recent)[-LATELY:], maxlen=KEPT)
+        self._recent = deque(((step, of) for step, of in self._recent if step >= until), maxlen=KEPT)
         return Recovery(label, until, course.share)
 
     def leading(self) -> tuple[str, float]:
@@ -142,9 +153,9 @@ class Alarm:
         label = max(sorted(lately), key=lambda name: lately[name])
         self._leader = label, self._course(label)
 
-    def _course(self, label: str) -> Course:
-        """The course of a label over the steps that are kept."""
-        points = ((step, *of.get(label, NOTHING)[:2], push(of, label)) for step, of in self._recent)
+    def _course(self, label: str, since: int = 0) -> Course:
+        """The course of a label over the steps that are kept, from one on."""
+        points = ((step, *_seen(of, label)[:2], push(of, label)) for step, of in self._recent if step >= since)
         return course(*np.array(list(points)).T)
 
     def _since(self, holds: np.ndarray) -> int:
@@ -160,6 +171,7 @@ class Alarm:
             "tests": {label: test.state_dict() for label, test in self._tests.items()},
             "recent": [[step, of] for step, of in self._recent],
             "winner": self._winner,
+            "since": [self._since_step, self._told_step],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -170,6 +182,7 @@ class Alarm:
         recent = ((step, {label: Seen(*seen) for label, seen in of.items()}) for step, of in state["recent"])
         self._recent = deque(recent, maxlen=KEPT)
         self._winner = state["winner"]
+        self._since_step, self._told_step = state.get("since", (0, 0))
 
 
 def _per_group(rows: Sequence[Row]) -> dict[str, np.ndarray]:
@@ -182,9 +195,18 @@ def _per_group(rows: Sequence[Row]) -> dict[str, np.ndarray]:
 
 
 def _mean(values: np.ndarray) -> tuple[float, float]:
-    """Mean over groups and the variance of that mean, never below that of one dissenting completion in a hundred."""
+    """Mean over groups and the variance of that mean, never below that of one dissenting completion in a hundred.
+
+    The completions of a single group share their prompt, so what lies between groups cannot be seen in it: NaN.
+    """
     n = len(values)
-    return float(values.mean()), max(float(values.var()), 1e-4) / max(n - 1, 1)
+    return float(values.mean()), max(float(values.var()), 1e-4) / (n - 1) if n > 1 else math.nan
+
+
+def _seen(of: Mapping[str, Seen], label: str) -> Seen:
+    """A form at a step, also where nobody wrote in it."""
+    alone = any(math.isnan(other.variance) for other in of.values())
+    return of.get(label, Seen(0.0, math.nan if alone else 0.0, 0.0))
 
 
 def _gains(rows: Sequence[Row]) -> dict[str, float]:

@@ -17,45 +17,56 @@ KEPT = 100  # steps of a course; over more of them the factor of the driven curv
 NEAR = 40  # steps of the curves that bend sooner; with those of all steps, which are quieter, they are averaged
 FEWEST = 8  # steps below which a course is taken as level
 SURE = 0.5  # standard errors between a course and what is said of it; more is later on real runs, less too early
+LEAST, MOST = 1e-4, 0.25  # variance of the share of one group
 
 
 class Course(NamedTuple):
     """Smoothed log-odds of a share, (steps,), and how far off the last may be."""
 
     fitted: np.ndarray
-    margin: float
+    error: float  # standard error of the last
 
     @property
     def share(self) -> float:
         """At the last step."""
         return float(1 / (1 + np.exp(-self.fitted[-1])))
 
-    @property
-    def low(self) -> float:
-        """Log-odds that the last step surely has."""
-        return float(self.fitted[-1]) - self.margin
+    def low(self, errors: float = SURE) -> float:
+        """Log-odds that the last step is above by so many standard errors."""
+        return float(self.fitted[-1]) - errors * self.error
 
-    @property
-    def high(self) -> float:
-        """Log-odds that the last step surely has not passed."""
-        return float(self.fitted[-1]) + self.margin
+    def high(self, errors: float = SURE) -> float:
+        """Log-odds that the last step is below by so many standard errors."""
+        return float(self.fitted[-1]) + errors * self.error
 
 
 def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes: np.ndarray) -> Course:
     """The course of a share, all arrays (steps,); a push is seen in the share from the next step on.
 
-    The driven curve is taken without a margin: it is believed only where it fits better than all curves in the step,
-    and then the share is on its way by a known force. A margin would be paid in steps where the way is slow.
+    The driven curve is taken without an error: it is believed only where it fits better than all curves in the step,
+    and then the share is on its way by a known force. An error would be paid in steps where the way is slow.
     """
-    near, far = (_free(steps[-n:], shares[-n:], variances[-n:]) for n in (NEAR, KEPT))
+    near, far = (_free(steps[-n:], shares[-n:], known(shares[-n:], variances[-n:])) for n in (NEAR, KEPT))
     kept = len(near.fitted)
-    free = Course((near.fitted + far.fitted[-kept:]) / 2, SURE * (near.error + far.error) / 2)
+    free = Course((near.fitted + far.fitted[-kept:]) / 2, (near.error + far.error) / 2)
     if len(steps) <= NEAR or not pushes.any():
         return free
-    driven = driven_curve(np.cumsum(pushes) - pushes, shares, variances)
+    driven = driven_curve(np.cumsum(pushes) - pushes, shares, known(shares, variances))
     belief = 1 / (1 + np.exp(-np.clip(driven.evidence - far.evidence, -50.0, 50.0)))
     fitted = (1 - belief) * free.fitted + belief * driven.fitted[-kept:]
-    return Course(fitted, (1 - belief) * free.margin)
+    return Course(fitted, (1 - belief) * free.error)
+
+
+def known(shares: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """The variances (steps,), NaN replaced by half the mean square of the differences of neighbouring shares.
+
+    That estimate (von Neumann 1941) holds whatever makes steps differ: completions, prompts, the mix of both.
+    """
+    lacking = np.isnan(variances)
+    if not lacking.any():
+        return variances
+    apart = float((np.diff(shares) ** 2).mean() / 2) if len(shares) > 1 else MOST
+    return np.where(lacking, max(apart, LEAST), variances)
 
 
 def _free(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray) -> Curve:

@@ -95,6 +95,17 @@ def accuracy(rows: Iterable[Row]) -> dict[str, float]:
     return found | {f"format/judged@{name}": float(len(of)) for name, of in sorted(outcomes.items())}
 
 
+def accuracy_of(rows: Iterable[Row], label: str) -> float | None:
+    """Mean outcome of the completions with one label, `other:3` apart from all other `other`; None without any."""
+    outcomes = [
+        outcome
+        for row in rows
+        for own, outcome in zip(row.labels, row.outcomes, strict=True)
+        if own == label and outcome is not None
+    ]
+    return sum(outcomes) / len(outcomes) if outcomes else None
+
+
 class Distance(NamedTuple):
     """Total variation between two sets of completions, and what chance alone makes of it."""
 

@@ -19,10 +19,10 @@ FEWEST = 5  # a gram's followers are looked at from so many occurrences on; with
 class PlanDiagnostic:
     """Computes `plan/*` from the planning masks, whatever tagger made them.
 
-    A gram is a run of planning tokens as words without case and punctuation. In the semantic entropy it
-    counts once a completion, so that one completion caught in a loop does not decide, and in the variety each
-    completion has one vote; in what follows it counts each time. Below `min_planning_tokens` in a step there are
-    counts and nothing else.
+    A gram is a run of planning tokens as words without case and punctuation; only the policy's own tokens count (a
+    tool's answer is in the text and not in the loss mask). In the semantic entropy it counts once a completion, so that
+    one completion caught in a loop does not decide, and in the variety each completion has one vote; in what follows it
+    counts each time. Below `min_planning_tokens` in a step there are counts and nothing else.
     Source: "Emergent Hierarchical Reasoning in LLMs through RL" (HICRA), arXiv 2509.03646, section 3.
     """
 
@@ -167,13 +167,17 @@ class Counts:
 
 
 def gram_counts(record: StepRecord) -> dict[str, Counts]:
-    """Per source, from the admitted completions that were tagged."""
+    """Per source, from the admitted completions that were tagged and have a trained token.
+
+    Where the trainer's arrays are not there every token is taken for the policy's own.
+    """
     by_source: defaultdict[str, Counts] = defaultdict(Counts)
-    for group, i, completion, _ in record.completions():
-        if not group.planning:
+    for group, i, completion, tokens in record.completions():
+        if not group.planning or (tokens is not None and len(tokens.loss_mask) and not tokens.loss_mask.any()):
             continue
+        planning = group.planning[i] if tokens is None else group.planning[i] & tokens.loss_mask
         counts = by_source[group.task.source]
-        found = list(grams(completion, group.planning[i]))
+        found = list(grams(completion, planning))
         for phrase, times in Counter(gram.words for gram in found).items():
             share = times / len(found)
             counts.grams[phrase] += 1
@@ -181,7 +185,7 @@ def gram_counts(record: StepRecord) -> dict[str, Counts]:
             counts.squares += share * share
         for gram in found:
             counts.following[gram.words][gram.follower] += 1
-        counts.planning_tokens += int(group.planning[i].sum())
+        counts.planning_tokens += int(planning.sum())
         counts.completions += 1
         counts.planning_completions += bool(found)
     return dict(by_source)

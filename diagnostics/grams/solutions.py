@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rltrain.records.trl_table import written_in
+
 BATCH = 4096  # rows read at once
 SINGLE = (".parquet", ".jsonl")  # what one file may end with
 TEXTS, PROMPTS = ("completion", "text"), ("task_key", "prompt")
-COLUMNS = (*TEXTS, *PROMPTS, "step", "outcome", "advantage")
+JUDGES = ("outcome", "advantage")  # columns that tell a correct completion, the first one that is known
+COLUMNS = (*TEXTS, *PROMPTS, "step", *JUDGES)
 
 
 class Solution(NamedTuple):
@@ -27,11 +30,11 @@ class Solution(NamedTuple):
     correct: bool
 
 
-def judged_by(columns: Sequence[str], path: Path) -> str:
-    """The column that tells a correct completion. ValueError where a file cannot be used."""
+def judged_by(columns: Sequence[str], path: Path, judges: Sequence[str] = JUDGES) -> str:
+    """The column that tells a correct completion, the first of `judges` there. ValueError where a file is of no use."""
     if not set(TEXTS) & set(columns):
         raise ValueError(f"{path}: expected a column 'completion' or 'text', got {', '.join(columns) or 'nothing'}")
-    for column in ("outcome", "advantage"):
+    for column in judges:
         if column in columns:
             return column
     raise ValueError(
@@ -41,12 +44,35 @@ def judged_by(columns: Sequence[str], path: Path) -> str:
 
 
 def read(paths: Sequence[Path]) -> Iterator[Solution]:
-    """Every completion with a text. Correct is an outcome of 1, or without outcomes an advantage above 0."""
+    """Every completion with a text. Correct is an outcome of 1, or where no row has an outcome an advantage above 0."""
+    judges = JUDGES if any(map(_has_outcomes, paths)) else JUDGES[::-1]
     for path in paths:
-        for row in _json_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path):
-            solution = _solution(row, judged_by(list(row), path), path)
+        for row in _json_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path, judges):
+            solution = _solution(row, judged_by(list(row), path, judges), path)
             if solution is not None:
                 yield solution
+
+
+def _has_outcomes(path: Path) -> bool:
+    """Whether any row has an outcome: a run without one (of shaping rewards alone) has the column all the same."""
+    if path.suffix == ".jsonl":
+        return any(_known(row.get("outcome")) for row in _json_rows(path))
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+    except pa.ArrowInvalid:
+        return False  # told of when it is read
+    with file:
+        if "outcome" not in file.schema_arrow.names:
+            return False
+        batches = file.iter_batches(BATCH, columns=["outcome"])
+        return any(_known(value) for batch in batches for value in batch.column(0).to_pylist())
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value  # NaN is not itself
 
 
 def _solution(row: Mapping[str, Any], judge: str, path: Path) -> Solution | None:
@@ -54,7 +80,7 @@ def _solution(row: Mapping[str, Any], judge: str, path: Path) -> Solution | None
     if isinstance(value, str):
         meant = "1 is correct" if judge == "outcome" else "above 0 is correct"
         raise ValueError(f"{path}: column {judge!r} holds texts ({value[:40]!r}); expected numbers, {meant}")
-    text = text_of(next((row[name] for name in TEXTS if row.get(name) is not None), None))
+    text = written_in(next((row[name] for name in TEXTS if row.get(name) is not None), None))
     if text is None:
         return None
     problem = next((row[name] for name in PROMPTS if row.get(name) is not None), "")
@@ -65,14 +91,7 @@ def _solution(row: Mapping[str, Any], judge: str, path: Path) -> Solution | None
     )
 
 
-def text_of(value: Any) -> str | None:
-    """A completion's text; of chat messages the last one's content. None for anything else."""
-    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
-        value = value[-1].get("content")
-    return value if isinstance(value, str) else None
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _parquet_rows(path: Path, judges: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -82,7 +101,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         warnings.warn(f"{path}: left out, it cannot be read ({error})", stacklevel=2)
         return
     with file:
-        judged_by(file.schema_arrow.names, path)
+        judged_by(file.schema_arrow.names, path, judges)
         wanted = [name for name in COLUMNS if name in file.schema_arrow.names]
         for batch in file.iter_batches(BATCH, columns=wanted):
             yield from batch.to_pylist()

@@ -104,19 +104,24 @@ def _group(
 def _marks(
     rows: Sequence[Mapping[str, Any]], completions: Sequence[Completion], read: Read
 ) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
-    """Planning masks and formats, as the table has them; where it lacks some, the group is read now."""
-    masks = [_mask(row, len(completion.token_ids)) for row, completion in zip(rows, completions, strict=True)]
+    """Planning masks and formats, as the table has them; where it lacks some, the group is read now.
+
+    What the table says is not of the policy (`loss_mask`) never plans, also where the trainer's arrays are not there.
+    """
+    lengths = [len(completion.token_ids) for completion in completions]
+    masks = [_mask(row, "planning", length) for row, length in zip(rows, lengths, strict=True)]
     names = [row.get("format") for row in rows]
     if not all(names) or any(mask is None for mask in masks):
         found = read(completions)
         masks = [now if mask is None else mask for mask, now in zip(masks, found[0], strict=True)]
         names = [name or now for name, now in zip(names, found[1], strict=True)]
-    return tuple(masks), tuple(names)
+    own = [_mask(row, "loss_mask", length) for row, length in zip(rows, lengths, strict=True)]
+    return tuple(m if of is None else m & of for m, of in zip(masks, own, strict=True)), tuple(names)
 
 
-def _mask(row: Mapping[str, Any], length: int) -> np.ndarray | None:
-    """The planning mask (T,) of a row; None where it has none of its completion's length."""
-    mask = row.get("planning")
+def _mask(row: Mapping[str, Any], name: str, length: int) -> np.ndarray | None:
+    """A mask (T,) of a row; None where it has none of its completion's length."""
+    mask = row.get(name)
     return np.asarray(mask, bool) if mask is not None and len(mask) == length else None
 
 
@@ -249,7 +254,7 @@ def _arrays(row: Mapping[str, Any], length: int, notes: dict[str, int]) -> Token
         note(notes, "per-token arrays of another length than the tokens: such completions are left out")
         return None
     if length and not found["loss_mask"].any():
-        note(notes, "no token is trained (loss_mask): entropy, perplexity and drift leave such completions out")
+        note(notes, "no token is trained (loss_mask): entropy, perplexity, plans and drift leave such completions out")
     known = {name: np.isfinite(found[name][found["loss_mask"]]) for name in LACKING}
     for name, words in LACKING.items():
         if len(known[name]) and not known[name].any():

@@ -16,7 +16,7 @@ from rltrain.records import columns, jsonl, row_groups, trl_table
 from rltrain.records.cells import are_steps, step_of
 from rltrain.records.notes import note
 from rltrain.records.outcome import OUTCOME, VALUES
-from rltrain.records.trl_table import text_of
+from rltrain.records.trl_table import completion_text, text_of
 
 if TYPE_CHECKING:
     import pyarrow.parquet as parquet
@@ -134,7 +134,7 @@ def _readable(row: dict[str, Any], outcome: str | None) -> dict[str, Any]:
         row["prompt"] = json.dumps(prompt, ensure_ascii=False) if messages else text_of(prompt)
     elif prompt is not None:
         row["prompt"] = str(prompt)
-    row["completion"] = text_of(row["completion"])
+    row["completion"] = completion_text(row["completion"])
     if not isinstance(row.get("group"), int | str | None):
         row["group"] = str(row["group"])
     return row | {name: str(row[name]) for name in columns.NAMED if row.get(name) is not None}

@@ -56,7 +56,7 @@ def from_trl(row: Mapping[str, Any], rewards: Sequence[str], outcome: str | None
     }
     found = {
         "prompt": text_of(row.get("prompt")),
-        "completion": text_of(row["completion"]),
+        "completion": completion_text(row["completion"]),
         "values": json.dumps(values),
         "reward": values.get("reward", sum(values.values())) if values else None,
         "outcome": values.get(outcome) if outcome else None,
@@ -72,6 +72,27 @@ def text_of(value: Any) -> str:
         said = (said_in(part.get("content", part)) if isinstance(part, Mapping) else str(part) for part in value)
         return "\n".join(text for text in said if text)
     return "" if value is None else str(value)
+
+
+def written_in(value: Any) -> str | None:
+    """What the policy wrote in a completion: a text, or chat messages with a text or parts each; None in other things.
+
+    Of messages those of the assistant, one a line: what a tool or a user said between them is not the policy's. Where
+    none is of the assistant, all. A message without content, as a call of a tool, says nothing.
+    """
+    if isinstance(value, str):
+        return value
+    if not (isinstance(value, list) and value and all(isinstance(m, Mapping) and "content" in m for m in value)):
+        return None
+    own = [message for message in value if message.get("role") == "assistant"]
+    said = (said_in(message["content"]) for message in own or value)
+    return "\n".join(text for text in said if text)
+
+
+def completion_text(value: Any) -> str:
+    """`written_in` a cell of a table; what is neither a text nor messages as text, so that no row is lost."""
+    found = written_in(value)
+    return text_of(value) if found is None else found
 
 
 def said_in(content: Any) -> str:

@@ -13,9 +13,13 @@ ANSWERS = {
     "format/unclassified": (
         "High: the classifier does not fit these texts; look at the structures instead.",
         "Low says that the texts are named, not that the names are right."),
-    "format/entropy format/effective format/effective_in_group": (
-        "As if so many forms were used equally often; 1 is a single one. Inside a group: what one prompt still gets.",
+    "format/entropy format/effective": (
+        "As if so many forms were used equally often; 1 is a single one.",
         "New forms that all count as `other` look like a collapse: structures that stay up say no."),
+    "format/effective_in_group": (
+        "What one prompt still gets, as if so many forms were used equally often. Hold it against itself.",
+        "A small group cannot show all forms: of 2.8 forms in use (shares .5, .3, .2) four completions show 2.1 in the "
+        "mean, eight 2.4, sixteen 2.6. Runs with other group sizes cannot be compared by it."),
     "format/structures format/structures_other": (
         "Variety without classes; should fall together with the effective number in a true collapse.",
         "It sees line shapes: two ways of arguing in the same layout are one structure."),
