@@ -7,11 +7,11 @@ arXiv 2505.22617). What is left when all entropy is spent (H = 0) is the ceiling
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from diagnostics.student import student_t
 from rltrain.types import Event, Panel, StepRecord, TokenArrays
 
 SPENT = 0.9  # share of the entropy after which a run has little left to buy reward with
@@ -173,16 +173,6 @@ def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int) -> F
     if ceiling - half > MOST:
         return None
     return Fit(float(-slope), float(intercept), float(ceiling), float(ceiling - half), float(ceiling + half), len(x))
-
-
-def student_t(freedom: float) -> float:
-    """97.5th percentile of Student's t, to 0.1% from 6 degrees of freedom on.
-
-    Cornish and Fisher's expansion about the normal (Abramowitz and Stegun 26.7.5), which takes fractions.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 def _effective(residual: np.ndarray) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from diagnostics.mechanism import EntropyMechanism, covariance_metrics, fit, student_t
+from diagnostics.mechanism import EntropyMechanism, covariance_metrics, fit
+from diagnostics.student import student_t
 from rltrain.metrics import undeclared
 
 

@@ -87,8 +87,9 @@ LEARNING = {
     "entropy/gap entropy/gap_low entropy/gap_high": (
         "Above 0 the policy is less sure of plans than of carrying them out. Trust a move only where the interval "
         "leaves the old level.",
-        "The interval is over completions of one step, not over steps or prompts; both entropies falling together "
-        "shrink it: see entropy/ratio."),
+        "The interval is of one step: it counts that prompts differ, not that a curriculum changes which are drawn. "
+        "Of a single prompt it is over that prompt's completions. Both entropies falling together shrink the gap: "
+        "see entropy/ratio."),
     "entropy/ratio entropy/ratio_low entropy/ratio_high": (
         "The comparison that survives when both entropies fall together.",
         "It grows without bound as execution goes to 0: read it beside the gap."),
