@@ -69,7 +69,7 @@ def test_every_declared_metric_of_the_run_is_drawn_and_explained(tmp_path):
         assert METRICS[metric].meaning in page.text, metric
     assert "mine/secret" not in named
     assert titles(page)[0] == "Planning against execution"  # the pictures first, then single curves
-    assert {"reward/mean", "reward/outcome", "reward/mean by source"} <= set(titles(page))
+    assert {"reward/mean", "reward/outcome, reward/outcome_all", "reward/mean by source"} <= set(titles(page))
 
 
 def test_the_file_stands_alone(tmp_path):

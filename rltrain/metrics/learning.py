@@ -122,12 +122,16 @@ LEARNING = (
            "t of the prompts that plan; absent below four of them", "entropy diagnostic"),
     Metric("entropy/ratio_high", "1", "Upper end of the ratio's 95% interval.",
            "97.5th percentile of the same", "entropy diagnostic"),
-    Metric("entropy/ceiling", "share", "Outcome to be reached with all entropy spent, if reward follows b - a exp(H).",
-           "b - a of the least-squares fit over all steps so far", "mechanism diagnostic"),
+    Metric("entropy/ceiling", "share",
+           "Outcome over all samples to be reached with all entropy spent, if it follows b - a exp(H).",
+           "b - a of the fit of reward/outcome_all to exp(entropy/mean) over all steps so far, by two-stage least "
+           "squares: a step's entropy stands where the mean of its neighbours puts it, so its own noise does not "
+           "flatten the slope", "mechanism diagnostic"),
     Metric("entropy/ceiling_low", "share", "Lower end of the ceiling's 95% interval.",
-           "regression interval at H = 0, autocorrelation counted", "mechanism diagnostic"),
+           "ceiling - t x its standard error; the noise may last for steps, each way it may being weighed by the "
+           "spectrum of the residuals (Whittle's likelihood)", "mechanism diagnostic"),
     Metric("entropy/ceiling_high", "share", "Upper end of the ceiling's 95% interval.",
-           "regression interval at H = 0, autocorrelation counted", "mechanism diagnostic"),
+           "ceiling + t x the same", "mechanism diagnostic"),
     Metric("entropy/ceiling_steps", "steps", "Steps the ceiling is fitted to.",
            "steps so far with an entropy and an outcome", "mechanism diagnostic"),
     Metric("entropy/spent", "share", "Share of the first steps' entropy that is gone.",
