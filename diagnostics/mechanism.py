@@ -15,6 +15,7 @@ from diagnostics.law import FEWEST, MIN_STEPS, fit
 from rltrain.types import Event, Panel, StepRecord, TokenArrays
 
 SPENT = 0.9  # share of the entropy after which a run has little left to buy reward with
+REGAINED = 0.8  # share below which entropy has come back, so that spending it again is news
 TOP = 0.002  # share of the tokens with the largest covariance: the paper's 0.2 %
 
 
@@ -89,10 +90,10 @@ class EntropyMechanism:
             evidence = {"spent": spent, "entropy": self._entropy[-1], "at_start": start}
             advice = "exploration is over: raise entropy_coef, use kl_cov or clip_cov, or take an earlier checkpoint"
             self._events.append(Event(step, "entropy_spent", "warning", evidence, advice))
-        self._told = spent >= SPENT
+        self._told = spent >= (REGAINED if self._told else SPENT)
 
     def events(self) -> list[Event]:
-        """`entropy_spent`, when nine tenths of the first steps' entropy are gone."""
+        """`entropy_spent`, when nine tenths of the first steps' entropy are gone; anew only after a fifth was there."""
         events, self._events = self._events, []
         return events
 

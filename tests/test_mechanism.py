@@ -57,6 +57,17 @@ def test_spent_entropy_is_told_once_and_a_restart_changes_nothing():
     assert "entropy/spent" in series[-1] and "entropy/spent" not in series[0]
 
 
+def test_entropy_that_hovers_where_it_is_spent_is_told_once():
+    rng, diagnostic, events = np.random.default_rng(0), EntropyMechanism(), []
+    levels = np.concatenate([np.geomspace(1, 0.1, 10), np.full(190, 0.1)]) * (1 + 0.1 * rng.standard_normal(200))
+    assert (np.diff(np.sign(levels[10:] - 0.1)) != 0).sum() > 40  # across the level again and again
+    for step, level in enumerate([*levels, 0.5, 0.05], 1):
+        diagnostic.observe(at(step, level))
+        events += diagnostic.events()
+    assert [event.step for event in events] == [events[0].step, 202]  # and anew, once it had come back
+    assert events[0].step <= 20
+
+
 def test_the_outcome_is_of_all_samples():
     """A filter that drops what all solve keeps the outcome of what it lets in below 7/8."""
     diagnostic = EntropyMechanism()
