@@ -91,8 +91,8 @@ class Curves:
     def _entropy(self) -> dict[str, np.ndarray]:
         planning, execution = self.planning + self.noise(0.03), self.execution + self.noise(0.02)
         plans = 1.1 + 1.2 * _ramp(self.at, self.truth.phase, 0.2 * self.steps) + self.noise(0.05)
-        # of the trained samples, as the diagnostic's: too high at first, and at the end the law's own
-        ceiling = OFFSET - SLOPE + TRAINED + 0.2 * np.exp(-5 * self.share) * (1 - self.share) + self.noise(0.002)
+        # of all samples, as the diagnostic's: too high at first, and at the end the law's own
+        ceiling = OFFSET - SLOPE + 0.2 * np.exp(-5 * self.share) * (1 - self.share) + self.noise(0.002)
         found = {"entropy/planning": planning, "entropy/execution": execution, "entropy/gap": planning - execution}
         found |= {"entropy/gap_low": planning - execution - 0.12, "entropy/gap_high": planning - execution + 0.12}
         found |= {"entropy/mean": self.entropy + self.noise(0.01), "plan/semantic_entropy": plans}

@@ -15,12 +15,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diagnostics.sequential import Baseline, RiseTest
-from rltrain.types import Event, Group, StepRecord
+from rltrain.types import Event, Group, Panel, StepRecord
 
 CREATIVE = "creative"
 SIGNALS = ("entropy", "variety")
 COMPARED = 8  # completions of a group whose pairs are compared
 RECENT = 32  # groups that an event's figure of now is a mean of
+PANEL = Panel(
+    "Variety of creative completions",
+    ("entropy/variety",),
+    "line",
+    "How much the completions of one creative prompt differ. Structured tasks lower entropy/mean@structured; "
+    "where entropy/mean@creative or this falls with it, the run is losing on the creative side what it wins "
+    "on the other.",
+)
 _WORD = re.compile(r"\w+")
 _ADVICE = (
     "Creative completions say less and less that is different. Raise the creative share of the mixture or its floor, "
@@ -105,6 +113,13 @@ def values(record: StepRecord) -> Values:
             differ = variety([completion.text for completion in group.completions[:COMPARED]])
             found.variety.extend([] if differ is None else [differ])
     return found
+
+
+def metrics(said: Values) -> dict[str, float]:
+    """`entropy/variety` of a step, in [0, 1], and the groups it rests on; empty without any."""
+    if not said.variety:
+        return {}
+    return {"entropy/variety": float(np.mean(said.variety)), "entropy/variety_groups": float(len(said.variety))}
 
 
 def variety(texts: Sequence[str]) -> float | None:

@@ -1,34 +1,22 @@
 """How much entropy is left to pay with: reward against entropy, and the tokens through which entropy goes.
 
 Over the course of a run reward follows R = b - a exp(H) with H the policy's entropy (Cui et al. 2025,
-arXiv 2505.22617). What is left when all entropy is spent (H = 0) is the ceiling b - a.
+arXiv 2505.22617). What is left when all entropy is spent (H = 0) is the ceiling b - a (`law.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from diagnostics.law import FEWEST, MIN_STEPS, fit
 from rltrain.types import Event, Panel, StepRecord, TokenArrays
 
 SPENT = 0.9  # share of the entropy after which a run has little left to buy reward with
-FEWEST = 8  # independent steps below which no interval is given
-MOST = 1.0  # the largest outcome there is (`Score.outcome`)
+REGAINED = 0.8  # share below which entropy has come back, so that spending it again is news
 TOP = 0.002  # share of the tokens with the largest covariance: the paper's 0.2 %
-
-
-class Fit(NamedTuple):
-    """R = b - a exp(H) by least squares, and its ceiling b - a with a 95% interval."""
-
-    a: float
-    b: float
-    ceiling: float
-    low: float
-    high: float
-    steps: int  # it rests on
 
 
 class EntropyMechanism:
@@ -36,7 +24,8 @@ class EntropyMechanism:
 
     The fit takes all steps so far, `min_steps` at least, and is left out while entropy has not moved enough
     to tell a slope from noise, where the interval of `a` holds 0, and where the law cannot hold: where the whole
-    interval of the ceiling lies above the largest outcome there is.
+    interval of the ceiling lies above the largest outcome there is. Entropy is that of the trained tokens, the outcome
+    that of all sampled completions: of groups that filters let in, it would stay away from 0 and 1 by construction.
     """
 
     panels: Sequence[Panel] = (
@@ -44,8 +33,8 @@ class EntropyMechanism:
             "Reward ceiling",
             ("entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high", "entropy/ceiling_steps"),
             "line",
-            "The outcome this run would reach with all its entropy spent, if reward goes on following "
-            "b - a exp(H). It is an extrapolation: believe it when the band is narrow and the curve flat. A "
+            "The outcome over all samples that this run would reach with all its entropy spent, if it goes on "
+            "following b - a exp(H). It is an extrapolation: believe it when the band is narrow and the curve flat. A "
             "ceiling near today's outcome says that more steps will not help; more entropy would.",
         ),
         Panel(
@@ -64,11 +53,11 @@ class EntropyMechanism:
         ),
     )
 
-    def __init__(self, *, min_steps: int = 12, reference_steps: int = 3):
-        if min_steps < 4 or reference_steps < 1:
+    def __init__(self, *, min_steps: int = MIN_STEPS, reference_steps: int = 3):
+        if min_steps < FEWEST or reference_steps < 1:
             raise ValueError(
                 f"mechanism diagnostic: min_steps {min_steps} and reference_steps {reference_steps}; "
-                "expected at least 4 and 1"
+                f"expected at least {FEWEST} and 1"
             )
         self.min_steps = min_steps
         self.reference_steps = reference_steps
@@ -82,7 +71,7 @@ class EntropyMechanism:
         metrics, level = _of_tokens([tokens for _, _, _, tokens in record.completions() if tokens is not None])
         if level is None and not record.tokens:
             level = record.metrics.get("entropy/mean")  # of a trainer's own log, where it is all there is
-        outcomes = [value for group in record.groups if group.admitted for value in group.outcomes]
+        outcomes = [value for group in record.groups for value in group.outcomes]
         if level is None:
             return metrics
         self._entropy.append(level)
@@ -101,10 +90,10 @@ class EntropyMechanism:
             evidence = {"spent": spent, "entropy": self._entropy[-1], "at_start": start}
             advice = "exploration is over: raise entropy_coef, use kl_cov or clip_cov, or take an earlier checkpoint"
             self._events.append(Event(step, "entropy_spent", "warning", evidence, advice))
-        self._told = spent >= SPENT
+        self._told = spent >= (REGAINED if self._told else SPENT)
 
     def events(self) -> list[Event]:
-        """`entropy_spent`, when nine tenths of the first steps' entropy are gone."""
+        """`entropy_spent`, when nine tenths of the first steps' entropy are gone; anew only after a fifth was there."""
         events, self._events = self._events, []
         return events
 
@@ -144,51 +133,3 @@ def covariance_metrics(advantage_N: np.ndarray, logp_N: np.ndarray) -> dict[str,
         "entropy/covariance_top": float(top.mean()),
         "entropy/covariance_tokens": float(len(covariance)),
     }
-
-
-def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int) -> Fit | None:
-    """R = b - a exp(H) with a 95% interval of the ceiling b - a; None where there is too little to tell.
-
-    The interval is that of a regression line at H = 0, with the steps' number cut to what their
-    autocorrelation leaves of it. An interval wholly above `MOST` is none of a ceiling: the course has to bend
-    before H = 0, and where it will is not in it.
-    """
-    x, y = np.exp(np.asarray(entropy, float)), np.asarray(outcome, float)
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
-    if len(x) < min_steps or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    slope, intercept = np.polyfit(x, y, 1)
-    residual = y - (intercept + slope * x)
-    n = _effective(residual) if residual.std() > 1e-12 * y.std() else float(len(x))  # a perfect fit leaves rounding
-    if n < FEWEST:
-        return None
-    spread = np.sqrt((residual**2).sum() / len(x) * n / (n - 2))  # residual deviation, n - 2 degrees of freedom
-    sxx = x.var() * n
-    t = student_t(n - 2)
-    if slope + t * spread / np.sqrt(sxx) >= 0:  # the slope is -a, and a > 0 is the whole model
-        return None
-    ceiling = intercept + slope
-    half = t * spread * np.sqrt(1 / n + (1 - x.mean()) ** 2 / sxx)
-    if ceiling - half > MOST:
-        return None
-    return Fit(float(-slope), float(intercept), float(ceiling), float(ceiling - half), float(ceiling + half), len(x))
-
-
-def student_t(freedom: float) -> float:
-    """97.5th percentile of Student's t, to 0.1% from 6 degrees of freedom on.
-
-    Cornish and Fisher's expansion about the normal (Abramowitz and Stegun 26.7.5), which takes fractions.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
-
-
-def _effective(residual: np.ndarray) -> float:
-    """Independent steps that as many autocorrelated ones are worth: n (1 - r) / (1 + r), r at lag 1, not below 0."""
-    if not residual.any():
-        return float(len(residual))
-    r = float((residual[1:] * residual[:-1]).sum() / (residual**2).sum())
-    r = min(max(r, 0.0), 0.95)
-    return len(residual) * (1 - r) / (1 + r)

@@ -79,6 +79,7 @@ def run(path: Path, steps: int = 12, seed: int = 0, config: str = "run:\n  seed:
                 "reward/mean@sums": 0.1 + 0.6 * share + noise[1],
                 "reward/mean@haiku": 0.2 + 0.3 * share + noise[2],
                 "reward/outcome": 0.1 + 0.5 * share + noise[3],
+                "reward/outcome_all": 0.1 + 0.5 * share + noise[3],
                 "entropy/mean": 2 - share + noise[4],
                 "entropy/planning": 2.2 - 0.5 * share + noise[5],
                 "entropy/execution": 1.9 - share + noise[6],

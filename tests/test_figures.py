@@ -11,7 +11,7 @@ from synthetic import group, record, run
 
 from benchmarks.planted_curves import ENGINES, FORMS, WAVE
 from benchmarks.planted_run import write
-from diagnostics.mechanism import fit
+from diagnostics.law import fit
 from diagnostics.report import compare
 from diagnostics.report.cards import cards
 from diagnostics.report.figures import VIEWS, advantage, entropy_budget, format_river, missing, palette, panel, style
@@ -188,14 +188,24 @@ def test_the_mass_of_a_group_counts_where_its_successes_put_it(tmp_path):
 def test_the_fitted_law_is_the_one_drawn(planted):
     _, files = planted
     law, course = drawn(files, "entropy_budget")
-    known = files.metrics[["entropy/mean", "reward/outcome"]].dropna()
-    expected = fit(known["entropy/mean"], known["reward/outcome"], 12)
+    known = files.metrics[["entropy/mean", "reward/outcome_all"]].dropna()
+    expected = fit(known["entropy/mean"], known["reward/outcome_all"])
     (diamond,) = [one for one in law.data if one.marker.symbol == "diamond"]
     assert diamond.y[0] == pytest.approx(expected.ceiling) and diamond.x[0] == 0
     assert law.data[0].customdata.tolist() == sorted(law.data[0].customdata)
     ceiling = trace(course, "predicted ceiling")
     assert ceiling.y[-1] == pytest.approx(diamond.y[0], abs=0.06), "one ceiling, however it is drawn"
     assert [axis.title.text for axis in course.select_yaxes()][1:] == ["entropy<br>spent, share", "entropy, nats"]
+
+
+def test_the_law_rests_on_as_many_steps_as_the_run_was_told(tmp_path):
+    own = "diagnostics: [{use: entropy}, {use: mechanism, args: {min_steps: 21}}]\n"
+    files = {name: load_run(run(tmp_path / name, 20, config=config).path) for name, config in (("a", ""), ("b", own))}
+    assert entropy_budget.law(files["a"]) is not None and entropy_budget.law(files["b"]) is None
+    (words,) = entropy_budget.lacks(files["b"])
+    assert "20 steps" in words and "at least 21" in words
+    broken = load_run(run(tmp_path / "c", 20, config="diagnostics: [7, {use: mechanism, args: 3}]\n").path)
+    assert entropy_budget.min_steps(broken) == 12
 
 
 def test_a_form_has_one_colour_in_every_figure(planted):

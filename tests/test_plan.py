@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from synthetic import completion, group, record
 
-from diagnostics.entropy import EntropyDiagnostic, entropies, token_sums
+from diagnostics.entropy import EntropyDiagnostic
 from diagnostics.grams.entropies import conditional_entropy, coverage, entropy, variety
 from diagnostics.grams.plan import Counts, PlanDiagnostic, gram_counts, grams, runs
 from diagnostics.perplexity import logprob_sums
 from diagnostics.taggers import LexiconTagger
+from diagnostics.token_sums import entropies, token_sums
 from rltrain.collect import planning_mask
 from rltrain.metrics import undeclared
 from rltrain.types import Completion, Diagnostic, StepRecord
@@ -238,7 +239,9 @@ def test_everything_said_is_declared_and_shown():
 
 
 def test_the_ratio_has_an_interval_too():
-    metrics = EntropyDiagnostic(min_planning_tokens=4).observe(record(1, planning=2.0, execution=0.5))
+    step = record(1, *map(group, range(4)), planning=2.0, execution=0.5)
+    metrics = EntropyDiagnostic(min_planning_tokens=4).observe(step)
+    assert metrics["entropy/gap_low"] == metrics["entropy/gap"] == metrics["entropy/gap_high"] == 1.5
     assert metrics["entropy/ratio_low"] == metrics["entropy/ratio"] == metrics["entropy/ratio_high"] == 4.0
 
 

@@ -69,7 +69,7 @@ def test_every_declared_metric_of_the_run_is_drawn_and_explained(tmp_path):
         assert METRICS[metric].meaning in page.text, metric
     assert "mine/secret" not in named
     assert titles(page)[0] == "Planning against execution"  # the pictures first, then single curves
-    assert {"reward/mean", "reward/outcome", "reward/mean by source"} <= set(titles(page))
+    assert {"reward/mean", "reward/outcome, reward/outcome_all", "reward/mean by source"} <= set(titles(page))
 
 
 def test_the_file_stands_alone(tmp_path):
@@ -373,6 +373,9 @@ def test_one_evaluation_makes_no_change(tmp_path):
     assert any("too few planning tokens" in sentence for sentence in told) and told[-1] == "No warnings."
     (change,) = evaluations(load_run(made.path).metrics)
     assert (change.first, change.last_step) == (0.25, 0)
+    made.log_metrics(1, {"entropy/gap": 0.25, "plan/ratio": 0.1})
+    told = sentences(load_run(made.path))
+    assert "Planning minus execution entropy at step 1: 0.25 nats; too few prompts for an interval." in told
     assert "-" in report(tmp_path, made).text
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from diagnostics.mechanism import student_t
+from diagnostics.student import student_t
 from rltrain.records import RunFiles
 
 if TYPE_CHECKING:

@@ -103,10 +103,14 @@ def _course(frame: pd.DataFrame, name: str, label: str, unit: str = "") -> str:
 
 def _gap(frame: pd.DataFrame) -> str:
     names = ["step", "entropy/gap", "entropy/gap_low", "entropy/gap_high"]
-    known = frame[names].dropna() if set(names) <= set(frame.columns) else []
-    if not len(known):
+    found = frame.reindex(columns=names).dropna(subset="entropy/gap")
+    if not len(found):
         few = "Planning and execution entropy cannot be compared: too few planning tokens."
         return few if "plan/ratio" in frame else ""
+    known = found.dropna()
+    if not len(known):
+        step, gap, *_ = found.iloc[-1]
+        return f"Planning minus execution entropy at step {step:.0f}: {gap:.3g} nats; too few prompts for an interval."
     step, gap, low, high = known.iloc[-1]
     sure = "above 0" if low > 0 else "below 0" if high < 0 else "not told from 0"
     return (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diagnostics.mechanism import Fit, fit
+from diagnostics.law import MIN_STEPS, Fit, fit
 from diagnostics.report.figures import style
 from diagnostics.report.figures.palette import BLUE, DASHES, GREY, RED, SCALE, VIOLET
 from diagnostics.report.figures.style import Row
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 METRICS = (
-    "entropy/mean", "reward/outcome", "entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high", "entropy/spent",
+    "entropy/mean", "reward/outcome_all", "entropy/ceiling", "entropy/ceiling_low", "entropy/ceiling_high",
+    "entropy/spent",
 )  # fmt: skip
 CEILING = ("entropy/ceiling", "predicted ceiling", RED, "solid")
-OUTCOME = ("reward/outcome", "outcome, trained samples", BLUE, "dot")
+OUTCOME = ("reward/outcome_all", "outcome, all samples", BLUE, "dot")
 SPENT = ("entropy/spent", "entropy spent", VIOLET, "solid")
 ENTROPY = ("entropy/mean", "entropy", GREY, "solid")
-MIN_STEPS = 12  # the diagnostic's own
+MECHANISM = ("mechanism", "diagnostics.mechanism:EntropyMechanism")  # specs of the diagnostic that measures it
 
 
 def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
@@ -34,8 +35,8 @@ def draw(runs: Sequence[RunFiles], x: X = "step") -> list[go.Figure]:
 
 
 def points(run: RunFiles) -> np.ndarray:
-    """Step, entropy and outcome of each trained step that has both, (3, N)."""
-    names = ["step", "entropy/mean", "reward/outcome"]
+    """Step, entropy of the trained tokens and outcome of all samples, of each step that has both, (3, N)."""
+    names = ["step", "entropy/mean", "reward/outcome_all"]
     if not set(names) <= set(run.metrics.columns):
         return np.empty((3, 0))
     return run.metrics[names].dropna().to_numpy(float).T
@@ -44,7 +45,17 @@ def points(run: RunFiles) -> np.ndarray:
 def law(run: RunFiles) -> Fit | None:
     """R = b - a exp(H) over the run's steps; None where there is too little to tell."""
     _, entropy, outcome = points(run)
-    return fit(entropy, outcome, MIN_STEPS)
+    return fit(entropy, outcome, min_steps(run))
+
+
+def min_steps(run: RunFiles) -> int:
+    """Steps a fit rests on at least: as the run's own diagnostic is told."""
+    listed = run.config.get("diagnostics")
+    for spec in listed if isinstance(listed, list) else []:
+        if isinstance(spec, dict) and spec.get("use") in MECHANISM and isinstance(spec.get("args"), dict):
+            told = spec["args"].get("min_steps")
+            return told if isinstance(told, int) else MIN_STEPS
+    return MIN_STEPS
 
 
 def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
@@ -54,7 +65,7 @@ def _law(runs: Sequence[RunFiles]) -> go.Figure | None:
         if not len(step):
             continue
         made += _points(run, runs, step, entropy, outcome)
-        if found := fit(entropy, outcome, MIN_STEPS):
+        if found := law(run):
             made += _fitted(run, runs, found, float(entropy.max()), DASHES[number % len(DASHES)])
     if not made:
         return None
@@ -155,8 +166,8 @@ def lacks(run: RunFiles) -> Iterable[str]:
     count = points(run).shape[1]
     if law(run) is not None:
         return []
-    if count < MIN_STEPS:
-        return [f"no fit: {count} steps with entropy and outcome, at least {MIN_STEPS} are needed"]
+    if count < (needed := min_steps(run)):
+        return [f"no fit: {count} steps with entropy and outcome, at least {needed} are needed"]
     return ["no fit: the outcome does not rise as entropy falls, or too few steps stand apart to tell"]
 
 
@@ -170,8 +181,9 @@ VIEW = View(
     draw=draw,
     lies=(
         "The law is a fit: far from the steps seen it is a guess. A bonus for entropy, a curriculum that turns to "
-        "harder prompts, or a reward that changes breaks it; trust it where the interval is narrow and the "
-        "ceiling stays put."
+        "harder prompts, or a reward that changes breaks it, and entropy that wanders for many steps without the "
+        "outcome draws the ceiling towards today's outcome; trust it where the interval is narrow and the ceiling "
+        "stays put."
     ),
     metrics=METRICS,
     lacks=lacks,

@@ -87,14 +87,19 @@ LEARNING = {
     "entropy/gap entropy/gap_low entropy/gap_high": (
         "Above 0 the policy is less sure of plans than of carrying them out. Trust a move only where the interval "
         "leaves the old level.",
-        "The interval is over completions of one step, not over steps or prompts; both entropies falling together "
-        "shrink it: see entropy/ratio."),
+        "The interval is of one step: it counts that prompts differ, not that a curriculum changes which are drawn. "
+        "Of a single prompt it is over that prompt's completions. Both entropies falling together shrink the gap: "
+        "see entropy/ratio."),
     "entropy/ratio entropy/ratio_low entropy/ratio_high": (
         "The comparison that survives when both entropies fall together.",
         "It grows without bound as execution goes to 0: read it beside the gap."),
     "entropy/ceiling entropy/ceiling_low entropy/ceiling_high": (
         "Near today's outcome it says that more steps buy little. Believe it when narrow and steady.",
-        "An extrapolation to zero entropy: a bonus for entropy or a curriculum breaks the law it rests on."),
+        "An extrapolation to zero entropy: a bonus for entropy or a curriculum breaks the law it rests on. Noise of "
+        "single steps does no harm, but entropy that wanders for many steps without the outcome draws the ceiling "
+        "towards today's outcome (by up to a fifth of the rise where it wanders by a quarter of its fall), out of the "
+        "interval where the whole fall was in the first steps of a long run. In the first tens of steps it is given "
+        "where the slope came out steep by chance as well: up to 0.05 too high on average, inside the interval."),
     "entropy/spent": (
         "Near 1 exploration is over.",
         "Relative to the first three steps: an odd start shifts the whole curve; rising entropy makes it negative."),
