@@ -67,6 +67,18 @@ def test_the_simulated_runs(column, family):
     assert f"{of['runs']:,} are of" in PAGE
 
 
+def test_what_it_costs():
+    text = " ".join(PAGE.split())
+    runs = {run["rows"]: run for run in read("diagnose_scale")["runs"]}
+    small, million, ten = (runs[rows]["peak_gb"] for rows in (20_000, 1_000_000, 10_000_000))
+    assert (
+        f"20,000 completions takes {small:.2f} GB at most" in text and f"all per-token arrays) {million:.2f} GB" in text
+    )
+    assert f"one of ten million {ten:.2f} GB and {runs[10_000_000]['cpu_s'] / 60:.0f} minutes" in text
+    spent = [run["seconds"] for run in read("two_phase")["runs"]]
+    assert f"took {sum(sum(of.values()) for of in spent) / 60:.1f} minutes on two cores" in text
+
+
 STATES = ("consolidating", "planning", "stalled", "undecided")
 
 
