@@ -18,6 +18,7 @@ from diagnostics.student import student_t
 
 MIN_STEPS = 12  # a fit rests on, unless somebody says otherwise
 FEWEST = 8  # steps below which nobody can
+IMPOSSIBLE = 100.0  # nats of a token that no vocabulary has; such a step counts as unknown
 MOST = 1.0  # the largest outcome there is (`Score.outcome`)
 NEAR = 4  # steps either side that place a step; in a long run an eighth of it
 POINTS = 512  # as many steps as a fit takes one by one; of a longer run neighbours are averaged
@@ -45,7 +46,7 @@ def fit(entropy: Sequence[float], outcome: Sequence[float], min_steps: int = MIN
     count what breaks the law, such as entropy that wanders for many steps without the outcome (tests/test_law.py).
     """
     h, y = np.asarray(entropy, float), np.asarray(outcome, float)
-    known = np.isfinite(h) & np.isfinite(y)
+    known = (np.abs(h) < IMPOSSIBLE) & np.isfinite(y)
     steps = int(known.sum())
     if steps < max(min_steps, FEWEST) or np.ptp(h[known]) == 0 or np.ptp(y[known]) == 0:
         return None

@@ -112,6 +112,12 @@ def test_nothing_is_said_without_evidence():
     assert fit(entropy, -outcome) is None  # reward falls with entropy: not this mechanism
 
 
+def test_steps_that_are_not_known_do_not_count():
+    entropy, outcome = planted()
+    odd = [np.nan, np.inf, 1e9, -1e9, 1.0]
+    assert fit([*entropy, *odd], [*outcome, 0.5, 0.5, 0.5, 0.5, np.nan]) == fit(entropy, outcome)
+
+
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
 def test_outcomes_that_do_not_move_have_no_ceiling(level):
     assert fit(planted()[0], np.full(60, level)) is None
