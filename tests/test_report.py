@@ -299,6 +299,7 @@ def test_a_curve_says_how_large_its_sample_was(tmp_path):
         made.log_metrics(step, {"reward/outcome": 0.5, "reward/judged": float(judged), "length/mean": 9.0})
         made.log_metrics(step, {"reward/outcome@sums": 0.4, "reward/judged@sums": 8.0, "length/completions": 32.0})
         made.log_metrics(step, {"format/share@prose": 1.0, "format/completions": 64.0, "reward/mean": 0.5})
+        made.log_metrics(step, {"phase/state": 0.0, "phase/values": float(step)})
     files = load_run(made.path)
     whole, by_source = drawn(files, "reward/outcome")
     (outcome,), (again, of_sums) = whole.data, by_source.data
@@ -311,6 +312,7 @@ def test_a_curve_says_how_large_its_sample_was(tmp_path):
     assert mean.hovertemplate == "%{y:.4g}"  # not counted: nothing is said
     text = report(tmp_path, made).text
     assert "Rests on: 30 (28 to 32) completions a step." in text and "Rests on: 32 completions a step." in text
+    assert "Rests on: 3 steps in the end." in text
 
 
 def drawn(files, metric):

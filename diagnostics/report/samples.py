@@ -46,13 +46,18 @@ def unit(name: str) -> str:
 
 
 def words(metric: Metric, runs: Sequence[RunFiles]) -> str:
-    """`32 completions a step (28 to 32)`, of several runs each; nothing where no run counted."""
-    told = {run.name: _range(found) for run in runs if (found := _of_curve(run.metrics, metric.stem)) is not None}
-    if not told:
+    """`32 (28 to 32) completions a step`, of several runs each; nothing where no run counted."""
+    counted = {run.name: found for run in runs if (found := _of_curve(run.metrics, metric.stem)) is not None}
+    if not counted:
         return ""
+    what = unit(metric.stem)
+    if what == "steps":  # so many so far
+        told, what = {run: f"{found.iloc[-1]:,.0f}" for run, found in counted.items()}, "steps in the end"
+    else:
+        told, what = {run: _range(found) for run, found in counted.items()}, f"{what} a step"
     if len(set(told.values())) == 1:
-        return f"{next(iter(told.values()))} {unit(metric.stem)} a step"
-    return f"{unit(metric.stem)} a step: " + ", ".join(f"{shown(run)} {size}" for run, size in told.items())
+        return f"{next(iter(told.values()))} {what}"
+    return f"{what}: " + ", ".join(f"{shown(run)} {size}" for run, size in told.items())
 
 
 def _of_curve(frame: pd.DataFrame, name: str) -> pd.Series | None:
