@@ -25,8 +25,8 @@ from benchmarks.made_solutions import MOVES, solutions
 from benchmarks.tagger import agreement
 from benchmarks.tell import bar, keep
 from diagnostics.grams import clusters, ngrams, robust
+from diagnostics.grams.candidates import COHERENT, Candidate, candidates
 from diagnostics.grams.mine import CLUSTERS, mine, strategic
-from diagnostics.grams.ngrams import Candidate
 from diagnostics.grams.solutions import Solution
 from diagnostics.taggers import LexiconTagger
 
@@ -57,7 +57,7 @@ REPRESENTATIONS: Mapping[str, Callable[[Candidate], Mapping[str, int]]] = {
 def score(corpus: Sequence[Solution], passages: Sequence[Passage], coherent: float) -> Iterator[tuple[str, Any]]:
     """Per representation and seed, how the mined grams agree with the passages' spans."""
     names = {name: i for i, name in enumerate(dict.fromkeys(s.problem for s in corpus))}
-    found = ngrams.candidates(
+    found = candidates(
         [ngrams.items(s.text) for s in corpus],
         [names[s.problem] for s in corpus],
         max(3, len(names) // 100),
@@ -98,7 +98,7 @@ def measure() -> dict[str, Any]:
         texts = [Solution(0, str(i), row["text"], True) for i, row in enumerate(rows)]
         corpora["labelled passages (build)"] = (texts, [(row["text"], row["spans"]) for row in rows])
     found: dict[str, Any] = {}
-    cases = [(name, coherent) for name in corpora for coherent in (ngrams.COHERENT, 0.0)]
+    cases = [(name, coherent) for name in corpora for coherent in (COHERENT, 0.0)]
     for name, coherent in bar(cases, "mining", len(cases)):
         label = f"{name}, {'whole phrases' if coherent else 'any n-gram'}"
         for representation, figures in score(*corpora[name], coherent):

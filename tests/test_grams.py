@@ -17,8 +17,9 @@ from benchmarks.made_solutions import solutions as made_solutions
 from benchmarks.tagger import agreement
 from diagnostics.grams import clusters, robust
 from diagnostics.grams import solutions as reading
+from diagnostics.grams.candidates import candidates
 from diagnostics.grams.mine import draw, mine
-from diagnostics.grams.ngrams import candidates, items, matches, spans
+from diagnostics.grams.ngrams import items, matches, spans
 from diagnostics.grams.solutions import Solution
 from diagnostics.taggers import LexiconTagger
 from rltrain import cli
@@ -138,6 +139,17 @@ def test_overlapping_grams_are_one_phrase():
     places = matches(sequence, {("we", "need", "to"), ("need", "to", "find")})
     assert robust.joined(sequence, places) == ["we need to find"]
     assert len(robust.spaced(range(10_000))) == robust.STEPS and robust.spaced([4, 2]) == {2, 4}
+
+
+def test_of_a_completion_the_words_under_grams_are_kept():
+    grams = {("we", "need", "to"): 0, ("need", "to", "find"): 1, ("so", "it", "is"): 2, ("it", "is", "so"): 3}
+    [kept] = robust.locate([Solution(3, "p", "Now we need to find it: so it is so. so it is", True)], {3}, grams)[3]
+    assert kept.words == ("", "we", "need", "to", "find", "", "so", "it", "is", "so", "", "so", "it", "is")
+    assert kept.places.tolist() == [[1, 4, 0], [2, 5, 1], [6, 9, 2], [7, 10, 3], [11, 14, 2]]
+    assert robust.joined(kept.words, kept.places[:, :2].tolist()) == ["we need to find", "so it is so", "so it is"]
+    assert robust.joined(kept.words, kept.places[[0, 3], :2].tolist()) == ["we need to", "it is so"]
+    [none] = robust.locate([Solution(3, "p", "nothing here", True)], {3}, grams)[3]
+    assert none.words == () and none.places.shape == (0, 3) and robust.variety([none, kept], np.ones(4, bool), 1) > 0
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 DIMENSIONS = 256
+BLOCK = 4096
 
 
 def vectors(features: Sequence[Mapping[str, float]], rng: np.random.Generator) -> np.ndarray:
@@ -21,12 +22,15 @@ def vectors(features: Sequence[Mapping[str, float]], rng: np.random.Generator) -
     for row in features:
         frequency[[index[name] for name in row]] += 1
     rarity = np.log(len(features) / frequency)
-    signs = rng.choice(np.array([-1.0, 1.0], np.float32), (len(names), DIMENSIONS))
+    signs = np.empty((len(names), DIMENSIONS), np.int8)
+    for start in range(0, len(names), BLOCK):  # drawn in parts: the draws take eight times the room of the signs
+        part = signs[start : start + BLOCK]
+        part[:] = rng.choice(np.array([-1, 1], np.int8), part.shape)
     made = np.zeros((len(features), DIMENSIONS), np.float32)
     for i, row in enumerate(features):
         at = np.fromiter((index[name] for name in row), np.int64, len(row))
         counts = np.fromiter(row.values(), np.float64, len(row))
-        made[i] = (np.log1p(counts) * rarity[at]).astype(np.float32) @ signs[at]
+        made[i] = (np.log1p(counts) * rarity[at]).astype(np.float32) @ signs[at].astype(np.float32)
     return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-9)
 
 

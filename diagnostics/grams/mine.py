@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from diagnostics.grams import clusters
-from diagnostics.grams.ngrams import Candidate, candidates, items
+from diagnostics.grams.candidates import Candidate, candidates
+from diagnostics.grams.ngrams import READ, items
 from diagnostics.grams.solutions import Solution
 
 MOST_SOLUTIONS = 4000  # read at most so many correct completions, drawn evenly: the memory of a mining is bounded
@@ -33,9 +34,13 @@ class Cluster(NamedTuple):
 
 
 def draw(solutions: Iterable[Solution], seed: int, most: int = MOST_SOLUTIONS) -> list[Solution]:
-    """At most `most` of the correct completions, each with the same chance (reservoir sampling, Vitter 1985)."""
+    """At most `most` of the correct completions, each with the same chance (reservoir sampling, Vitter 1985).
+
+    Of a text what is read of it (`ngrams.READ`) is kept.
+    """
     rng, kept = random.Random(seed), []
-    correct = (solution for solution in solutions if solution.correct and solution.text.strip())
+    every = (solution._replace(text=solution.text[:READ]) for solution in solutions if solution.correct)
+    correct = (solution for solution in every if solution.text.strip())
     for seen, solution in enumerate(correct):
         if seen < most:
             kept.append(solution)
@@ -54,7 +59,7 @@ def mine(solutions: Sequence[Solution], seed: int = 0) -> list[Cluster]:
     names = {name: i for i, name in enumerate(dict.fromkeys(solution.problem for solution in solutions))}
     problem_of = [names[solution.problem] for solution in solutions]
     fewest = max(3, len(names) // 100)
-    found = candidates([items(solution.text) for solution in solutions], problem_of, fewest)[:MOST_CANDIDATES]
+    found = candidates((items(solution.text) for solution in solutions), problem_of, fewest, most=MOST_CANDIDATES)
     if not found:
         raise ValueError(
             f"no phrase of 3 to 5 words is in {fewest} of {len(names)} problems; mine a run with more problems"

@@ -28,8 +28,14 @@ class Robustness(NamedTuple):
     rise: float  # last fifth of the steps less the first, in nats: with no rise there is only noise to agree on
 
 
-Found = list[tuple[int, int, int]]
-"""(start, end, index of the gram) in a completion."""
+class Located(NamedTuple):
+    """What is kept of a completion: the words under grams, so the memory grows with what is found and not what is read.
+
+    Words that grams do not cover are one empty item where they part two phrases.
+    """
+
+    words: tuple[str, ...]
+    places: np.ndarray  # (n, 3) int32 start, end, index of the gram; overlapping ones too, by their starts
 
 
 def check(solutions: Iterable[Solution], steps: Sequence[int], grams: Sequence[str], seed: int) -> Robustness | None:
@@ -59,28 +65,42 @@ def spaced(steps: Sequence[int], most: int = STEPS) -> set[int]:
     return {steps[i] for i in np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)}
 
 
-def locate(solutions: Iterable[Solution], steps: set[int], index: Mapping[Phrase, int]) -> dict[int, list]:
-    """Step -> (items, where which gram stands) of its first completions."""
-    by_step: dict[int, list[tuple[list[str], Found]]] = {step: [] for step in steps}
-    known = set(index)
+def locate(solutions: Iterable[Solution], steps: set[int], index: Mapping[Phrase, int]) -> dict[int, list[Located]]:
+    """Step -> what stands where in its first completions."""
+    by_step: dict[int, list[Located]] = {step: [] for step in steps}
+    known, same = set(index), {word: word for gram in index for word in gram}
     for solution in solutions:
         texts = by_step.get(solution.step)
         if texts is not None and len(texts) < TEXTS:
-            sequence = items(solution.text)
-            places = [(start, end, index[tuple(sequence[start:end])]) for start, end in matches(sequence, known)]
-            texts.append((sequence, places))
+            texts.append(located(items(solution.text), known, index, same))
     return by_step
 
 
-def variety(texts: Sequence[tuple[list[str], Found]], kept: np.ndarray, fewest: int = FEWEST_GRAMS) -> float | None:
+def located(
+    sequence: Sequence[str], known: set[Phrase], index: Mapping[Phrase, int], same: Mapping[str, str]
+) -> Located:
+    """The grams of a completion. `same`: one object for each word of a gram, so that none is kept twice."""
+    words: list[str] = []
+    places, last, shift = [], 0, 0  # `last`: end of what is covered so far; `shift`: what is left out before it
+    for start, end in sorted(matches(sequence, known)):
+        if start > last or not words:
+            words.append("")
+            shift, last = start - len(words), start
+        words += (same[word] for word in sequence[last:end])
+        last = max(last, end)
+        places.append((start - shift, end - shift, index[tuple(sequence[start:end])]))
+    return Located(tuple(words), np.array(places, np.int32).reshape(-1, 3))
+
+
+def variety(texts: Sequence[Located], kept: np.ndarray, fewest: int = FEWEST_GRAMS) -> float | None:
     """Semantic entropy of a step as the diagnostic takes it: overlapping grams are one, once a completion."""
     counts: Counter[str] = Counter()
-    for sequence, places in texts:
-        counts.update(set(joined(sequence, [(start, end) for start, end, gram in places if kept[gram]])))
+    for words, places in texts:
+        counts.update(set(joined(words, places[kept[places[:, 2]], :2].tolist())))
     return entropy(counts.values()) if counts.total() >= fewest else None
 
 
-def joined(sequence: Sequence[str], places: Sequence[tuple[int, int]]) -> list[str]:
+def joined(sequence: Sequence[str], places: Sequence[Sequence[int]]) -> list[str]:
     """The words under overlapping places, as phrases."""
     runs: list[list[int]] = []
     for start, end in sorted(places):
