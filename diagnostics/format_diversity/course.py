@@ -47,13 +47,13 @@ def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes:
     and then the share is on its way by a known force. An error would be paid in steps where the way is slow.
     """
     near, far = (_free(steps[-n:], shares[-n:], known(shares[-n:], variances[-n:])) for n in (NEAR, KEPT))
-    kept = len(near.fitted)
-    free = Course((near.fitted + far.fitted[-kept:]) / 2, (near.error + far.error) / 2)
+    earlier, lately = np.split(far.fitted, [len(far.fitted) - len(near.fitted)])
+    free = Course(np.concatenate([earlier, (near.fitted + lately) / 2]), (near.error + far.error) / 2)
     if len(steps) <= NEAR or not pushes.any():
         return free
     driven = driven_curve(np.cumsum(pushes) - pushes, shares, known(shares, variances))
     belief = 1 / (1 + np.exp(-np.clip(driven.evidence - far.evidence, -50.0, 50.0)))
-    fitted = (1 - belief) * free.fitted + belief * driven.fitted[-kept:]
+    fitted = (1 - belief) * free.fitted + belief * driven.fitted
     return Course(fitted, (1 - belief) * free.error)
 
 
