@@ -23,9 +23,10 @@ MOST_PROMPTS = 4096  # whose first formats are kept
 class FormatDiagnostic:
     """Computes `format/*`; events `format_collapse`, `format_recovered`, `format_wrong_winner` and `format_single`.
 
-    The first `baseline_steps` steps stand for the base model. A form collapses the run when its smoothed share
-    reaches `alert_share` after a rise over its share in the base; `alpha` bounds the chance that a run without
-    such a rise is taken for one. The run has recovered when that share has surely fallen below again.
+    The first `baseline_steps` steps stand for the base model; the alarm takes more where they hold less than 20
+    groups. A form collapses the run when its smoothed share reaches `alert_share` after a rise over its share in
+    the base; `alpha` bounds the chance that a run without such a rise is taken for one. The run has recovered when
+    that share has surely fallen below again.
     """
 
     panels: Sequence[Panel] = (

@@ -23,8 +23,8 @@ from diagnostics.format_diversity.measures import Row
 from diagnostics.sequential import Baseline, RiseTest
 
 MARGIN = 0.05  # a share may be this far above its start, or below the level, before it counts as risen, or fallen
-APART = 3.0  # standard errors between a share that has taken over and one that is below the level by the margin
 LATELY = 5  # steps over which a label leads
+BASE_GROUPS = 20  # of the base at least: by five groups no share is known to better than a third
 
 
 class Takeover(NamedTuple):
@@ -68,7 +68,7 @@ class Alarm:
         self._winner: str | None = None  # that has taken over
         self._since_step = 0  # from which on it has
         self._told_step = 0  # at which that was certain
-        self._leader = "", Course(np.zeros(1), 0.0)  # the most frequent label lately and its course
+        self._leader = "", Course(np.zeros(1), 0.0, 0.0)  # the most frequent label lately and its course
 
     def learn(self, step: int, rows: Sequence[Row]) -> None:
         """A step of the base: what the policy wrote before it was trained much."""
@@ -84,6 +84,9 @@ class Alarm:
 
     def update(self, step: int, rows: Sequence[Row]) -> Takeover | Recovery | None:
         """The takeover, at the step at which it is first certain; after one its end, in the same way."""
+        if self._base_groups < BASE_GROUPS:
+            self.learn(step, rows)
+            return None
         self._remember(step, rows)
         values = _per_group(rows)
         for label in sorted({*values, *self._tests}):
@@ -97,7 +100,7 @@ class Alarm:
             return None  # it had taken over before the run began
         if test is None or test.fired is None or course.low() < level:
             return None
-        if course.low(APART) < logit(self._level - MARGIN):
+        if course.lowest() < logit(self._level - MARGIN):
             return None  # few groups, or groups that differ: it may be a share that has stopped short
         self._winner = label
         self._since_step, self._told_step = self._since(course.fitted >= level), self._recent[-1][0]

@@ -17,6 +17,7 @@ KEPT = 100  # steps of a course; over more of them the factor of the driven curv
 NEAR = 40  # steps of the curves that bend sooner; with those of all steps, which are quieter, they are averaged
 FEWEST = 8  # steps below which a course is taken as level
 SURE = 0.5  # standard errors between a course and what is said of it; more is later on real runs, less too early
+APART = 3.0  # standard errors to what surely has been left behind
 LEAST, MOST = 1e-4, 0.25  # variance of the share of one group
 
 
@@ -24,20 +25,25 @@ class Course(NamedTuple):
     """Smoothed log-odds of a share, (steps,), and how far off the last may be."""
 
     fitted: np.ndarray
-    error: float  # standard error of the last
+    error: float  # standard error of the last, none of what follows the pushes
+    doubt: float  # standard error of the last, that of what follows the pushes too
 
     @property
     def share(self) -> float:
         """At the last step."""
         return float(1 / (1 + np.exp(-self.fitted[-1])))
 
-    def low(self, errors: float = SURE) -> float:
-        """Log-odds that the last step is above by so many standard errors."""
-        return float(self.fitted[-1]) - errors * self.error
+    def low(self) -> float:
+        """Log-odds that the last step is above."""
+        return float(self.fitted[-1]) - SURE * self.error
 
-    def high(self, errors: float = SURE) -> float:
-        """Log-odds that the last step is below by so many standard errors."""
-        return float(self.fitted[-1]) + errors * self.error
+    def high(self) -> float:
+        """Log-odds that the last step is below."""
+        return float(self.fitted[-1]) + SURE * self.error
+
+    def lowest(self) -> float:
+        """Log-odds that the last step is above whichever curve is right."""
+        return float(self.fitted[-1]) - APART * self.doubt
 
 
 def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes: np.ndarray) -> Course:
@@ -48,13 +54,13 @@ def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes:
     """
     near, far = (_free(steps[-n:], shares[-n:], known(shares[-n:], variances[-n:])) for n in (NEAR, KEPT))
     earlier, lately = np.split(far.fitted, [len(far.fitted) - len(near.fitted)])
-    free = Course(np.concatenate([earlier, (near.fitted + lately) / 2]), (near.error + far.error) / 2)
+    free = Curve(np.concatenate([earlier, (near.fitted + lately) / 2]), (near.error + far.error) / 2, far.evidence)
     if len(steps) <= NEAR or not pushes.any():
-        return free
+        return Course(free.fitted, free.error, free.error)
     driven = driven_curve(np.cumsum(pushes) - pushes, shares, known(shares, variances))
-    belief = 1 / (1 + np.exp(-np.clip(driven.evidence - far.evidence, -50.0, 50.0)))
-    fitted = (1 - belief) * free.fitted + belief * driven.fitted
-    return Course(fitted, (1 - belief) * free.error)
+    belief = 1 / (1 + np.exp(-np.clip(driven.evidence - free.evidence, -50.0, 50.0)))
+    both = averaged([free, driven])
+    return Course(both.fitted, (1 - belief) * free.error, both.error)
 
 
 def known(shares: np.ndarray, variances: np.ndarray) -> np.ndarray:
