@@ -11,12 +11,8 @@ whatever the length), and the seconds of one core. Writes benchmarks/results/dia
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.fake_engine import text
 from benchmarks.made import group
+from benchmarks.taken import taken
 from benchmarks.tell import keep
 from rltrain.advantages import assign
 from rltrain.records.table import rollout_table
@@ -106,20 +103,13 @@ def numbered(made: pa.Table, step: int) -> pa.Table:
 
 def diagnosed(path: Path) -> dict[str, Any]:
     """What the command took on a table."""
-    command = [sys.executable, "-m", "rltrain", "diagnose", str(path), "--out", str(path.parent / "out")]
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read().decode()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, said[-2000:]
-    seconds = used.ru_utime + used.ru_stime
+    used = taken("diagnose", str(path), "--out", str(path.parent / "out"))
     rows = parquet.read_metadata(path).num_rows
     return {
-        "peak_gb": used.ru_maxrss * 1024 / 1e9,  # Linux counts in KiB
-        "cpu_s": seconds,
-        "wall_s": time.perf_counter() - begun,
-        "rows_per_cpu_s": rows / seconds,
+        "peak_gb": used.peak_gb,
+        "cpu_s": used.cpu_s,
+        "wall_s": used.wall_s,
+        "rows_per_cpu_s": rows / used.cpu_s,
         "written_mb": {file.name: file.stat().st_size / 1e6 for file in results(path.parent / "out")},
     }
 

@@ -36,18 +36,23 @@ class Planted(NamedTuple):
 def independent() -> tuple[Planted, ...]:
     """Completions that are independent given the step: takeovers, and shares that stop short of the level."""
     return (
-        Planted("planted, at once, 512 a step"),
-        Planted("planted, ramp of 10, 512 a step", 10),
-        Planted("planted, ramp of 40, 512 a step", 40),
-        Planted("planted, at once, 64 a step", prompts=4),
-        Planted("planted, ramp of 20, 64 a step", 20, prompts=4),
+        Planted("planted, at once, 32 x 16 a step"),
+        Planted("planted, ramp of 10, 32 x 16 a step", 10),
+        Planted("planted, ramp of 40, 32 x 16 a step", 40),
+        Planted("planted, at once, 8 x 8 a step", prompts=8, samples=8),
+        Planted("planted, ramp of 20, 8 x 8 a step", 20, prompts=8, samples=8),
+        Planted("planted, at once, 4 x 16 a step", prompts=4),
+        Planted("planted, ramp of 20, 4 x 16 a step", 20, prompts=4),
         *(
-            Planted(f"planted, {way} to {level:.2f} and no further, {16 * prompts} a step", ramp, prompts, level=level)
-            for prompts in (32, 4)
+            Planted(
+                f"planted, {way} to {level:.2f} and no further, {prompts} x {samples} a step",
+                ramp, prompts, level=level, samples=samples,
+            )
+            for prompts, samples in ((32, 16), (8, 8), (4, 16))
             for level in (0.80, 0.85, 0.88)
             for way, ramp in (("at once", 1), ("ramp of 30", 30))
         ),
-    )
+    )  # fmt: skip
 
 
 def alike() -> tuple[Planted, ...]:

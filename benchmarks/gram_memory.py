@@ -11,9 +11,6 @@ resident memory (target: at most 2 GB) and the seconds of one core. Writes bench
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +22,7 @@ import pyarrow.parquet as parquet
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.taken import taken
 from benchmarks.tell import keep
 from diagnostics.grams.mine import MOST_SOLUTIONS
 
@@ -88,15 +86,8 @@ def _text(
 
 def mined(path: Path) -> dict[str, Any]:
     """What the command took: GB at most, seconds of one core; and the grams it found."""
-    out = path.with_name("lexicon.txt")
-    command = [sys.executable, "-m", "rltrain", "grams", "mine", str(path), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read().decode()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, said[-2000:]
-    seconds = used.ru_utime + used.ru_stime
-    return {"peak_gb": used.ru_maxrss * 1024 / 1e9, "cpu_s": seconds, "grams": int(said.split()[0])}  # Linux: KiB
+    used = taken("grams", "mine", str(path), "--out", str(path.with_name("lexicon.txt")))
+    return {"peak_gb": used.peak_gb, "cpu_s": used.cpu_s, "grams": int(used.said.split()[0])}
 
 
 if __name__ == "__main__":

@@ -11,11 +11,7 @@ benchmarks/results/report_scale.json. `--keep`: where the run is to stay (`dashb
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from rich.console import Console
 
 from benchmarks.planted_curves import Curves
 from benchmarks.planted_run import conclude, decisions, record, start
+from benchmarks.taken import taken
 from benchmarks.tell import bar, keep
 from rltrain.records.table import rollout_table
 from rltrain.records.writer import write_table
@@ -80,17 +77,11 @@ def numbered(table: pa.Table, step: int) -> pa.Table:
 
 def reported(path: Path) -> dict[str, Any]:
     """What the command took on a run."""
-    command = [sys.executable, "-m", "rltrain", "report", str(path)]
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read().decode()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, said[-2000:]
+    used = taken("report", str(path))
     return {
-        "wall_s": time.perf_counter() - begun,
-        "cpu_s": used.ru_utime + used.ru_stime,
-        "peak_gb": used.ru_maxrss * 1024 / 1e9,  # Linux counts in KiB
+        "wall_s": used.wall_s,
+        "cpu_s": used.cpu_s,
+        "peak_gb": used.peak_gb,
         "file_mb": (path / "report.html").stat().st_size / 1e6,
         "metrics_mb": (path / "metrics.jsonl").stat().st_size / 1e6,
     }

@@ -21,11 +21,13 @@ ROWS = {  # what the page calls a run: what the benchmark does
         "bandit, equal accuracies": "control: equal accuracies",
     },
     "planted": {
-        "planted, at once, 512 completions a step": "planted, at once, 512 a step",
-        "planted, ramp of 10 steps, 512": "planted, ramp of 10, 512 a step",
-        "planted, ramp of 40 steps, 512": "planted, ramp of 40, 512 a step",
-        "planted, at once, 64 completions a step": "planted, at once, 64 a step",
-        "planted, ramp of 20 steps, 64": "planted, ramp of 20, 64 a step",
+        "planted, at once, 32 x 16 a step": "planted, at once, 32 x 16 a step",
+        "planted, ramp of 10 steps, 32 x 16": "planted, ramp of 10, 32 x 16 a step",
+        "planted, ramp of 40 steps, 32 x 16": "planted, ramp of 40, 32 x 16 a step",
+        "planted, at once, 8 x 8 a step": "planted, at once, 8 x 8 a step",
+        "planted, ramp of 20 steps, 8 x 8": "planted, ramp of 20, 8 x 8 a step",
+        "planted, at once, 4 x 16 a step": "planted, at once, 4 x 16 a step",
+        "planted, ramp of 20 steps, 4 x 16": "planted, ramp of 20, 4 x 16 a step",
     },
     "transformer": {
         "transformer, no KL": "transformer, no KL",
@@ -34,8 +36,7 @@ ROWS = {  # what the page calls a run: what the benchmark does
         "transformer, equal accuracies": "transformer, control: equal accuracies",
     },
 }
-BATCHES = {"32 x 16": "32 prompts", "8 x 8": "8 prompts", "4 x 16": "4 prompts"}
-WRONG = {"less accurate form rewarded": "20 of 20, rightly", "planted, ramp of 20, 64 a step": "1 of 20, wrongly"}
+WRONG = {"less accurate form rewarded": "rightly", "planted, ramp of 20, 4 x 16 a step": "wrongly"}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -72,8 +73,7 @@ def within(cell: Figures) -> str:
 def collapse_row(name: str, bed: str, cell: Figures) -> tuple[str, ...]:
     onset = f", at {cell['true_onset']:.0f}" if cell["true_onset"] else ""
     share = f" (share {cell['share']:.2f})".replace("0.", ".") if name == "bandit, KL 0.1" else ""
-    wrong = WRONG.get(ROWS[bed][name], "0")
-    assert wrong.partition(" ")[0] == str(cell["wrong_winner"]), name
+    wrong = f"{cell['wrong_winner']} of {cell['runs']}, {WRONG.get(ROWS[bed][name])}" if cell["wrong_winner"] else "0"
     return (
         name,
         f"{cell['collapsed']} of {cell['runs']}{onset}{share}",
@@ -91,10 +91,10 @@ def test_every_collapse_is_told_as_the_page_says():
 
 
 def test_shares_that_stop_short():
-    def false(level: str, way: str, batch: int) -> str:
+    def false(level: str, way: str, batch: str) -> str:
         return str(PLANTED[f"planted, {way} to 0{level} and no further, {batch} a step"]["false_alarms"])
 
-    kinds = [(way, batch) for batch in (512, 64) for way in ("at once", "ramp of 30")]
+    kinds = [(way, batch) for batch in ("32 x 16", "8 x 8", "4 x 16") for way in ("at once", "ramp of 30")]
     expected = {(level, *(false(level, *kind) for kind in kinds)) for level in (".80", ".85", ".88")}
     assert expected - SHOWN == set()
 
@@ -115,7 +115,7 @@ def test_prompts_that_differ():
 def test_takeovers_among_the_first_steps():
     expected = set()
     for after in (2, 1):
-        for batch in BATCHES:
+        for batch in ("32 x 16", "8 x 8", "4 x 16"):
             cell = PLANTED[f"planted, from .30 after step {after}, {batch} a step"]
             told = f"{cell['alarms'] - cell['false_alarms']} of {cell['collapsed']}"
             late, off = quartiles(cell["alarm_lateness"]), quartiles(cell["onset_error"])
