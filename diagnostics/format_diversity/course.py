@@ -49,8 +49,9 @@ class Course(NamedTuple):
 def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes: np.ndarray) -> Course:
     """The course of a share, all arrays (steps,); a push is seen in the share from the next step on.
 
-    The driven curve is taken without an error: it is believed only where it fits better than all curves in the step,
-    and then the share is on its way by a known force. An error would be paid in steps where the way is slow.
+    `error` takes none of the driven curve: it is believed only where it fits better than all curves in the step, and
+    then the share is on its way by a known force; an error would be paid in steps where the way is slow. `doubt` does:
+    in small batches pushes fit by chance.
     """
     near, far = (_free(steps[-n:], shares[-n:], known(shares[-n:], variances[-n:])) for n in (NEAR, KEPT))
     earlier, lately = np.split(far.fitted, [len(far.fitted) - len(near.fitted)])
