@@ -1,4 +1,4 @@
-"""The tables of docs/curricula.md and docs/labels.md are those of the committed results, to the last figure."""
+"""The tables of docs/curricula.md are those of the committed results, to the last figure."""
 
 from __future__ import annotations
 
@@ -138,18 +138,3 @@ def test_a_million_prompts_cost_what_the_page_says():
                  f"processor's time {work['median']:.1f} ms and {work['p95']:.1f} ms",
                  f"{found['state_mb']:.0f} MB", f"in {found['save_s']:.1f} s"):  # fmt: skip
         assert said in text, said
-
-
-def test_the_tagger_s_tables_are_those_of_the_results():
-    page = (ROOT / "docs/labels.md").read_text(encoding="utf-8")
-    found, curve = read("tagger")["taggers"]["network"]["agreement"]["planning_heldout"], read("tagger_curve")["curve"]
-    for move, (touched, spans, covered, characters) in found["moves"].items():
-        assert f"| {move} | {spans - touched} of {spans} | {1 - covered / characters:.0%} |" in page
-    for row in curve:
-        assert f"| {row['passages']:,} | {row['unseen']:.3f} | {row['building']:.3f} |" in page
-    carried, text = read("tagger_carry"), " ".join(page.split())
-    low, high = carried["interval"]
-    assert f"from {carried['passages']:,} passages, reaches {carried['f1']:.3f} on them" in text
-    assert f"(95% interval {low:.3f} to {high:.3f}; the shipped one {carried['shipped']:.3f})" in text
-    low, high = found["interval"]
-    assert f"its F1 is {found['f1']:.2f} (95% interval {low:.2f} to {high:.2f}" in page

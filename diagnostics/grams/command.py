@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diagnostics.grams import mine as miner
 from diagnostics.grams import robust, solutions
 from diagnostics.grams.solutions import Solution
 from rltrain.records.rows import tables
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def mine(path: Path, out: Path | None, seed: int) -> None:
@@ -20,15 +24,18 @@ def mine(path: Path, out: Path | None, seed: int) -> None:
         raise ValueError(f"--out {out}: is a directory; give the file to write, as {out / 'lexicon.txt'}")
     files = tables(path, solutions.SINGLE)
     steps: set[int] = set()
-    drawn = miner.draw(_watched(solutions.read(files), steps), seed)
-    clusters = miner.mine(drawn, seed)
-    grams = sorted({gram for cluster in clusters for gram in cluster.grams})
+    with _progress() as progress:
+        drawn = miner.draw(progress.track(_watched(solutions.read(files), steps), description="completions"), seed)
+        progress.add_task("correct completions: their phrases", completed=len(drawn), total=None)
+        clusters = miner.mine(drawn, seed)
+        grams = sorted({gram for cluster in clusters for gram in cluster.grams})
+        again = progress.track(solutions.read(files), description="completions: is the curve robust")
+        found = robust.check(again, sorted(steps), grams, seed) if len(steps) > 1 else None
     text = lexicon(clusters, f"mined from {len(drawn)} correct completions with seed {seed}")
     if out is None:
         print(text, end="")
     else:
         out.write_text(text, encoding="utf-8")
-    found = robust.check(solutions.read(files), sorted(steps), grams, seed) if len(steps) > 1 else None
     problems = len({solution.problem for solution in drawn})
     said = [
         f"{len(grams)} grams in {len(clusters)} clusters, from {len(drawn)} correct completions of {problems} problems",
@@ -59,6 +66,15 @@ def robustness(found: robust.Robustness | None) -> str:
         f"with the whole one (worst of {robust.DRAWS} draws {found.worst:.2f}; {found.steps} steps, "
         f"rise {found.rise:+.2f} nats)"
     )
+
+
+def _progress() -> Progress:
+    """What is being done and how much of it, on stderr, as long as it lasts."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _watched(every: Iterable[Solution], steps: set[int]) -> Iterator[Solution]:
