@@ -258,6 +258,23 @@ def test_a_takeover_in_a_run_of_one_group_a_step_is_told():
     assert event.name == "format_collapse" and abs(event.evidence["onset_step"] - 40) <= 10 < event.step - 40
 
 
+@pytest.mark.parametrize(("level", "seed"), [(0.92, 4), (0.92, 5), (0.95, 10)])
+def test_a_takeover_that_holds_has_not_recovered_where_prompts_differ(level, seed):
+    setting = format_planted.Planted(
+        "", prompts=8, samples=8, level=level, begins=60, start=0.3, taste=7 / 3, steps=150
+    )
+    found = events(FormatDiagnostic(), (made for _, made in format_planted.run(setting, seed)))
+    assert [event.name for event in found] == ["format_collapse"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lower_baseline_sees_a_takeover_of_the_first_steps(seed):
+    setting = format_planted.Planted("", prompts=4, begins=3, start=0.3, steps=30)
+    [event] = events(FormatDiagnostic(baseline_steps=2), (made for _, made in format_planted.run(setting, seed)))
+    assert event.step <= 13 and abs(event.evidence["onset_step"] - 3) <= 2
+    assert not events(FormatDiagnostic(), (made for _, made in format_planted.run(setting, seed)))
+
+
 def test_pushes_that_fit_by_chance_do_not_make_a_share_sure():
     setting = format_planted.Planted("", prompts=1, level=0.85, taste=8.0, steps=240)
     for seed in (3003, 3009):  # taken for nine tenths where the curve along the pushes had no error of its own

@@ -18,15 +18,17 @@ from diagnostics.format_diversity.measures import Row
 from rltrain.types import Event, Panel, StepRecord
 
 MOST_PROMPTS = 4096  # whose first formats are kept
+SURE = 4.0  # standard errors between the accuracies of two forms, which are compared after every step
+BASE_GROUPS = 4  # that the alarm's base holds for each of the first steps: of five groups in all no share is known
 
 
 class FormatDiagnostic:
     """Computes `format/*`; events `format_collapse`, `format_recovered`, `format_wrong_winner` and `format_single`.
 
-    The first `baseline_steps` steps stand for the base model; the alarm takes more where they hold less than 20
-    groups. A form collapses the run when its smoothed share reaches `alert_share` after a rise over its share in
-    the base; `alpha` bounds the chance that a run without such a rise is taken for one. The run has recovered when
-    that share has surely fallen below again.
+    The first `baseline_steps` steps stand for the base model; the alarm takes more where they hold less than
+    four groups each. A form collapses the run when its smoothed share reaches `alert_share` after a rise over its
+    share in the base; `alpha` bounds the chance that a run without such a rise is taken for one. The run has
+    recovered when that share has surely fallen below again.
     """
 
     panels: Sequence[Panel] = (
@@ -70,7 +72,7 @@ class FormatDiagnostic:
             )
         self._alert_share, self._baseline_steps = alert_share, baseline_steps
         self._structures, self._contest = Structures(), Contest()
-        self._alarm = Alarm(level=alert_share, alpha=alpha)
+        self._alarm = Alarm(level=alert_share, alpha=alpha, base_groups=BASE_GROUPS * baseline_steps)
         self._seen = 0  # steps with completions
         self._by_source: dict[str, Counter[str]] = {}
         self._by_prompt: dict[str, Counter[str]] = {}
@@ -121,7 +123,7 @@ class FormatDiagnostic:
             self._events.append(self._recovered(step, found, metrics))
         if self._takeover is None or self._until is not None or self._wrong:
             return
-        if better := self._contest.better(self._takeover.label, z=3.0):
+        if better := self._contest.better(self._takeover.label, z=SURE):
             self._wrong = better[0]
             evidence = {
                 "onset_step": self._takeover.onset,

@@ -24,7 +24,6 @@ from diagnostics.sequential import Baseline, RiseTest
 
 MARGIN = 0.05  # a share may be this far above its start, or below the level, before it counts as risen, or fallen
 LATELY = 5  # steps over which a label leads
-BASE_GROUPS = 20  # of the base at least: by five groups no share is known to better than a third
 
 
 class Takeover(NamedTuple):
@@ -59,8 +58,9 @@ NOTHING = Seen(0.0, 0.0, 0.0)
 class Alarm:
     """Watches the shares of all labels; says that one of them has taken over, and when that is over."""
 
-    def __init__(self, *, level: float, alpha: float):
-        self._level, self._alpha = level, alpha
+    def __init__(self, *, level: float, alpha: float, base_groups: int):
+        """`base_groups`: of the base at least, of which more steps are taken where those told to hold fewer."""
+        self._level, self._alpha, self._least = level, alpha, base_groups
         self._base: dict[str, Baseline] = {}
         self._base_groups = 0
         self._tests: dict[str, RiseTest] = {}
@@ -84,7 +84,7 @@ class Alarm:
 
     def update(self, step: int, rows: Sequence[Row]) -> Takeover | Recovery | None:
         """The takeover, at the step at which it is first certain; after one its end, in the same way."""
-        if self._base_groups < BASE_GROUPS:
+        if self._base_groups < self._least:
             self.learn(step, rows)
             return None
         self._remember(step, rows)
@@ -112,7 +112,7 @@ class Alarm:
         The course is that since the takeover: no smooth curve holds a rise and a fall that follows at once.
         """
         course = self._course(label, self._since_step)
-        if course.high() >= logit(self._level - MARGIN):
+        if course.high() >= logit(self._level - MARGIN) or course.highest() >= logit(self._level):
             return None
         until = max(self._since(course.fitted < logit(self._level)), self._told_step + 1)
         self._winner = None

@@ -45,6 +45,10 @@ class Course(NamedTuple):
         """Log-odds that the last step is above whichever curve is right."""
         return float(self.fitted[-1]) - APART * self.doubt
 
+    def highest(self) -> float:
+        """Log-odds that the last step is below whichever curve is right."""
+        return float(self.fitted[-1]) + APART * self.doubt
+
 
 def course(steps: np.ndarray, shares: np.ndarray, variances: np.ndarray, pushes: np.ndarray) -> Course:
     """The course of a share, all arrays (steps,); a push is seen in the share from the next step on.
