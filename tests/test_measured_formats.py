@@ -36,7 +36,7 @@ ROWS = {  # what the page calls a run: what the benchmark does
         "transformer, equal accuracies": "transformer, control: equal accuracies",
     },
 }
-WRONG = {"less accurate form rewarded": "rightly", "planted, ramp of 20, 4 x 16 a step": "wrongly"}
+WRONG = {"less accurate form rewarded": "rightly"}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -88,6 +88,17 @@ def collapse_row(name: str, bed: str, cell: Figures) -> tuple[str, ...]:
 def test_every_collapse_is_told_as_the_page_says():
     expected = {collapse_row(name, bed, COLLAPSE[bed][of]) for bed, rows in ROWS.items() for name, of in rows.items()}
     assert expected - SHOWN == set()
+
+
+def test_what_is_said_of_all_planted_runs():
+    short = [cell for name, cell in PLANTED.items() if "0.80" in name or "0.85" in name]
+    taken = [cell for cell in PLANTED.values() if cell["collapsed"]]
+    assert sum(cell["false_alarms"] for cell in short) == sum(cell["wrong_winner"] for cell in taken) == 0
+    assert f"raised no alarm in {sum(cell['runs'] for cell in short)} runs" in TEXT
+    assert f"none of the {sum(cell['runs'] for cell in taken)} planted takeovers" in TEXT
+    for batches, said in ((("32 x 16",), "{} of {} runs with 512"), (("8 x 8", "4 x 16"), "{} of {} with 64")):
+        cells = [cell for name, cell in PLANTED.items() if "0.88" in name and any(batch in name for batch in batches)]
+        assert said.format(sum(c["false_alarms"] for c in cells), sum(c["runs"] for c in cells)) in TEXT
 
 
 def test_shares_that_stop_short():
