@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -94,7 +95,8 @@ def _of_groups(groups: Sequence[Group]) -> dict[str, float]:
     """The metrics that exist in total and per source; what has nothing to rest on is absent."""
     trained = [group for group in groups if group.admitted]
     totals = [[score.total for score in group.scores if score.error is None] for group in trained]
-    squares = sum((total - sum(row) / len(row)) ** 2 for row in totals for total in row)
+    apart = (total - sum(row) / len(row) for row in totals for total in row)
+    squares = sum(one * one for one in apart)  # `**` of floats raises where a product is infinite
     count = sum(map(len, totals))
     scores = [score for group in groups for score in group.scores]
     errors = sum(score.error is not None for score in scores)
@@ -111,7 +113,7 @@ def _of_groups(groups: Sequence[Group]) -> dict[str, float]:
         "reward/errors": float(errors),
         "reward/error_rate": _ratio(errors, len(scores)),
     }
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
 
 
 def _by_name(groups: Iterable[Group]) -> dict[str, float]:

@@ -75,7 +75,8 @@ def intervals(sums: np.ndarray, prompts: Sequence[str], resamples: int, rng: np.
 
     Percentiles of a bootstrap lie too near together where little is drawn from. They are moved out by Student's t and
     by the n / (n - 1) of a variance (Hesterberg 2015, "expanded percentile interval"), n of what is drawn that plans.
-    Below `FEWEST` of these nothing is given. So it holds the truth in 92 to 97% (tests/test_gap_interval.py).
+    Below `FEWEST` of these nothing is given. So it holds the truth in 92 to 97% (tests/test_gap_interval.py), of four
+    prompts whose entropies have long tails in 87 to 91%.
     """
     places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
     drawn = sums

@@ -100,7 +100,9 @@ def step_drift(record: StepRecord, mode: str, cap: float) -> dict[str, float]:
                 rows.append((tokens.train_logprob, completion.logprobs, tokens.loss_mask))
         if rows:
             logps, sampler, mask = (_padded(list(columns)) for columns in zip(*rows, strict=True))
-            mask *= logps.isfinite() & ~sampler.isinf()  # a NaN of the sampler's is a token it could not score
+            mask *= (
+                logps.isfinite() & sampler.isfinite()
+            )  # NaN of the sampler's: a token it did not score, of no known ratio
             diff = torch.where(mask.bool(), log_ratio(logps, sampler, mask), 0.0)
             parts.append(drift(diff, mask, mode, cap))
     return drift_metrics(parts)

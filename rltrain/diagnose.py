@@ -113,7 +113,7 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
     by_name = _diagnostics(config.diagnostics if config else (), wish.also, lent, notes)
     diagnostics = list(by_name.values())
     rows, history = check(files), trl_table.history(path, notes)
-    logs, sampled = trl_table.logs(history), trl_table.Sampled(files, trl_table.evaluated(history))
+    logs, sampled = trl_table.logs(history), trl_table.Sampled(files, history)
     result = outcome(files, wish.outcome, notes)
     listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())

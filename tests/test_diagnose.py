@@ -245,6 +245,7 @@ ODD = {
     "a number of 400 digits": ({"values": '{"right": %s}' % ("9" * 400)}, None),
     "a mark of another program": ({"meta": '{"reformulated": true}'}, None),
     "rewards near the largest number": ({"reward": 1e308, "advantage": 1e308}, None),
+    "rewards to both ends": ({"reward": [1e308, -1e308, 1e308, -1e308]}, None),
     "log-probs above 0": ({"logprob": [[0.5, -1.0]] * 4}, ("numbers of column logprob above 0", 4)),
     "entropies below 0": ({"entropy": [[-0.5, 1.0]] * 4}, ("numbers of column entropy below 0", 4)),
     "nothing trained": ({"loss_mask": [[False, False]] * 4}, ("no token is trained (loss_mask)", 4)),
@@ -283,6 +284,23 @@ def test_a_token_that_is_not_the_policy_s_never_plans(tmp_path):
         parquet.write_table(odd(**marks | lacking), tmp_path / f"{name}.parquet")
         first, *_ = step_records([tmp_path / f"{name}.parquet"], nothing, {})
         assert [mask.tolist() for mask in first.groups[0].planning] == [[True, False]] * 2, name
+
+
+def test_a_gap_in_the_groups_is_no_group(tmp_path):
+    """As pandas writes it: the prompt tells then."""
+    parquet.write_table(odd(group=[np.nan] * 4, prompt=["a", "b", "a", "a"]), tmp_path / "a.parquet")
+    first, second = step_records([tmp_path / "a.parquet"], nothing, {})
+    assert (len(first.groups), len(second.groups)) == (2, 1)
+
+
+def test_a_token_that_the_sampler_did_not_score_has_no_ratio(tmp_path):
+    sampled = {"known": [[-1.0, -1.5]] * 4, "half": [[np.nan, -1.5]] * 4}
+    found = {}
+    for name, logprob in sampled.items():
+        parquet.write_table(odd(logprob=logprob), tmp_path / f"{name}.parquet")
+        found[name] = diagnosed(tmp_path / f"{name}.parquet", tmp_path / name)["series"]
+    ratio, tokens = (found["half"][f"drift/{key}"][0][1] for key in ("ratio_mean", "tokens"))
+    assert tokens == 2 == found["known"]["drift/tokens"][0][1] / 2 and ratio == pytest.approx(np.exp(0.5), rel=1e-6)
 
 
 @pytest.mark.parametrize("case", ODD)

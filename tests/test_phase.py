@@ -76,7 +76,8 @@ def test_whitened_hinges_are_generalised_least_squares(p):
     of = changepoint.series(times, y)
     grid, with_y = of.grid, (of.grid.columns.transpose(0, 2, 1) @ of.y[..., None])[..., 0]
     uu, uy, yy = changepoint.projected(grid, grid.products, with_y, (of.y**2).sum(1))
-    correlation = autocorrelation(NOISES[p], np.abs(times[:, None] - times))
+    usual = np.median(np.diff(times))  # distance that counts as one
+    correlation = autocorrelation(NOISES[p], np.abs(times[:, None] - times) / usual)
     inverse, one = np.linalg.inv(correlation), np.ones(n)
     projected = inverse - np.outer(inverse @ one, one @ inverse) / (one @ inverse @ one)
     for m in rng.choice(len(grid.onset), 5, replace=False):
@@ -109,6 +110,18 @@ def test_a_verdict_has_no_units():
 def test_a_slow_wander_is_no_rise():
     certain = [find_rise(np.arange(120), noise(120, 0.8, seed)).log_bayes_factor > 3.5 for seed in range(40)]
     assert sum(certain) <= 1
+
+
+@pytest.mark.parametrize("every", [3, 10])
+def test_the_distance_of_observations_makes_no_rise(every):
+    """What wanders from one observation to the next does so as well where only each tenth step has one."""
+    rng = np.random.default_rng(12)
+    for _ in range(6):
+        steps, wander = np.arange(1, 201), np.zeros((200, 2))
+        for n in range(1, 200):
+            wander[n] = 0.8 * wander[n - 1] + 0.018 * rng.normal(size=2)
+        series = {ENTROPY: 0.3 + np.exp(-steps / 7) + wander[:, 0], DIVERSITY: 0.7 + wander[:, 1]}
+        assert retrospective(every * steps, series).state != "planning"
 
 
 def test_the_last_upswing_of_a_cycle_is_no_rise():

@@ -24,7 +24,7 @@ import numpy as np
 
 CUT = 2.5  # an innovation beyond this many standard deviations counts as one of this many (Huber 1981, ch. 7)
 SMALLEST_WINDOW = 12.0  # observations; a local level from fewer is itself mostly noise
-SETTLED = 24  # steps without a gap after which a filter does not change any more
+SETTLED = 24  # observations without a gap after which a filter does not change any more
 WINDOW_SHARE = 0.125  # of the series: standard deviation of the smoothing kernel
 
 
@@ -33,7 +33,7 @@ class Noise(NamedTuple):
 
     phi: float
     white: float = 0.0  # share of the variance
-    period: float = math.inf  # steps of a wave; infinite: AR(1)
+    period: float = math.inf  # observations of a wave; infinite: AR(1)
 
     @property
     def root(self) -> complex:
@@ -82,10 +82,15 @@ class Whitening(NamedTuple):
 
 
 def whitening(steps: np.ndarray, noises: tuple[Noise, ...] = NOISES) -> Whitening:
-    """The filters for increasing steps (N,)."""
+    """The filters for increasing steps (N,), whose usual distance counts as one.
+
+    What is known of noise is how neighbouring observations are alike, whether they are a step apart or ten, or means of
+    ten steps; counted in steps those of a long run could hardly be alike, and what wanders would be a rise.
+    """
     white, root = np.array([n.white for n in noises]), np.array([n.root for n in noises], np.complex128)
     sizes, squares = (np.array(moment) for moment in zip(*(n.moments for n in noises), strict=True))
     gaps = np.diff(steps, prepend=steps[0] - 1).astype(np.float64)
+    gaps /= np.median(gaps[1:]) if len(gaps) > 1 else 1.0
     rho = root ** gaps[:, None]
     rho[0] = 0.0
     fresh_size, fresh_square = (1 - np.abs(rho) ** 2) * sizes, (1 - rho**2) * squares

@@ -135,8 +135,11 @@ def _readable(row: dict[str, Any], outcome: str | None) -> dict[str, Any]:
     elif prompt is not None:
         row["prompt"] = str(prompt)
     row["completion"] = completion_text(row["completion"])
-    if not isinstance(row.get("group"), int | str | None):
-        row["group"] = str(row["group"])
+    group = row.get("group")
+    if isinstance(group, float) and math.isnan(group):
+        row["group"] = None  # as pandas writes a gap
+    elif not isinstance(group, int | str | None):
+        row["group"] = str(group)
     return row | {name: str(row[name]) for name in columns.NAMED if row.get(name) is not None}
 
 

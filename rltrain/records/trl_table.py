@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ COLUMNS = {"step", "prompt", "completion", "advantage"}
 OURS = {"task_key", "group", "values"}  # which a table of ours has, or of what was derived from one
 KEPT = ("source", "kind", "answer")  # of what a script logs besides
 UNSCORED = "Unscored: every reward function returned None"
+UNLOGGED = (
+    "of steps that no trainer_state.json tells of: where the script evaluates, completions of an evaluation, which TRL "
+    "writes over those of its step, count as training"
+)
 NAMES = {"loss": "loss/total", "grad_norm": "loss/grad_norm", "learning_rate": "loss/learning_rate"} | {
     "clip_ratio/region_mean": "loss/clip_frac",
     "cispo_clip_ratio": "loss/clip_frac",
@@ -152,8 +156,9 @@ class Sampled:
     what was sampled at that step, the former make every test too sure, the latter are of other prompts.
     """
 
-    def __init__(self, files: Sequence[Path], evaluated: Collection[int]) -> None:
-        self._evaluated, self._of_trl = evaluated, _are_trl(files)
+    def __init__(self, files: Sequence[Path], history: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        self._evaluated, self._of_trl = evaluated(history), _are_trl(files)
+        self._logged = max((step for step, _ in history), default=-1)
         self._before: list[tuple[str, str]] = []
 
     def is_new(self, record: StepRecord, notes: dict[str, int]) -> bool:
@@ -162,6 +167,8 @@ class Sampled:
             return True
         before, rows = self._before, [(g.task.prompt, c.text) for g in record.groups for c in g.completions]
         self._before = rows
+        if record.step > self._logged:
+            note(notes, UNLOGGED, len(rows))
         if record.step in self._evaluated:
             note(notes, "of an evaluation, which TRL writes over those of its step: left out", len(rows))
             return False
