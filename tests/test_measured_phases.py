@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from diagnostics.phase.detector import DIVERSITY, NAMES, retrospective
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/phases.md").read_text(encoding="utf-8")
 Figures = Mapping[str, Any]
@@ -97,7 +99,8 @@ def test_what_was_said_against_what_moved():
 def test_the_state_machine(seed):
     run = read("two_phase")["runs"][seed]
     start, end, gap, passed = run["start"], run["end"], run["gap"], run["pass"]
-    half, solved, phase = run["half_fall_step"], run["solved_in_any_sample"], run["phase"]
+    half, solved = run["half_fall_step"], run["solved_in_any_sample"]
+    phase = retrospective(range(1, 1 + len(run["series"][DIVERSITY])), {name: run["series"][name] for name in NAMES})
     plan, execution = "reward/part@solved/plan", "reward/part@solved/execution"
 
     def course(name: str) -> str:
@@ -114,11 +117,12 @@ def test_the_state_machine(seed):
         "solved in some of 256 samples by SFT alone; by GRPO alone": f"{solved['base only']}; {solved['run only']}",
         "label": run["label"],
         "variety of plans": course("plan/variety"),
-        "confidence of the last; onset of planning": f"{phase['confidence']:.2f}; none",
+        "confidence of the last; onset of planning": f"{phase.confidence:.2f}; none",
     }
     for k, difference in zip(("pass@1", "pass@64"), DIFFERENCES, strict=True):
         expected[k] = f"{passed[k]['base']:.3f} → {passed[k]['run']:.3f}"
         assert difference[seed] == "{mean:+.3f} [{low:+.3f}, {high:+.3f}]".format(**passed[k]["difference"])
     assert {name: SHOWN[name][seed] for name in expected} == expected
-    assert phase["onset_step"] is None
-    assert SHOWN["phase, with hindsight"][seed].count("\N{EN DASH}") == len(phase["segments"])
+    assert phase.onset_step is None
+    stretches = (f"{part.state} {part.start}\N{EN DASH}{part.end}" for part in phase.segments)
+    assert SHOWN["phase, with hindsight"][seed] == ", ".join(stretches)
