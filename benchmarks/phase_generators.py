@@ -59,7 +59,7 @@ class Cell:
         if self.shape is not None:
             return "plan diversity has risen"
         if self.extra in ("apart", "down"):
-            return "something gets worse"
+            return "something gets worse, or has"
         return "execution gets surer to the end" if self.execution == "slowly" else "nothing moves any more"
 
 

@@ -5,6 +5,7 @@ All tensors are (B, T); `mask` marks completion tokens. `diff` = old - sampler l
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -52,12 +53,15 @@ class Drift(NamedTuple):
     high: float
     sequences: float
     sequence_ratio: float
-    sequence_squared: float
     sequence_high: float
+    sequence_log_high: float  # log of the largest, which is the unit of the two below
+    sequence_weight: float
+    sequence_weight_squared: float
 
 
-SUMMED = tuple(name for name in Drift._fields if not name.endswith(("low", "high")))
-LARGEST_LOG = 30.0  # a completion's log-ratio is cut here: e^30 says "absurd" as well as infinity, and adds up
+SUMMED = tuple(name for name in Drift._fields if not name.endswith(("low", "high")) and "weight" not in name)
+LARGEST_LOG = 30.0  # mean and maximum of completions' ratios are cut here: e^30 says "absurd" as well as infinity
+FARTHEST_LOG = 1e9  # beyond any ratio that is one; keeps infinity out of differences
 
 
 def drift(diff: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drift:
@@ -65,10 +69,10 @@ def drift(diff: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drif
     real = mask.bool()
     x = diff[real].double()
     if not len(x):
-        sums = dict.fromkeys(SUMMED, 0.0)
-        return Drift(**sums, low=float("inf"), high=float("-inf"), sequence_high=float("-inf"))
+        return Drift(**dict.fromkeys(Drift._fields, 0.0))
     r = x.exp()
-    of_sequence = diff.double().sum(-1)[real.any(-1)].clamp(max=LARGEST_LOG).exp()
+    logs = diff.double().sum(-1)[real.any(-1)].clamp(-FARTHEST_LOG, FARTHEST_LOG)
+    of_sequence, weight = logs.clamp(max=LARGEST_LOG).exp(), (logs - logs.max()).exp()
     weights = r if mode == "none" else importance_ratio(diff.double(), mode, cap).expand_as(diff)[real]
     before = r if mode.startswith("token") or mode == "none" else _spread(diff.double(), real)
     return Drift(
@@ -84,8 +88,10 @@ def drift(diff: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drif
         high=float(r.max()),
         sequences=float(len(of_sequence)),
         sequence_ratio=float(of_sequence.sum()),
-        sequence_squared=float((of_sequence * of_sequence).sum()),
         sequence_high=float(of_sequence.max()),
+        sequence_log_high=float(logs.max()),
+        sequence_weight=float(weight.sum()),
+        sequence_weight_squared=float((weight * weight).sum()),
     )
 
 
@@ -120,14 +126,21 @@ def _spread(diff: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 def drift_metrics(parts: list[Drift]) -> dict[str, float]:
     """The step's drift/* metrics from all micro-batches of all ranks."""
+    parts = [part for part in parts if part.tokens]
+    if not parts:
+        return {}
+    unit = max(p.sequence_log_high for p in parts)
     total = Drift(
         **{name: sum(getattr(p, name) for p in parts) for name in SUMMED},
-        low=min((p.low for p in parts), default=0.0),
-        high=max((p.high for p in parts), default=0.0),
-        sequence_high=max((p.sequence_high for p in parts), default=0.0),
+        low=min(p.low for p in parts),
+        high=max(p.high for p in parts),
+        sequence_high=max(p.sequence_high for p in parts),
+        sequence_log_high=unit,
+        sequence_weight=sum(p.sequence_weight * math.exp(p.sequence_log_high - unit) for p in parts),
+        sequence_weight_squared=sum(
+            p.sequence_weight_squared * math.exp(2 * (p.sequence_log_high - unit)) for p in parts
+        ),
     )
-    if not total.tokens:
-        return {}
     return {
         "drift/tokens": total.tokens,
         "drift/sequences": total.sequences,
@@ -143,7 +156,7 @@ def drift_metrics(parts: list[Drift]) -> dict[str, float]:
         "drift/capped_ess": _effective(total.capped, total.capped_squared, total.tokens),
         "drift/sequence_ratio_mean": total.sequence_ratio / total.sequences,
         "drift/sequence_ratio_max": total.sequence_high,
-        "drift/sequence_ess": _effective(total.sequence_ratio, total.sequence_squared, total.sequences),
+        "drift/sequence_ess": _effective(total.sequence_weight, total.sequence_weight_squared, total.sequences),
     }
 
 

@@ -114,13 +114,14 @@ def main(path: Path, out: Path | None, wish: Wish) -> None:
     diagnostics = list(by_name.values())
     rows, history = check(files), trl_table.history(path, notes)
     logs, sampled = trl_table.logs(history), trl_table.Sampled(files, history)
-    result = outcome(files, wish.outcome, notes)
+    rewards = trl_table.logged_rewards(history)
+    result = outcome(files, wish.outcome, notes, rewards)
     listed = json.dumps([{"use": name} for name in by_name])  # the report draws their panels
     directory = RunDir.create(out, f"# made by rltrain diagnose {path}\ndiagnostics: {listed}\n", manifest())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("completions", total=rows)
-        for record in step_records(files, read, notes, outcome=result, anew=anew):
+        for record in step_records(files, read, notes, outcome=result, anew=anew, logged=rewards):
             metrics = dict(logs.get(record.step, {}))
             if sampled.is_new(record, notes):
                 metrics |= _drift(record, config)

@@ -108,6 +108,18 @@ def test_drift_adds_over_micro_batches_before_it_divides():
     assert whole["drift/sequence_ess"] == pytest.approx(s.sum() ** 2 / (2 * (s**2).sum()))
 
 
+@pytest.mark.parametrize("offset", [0.0, 40.0, -900.0])
+def test_a_factor_common_to_all_completions_leaves_their_effective_share(offset):
+    """As ratios of a thousand tokens are, where one side reports processed log-probs."""
+    logs = np.array([0.1, 1.5, -2.0, 0.7]) + offset
+    parts = [drift(torch.tensor([[x]]), torch.ones(1, 1), "none", 2.0) for x in logs]
+    empty = drift(torch.zeros(1, 1), torch.zeros(1, 1), "none", 2.0)
+    s = np.exp(logs - offset)
+    for whole in (parts, [empty, *parts], [drift(torch.tensor(logs[:, None]), torch.ones(4, 1), "none", 2.0)]):
+        assert drift_metrics(whole)["drift/sequence_ess"] == pytest.approx(s.sum() ** 2 / (4 * (s**2).sum()))
+    assert drift_metrics([empty]) == drift_metrics([]) == {}
+
+
 def test_both_divergences_are_those_of_the_distributions():
     """Over all tokens of a known pair, weighted by how often the sampler draws them."""
     sampler, trainer = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])

@@ -438,6 +438,24 @@ def test_where_no_table_can_be_read_nothing_is_said(tmp_path, capfd):
     assert "none of its tables can be read" in capfd.readouterr().err
 
 
+def test_what_a_script_logs_besides_is_no_reward_where_trls_log_tells(tmp_path):
+    """`log_extra` writes its numbers into the same table as the rewards."""
+    folder = trl_table(tmp_path / "trl", right=lambda _: [1.0, 0.0, 0.0, 0.0], level=lambda step: [6.0 + step] * 4)
+    found = diagnosed(folder, tmp_path / "live")
+    assert found["series"]["reward/mean"][0] == [1, 7.25] and "reward/outcome" not in found["series"]
+    said = "taken for rewards and added up, as no trainer_state.json names TRL's rewards: level, right"
+    assert any(note.startswith(said) for note in found["notes"])
+    log = {"log_history": [{"step": 1, "rewards/right/mean": 0.25, "rewards/right/std": 0.5}]}
+    (folder / "trainer_state.json").write_text(json.dumps(log))
+    found = diagnosed(folder, tmp_path / "out")
+    assert found["series"]["reward/mean"] == found["series"]["reward/outcome"] == [[n, 0.25] for n in (1, 2, 3)]
+    assert not any("taken for rewards" in note or "no outcome" in note for note in found["notes"])
+    right = trl_table(tmp_path / "b", right=lambda _: [0.5] * 4, good=lambda _: [1.0, 0.0, 0.0, 0.0])
+    (right / "trainer_state.json").write_text(json.dumps(log))
+    series = diagnosed(right, tmp_path / "named", "--outcome", "good")["series"]
+    assert series["reward/outcome"][0] == [1, 0.25] and series["reward/mean"][0] == [1, 0.5]
+
+
 def test_lists_that_are_all_empty_are_lists(tmp_path):
     frame = pd.DataFrame({"step": 1, "group": 1, "completion": [""] * 4, "token_ids": [[]] * 4, "outcome": 0.0})
     frame.to_parquet(tmp_path / "a.parquet")

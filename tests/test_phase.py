@@ -418,17 +418,28 @@ def test_a_loss_that_is_one_is_still_seen():
 
 
 @pytest.mark.parametrize(
-    ("move", "words"),
-    [({DIVERSITY: -0.1}, "plan diversity falls"), ({ENTROPY: 0.3, PERPLEXITY: 0.3}, "execution gets less sure")],
+    ("move", "now", "past"),
+    [
+        ({DIVERSITY: -0.1}, "plan diversity falls", "plan diversity fell"),
+        ({ENTROPY: 0.3, PERPLEXITY: 0.3}, "execution gets less sure", "execution got less sure"),
+    ],
 )
-def test_what_gets_worse_is_not_called_stalled(move, words):
+def test_what_gets_worse_is_not_stalled_until_it_stands_still(move, now, past):
+    """It gets worse from step 100 to 150, seen at 150; at 165, and at 260."""
     for seed in range(4):
-        rng = np.random.default_rng(seed)
-        series = {name: 1 + 0.01 * rng.normal(size=200) for name in (DIVERSITY, ENTROPY, PERPLEXITY)}
-        still = retrospective(T, series)
-        assert still.state == "stalled"
-        verdict = retrospective(T, series | {name: series[name] + size * (T > 100) for name, size in move.items()})
-        assert verdict.state == "undecided" and words in verdict.why
+        rng, steps = np.random.default_rng(seed), np.arange(1, 261)
+        series = {name: 1 + 0.01 * rng.normal(size=260) for name in (DIVERSITY, ENTROPY, PERPLEXITY)}
+        assert retrospective(steps, series).state == "stalled"
+        course = np.clip((steps - 100) / 50, 0, 1)
+        worse = series | {name: series[name] + size * course for name, size in move.items()}
+        during, soon, late = (
+            retrospective(steps[:n], {name: values[:n] for name, values in worse.items()}) for n in (150, 165, 260)
+        )
+        assert during.state == "undecided" and now in during.why
+        assert soon.state == "undecided" and "too little was seen since" in soon.why and past in soon.why
+        assert late.state == "stalled" and past in late.why
+        assert [part.state for part in late.segments] == ["undecided", "stalled"]
+        assert 140 <= late.segments[1].start <= 160
 
 
 def test_the_interval_of_a_long_run_covers_a_jump():

@@ -110,6 +110,36 @@ def test_luck_and_the_mass_of_advantages_by_hand():
     assert metrics["shortcut/advantage_groups"] == 3 and metrics["shortcut/misdirected"] == 0.0
 
 
+@pytest.mark.parametrize(("easy", "hard", "per_step"), [(0.05, 0.02, 4), (0.0, 0.01, 16)])
+def test_luck_is_that_of_all_successes_and_not_of_a_step_s(easy, hard, per_step):
+    """Hard prompts beside a few easy ones: most steps have a lonely success or none, most successes are not alone."""
+
+    def steps():
+        rng = np.random.default_rng(6)
+        for n in range(1, 161):
+            groups = []
+            for i in range(per_step):
+                right = (rng.random(16) < (0.95 if rng.random() < easy else hard)).astype(float)
+                spread = (right - right.mean()) / (right.std() + 1e-4)
+                groups.append(made(i, [f"{WORK}{i}"] * 16, right.tolist(), spread.tolist()))
+            yield record(n, *groups)
+
+    found = events(ShortcutDiagnostic(), steps())
+    assert set(found) == {"shortcut_advantage_mass"} | ({"shortcut_lucky"} if not easy else set())
+    assert all(one.evidence["ceiling"] == one.evidence["usual"] == 0.5 for one in found.values())
+
+
+def test_the_gradient_is_weighed_by_its_mass():
+    """Two groups in three are lucky, and have two fifths of the advantages."""
+    lucky = made(1, ["7"] * 8, [1] + [0] * 7, [7.0] + [-1.0] * 7)
+    sound = made(2, ["7"] * 8, [1] * 4 + [0] * 4, [5.5] * 4 + [-5.5] * 4)
+    assert not events(ShortcutDiagnostic(), (record(n, lucky, lucky, sound) for n in range(1, 100)))
+    heavy = made(1, ["7"] * 8, [1] + [0] * 7, [49.0] + [-7.0] * 7)
+    assert "shortcut_advantage_mass" in events(
+        ShortcutDiagnostic(), (record(n, heavy, heavy, sound) for n in range(1, 100))
+    )
+
+
 def test_a_group_that_nobody_judged_is_no_luck():
     """A reward that is no outcome, several rewards of which none is named: nothing is known of successes."""
     unknown = made(1, ["7"] * 8, [math.nan] * 8, [7.0] + [-1.0] * 7)
@@ -271,9 +301,7 @@ def test_the_toy_in_short(setting, monkeypatch):
     """The whole toy is a benchmark; here its first steps: luck is seen, clean runs are silent."""
     monkeypatch.setattr(shortcut_toy, "STEPS", 40)
     found = shortcut_toy.judged(setting, 0)
-    assert found["harm"] is None and set(found["fired"]) == (
-        {"lucky", "advantage_mass"} if setting.hard == 1 else set()
-    )
+    assert found["harm"] is None and set(found["fired"]) == ({"advantage_mass"} if setting.hard == 1 else set())
 
 
 def test_state_carries_over():

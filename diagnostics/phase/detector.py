@@ -22,7 +22,7 @@ import numpy as np
 
 from diagnostics.phase.apart import FALL_EXPECTED, LEAST, loss_along
 from diagnostics.phase.rise import Rise, find_rise, first_fall, rise_and_first_fall
-from diagnostics.phase.stretches import RISEN, Seen, is_certain, segments, settling_since, standing_still
+from diagnostics.phase.stretches import RISEN, Seen, chances, is_certain, segments, settling_since, standing_still
 from diagnostics.phase.verdict import State, Verdict
 
 LASTING = 5  # observations that a rise of diversity has to have been believed for
@@ -150,24 +150,24 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
 def _without_a_rise(seen: Seen) -> tuple[State, int, float, str]:
     """State, since when, how sure, and why, where a rise of plan diversity is not certain, or execution unknown."""
     rise, fall = seen.rise, seen.fall
-    flat = 1.0 if rise is None else 1 - rise.probability
-    falling = 0.0 if fall is None else fall.probability * fall.going_on
-    chances = (flat * (1 - falling), flat * falling, 1 - flat)  # of stalled, consolidating, planning
-    if seen.has_fallen and chances[1] > 0.5:
+    stalled, consolidating, planning = chances(rise, fall)
+    likeliest = max(stalled, consolidating, planning)
+    if seen.has_fallen and consolidating > 0.5:
         why = "execution is getting surer, plan diversity does not rise"
-        return "consolidating", settling_since(seen), chances[1], why
+        return "consolidating", settling_since(seen), consolidating, why
     since = fall.end if seen.has_fallen else int(seen.steps[0])
     if rise is None or fall is None:
         missing = "plan diversity" if rise is None else "execution"
         why = f"{missing} has too few values, or none that differ, and one series alone does not tell"
-        return "undecided", since, max(chances), why
-    if chances[0] > 0.5:
-        enough, worse = standing_still(seen, since, int(seen.steps[-1]))
-        if worse:
-            return "undecided", since, max(chances), worse
-        if enough:
-            return "stalled", since, chances[0], "neither execution nor plan diversity moves"
-    return "undecided", since, max(chances), "no move is certain, and too little was seen to call it stalled"
+        return "undecided", since, likeliest, why
+    if stalled > 0.5:
+        still = standing_still(seen, since, int(seen.steps[-1]))
+        before = still.was_worse and f"{still.was_worse} until step {still.since}, and "
+        if still.is_certain:
+            return "stalled", still.since, stalled, f"{before}neither execution nor plan diversity moves"
+        if still.worse or before:
+            return "undecided", since, likeliest, still.worse or f"{before}too little was seen since"
+    return "undecided", since, likeliest, "no move is certain, and too little was seen to call it stalled"
 
 
 def _with_evidence(move: Rise, evidence: float) -> Rise:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from diagnostics.phase.apart import FALL_EXPECTED
 from diagnostics.phase.rise import FEWEST, Rise, find_rise
 from diagnostics.phase.verdict import Segment, State
 
 EVIDENCE = math.log(30)  # log Bayes factor from which on a fall of execution is believed
 RISEN = math.log(15)  # that of a rise of diversity, now and some observations ago; measured in docs/phases.md
+LOSING = {"diversity": "plan diversity falls", "execution": "execution gets less sure"}
+LOST = {"diversity": "plan diversity fell", "execution": "execution got less sure"}
 FLAT_ENOUGH = 20.0  # independent observations without a move from which on a stretch is called stalled
 
 
@@ -42,19 +46,43 @@ def is_certain(move: Rise | None) -> bool:
     return move is not None and move.log_bayes_factor >= EVIDENCE
 
 
-def standing_still(seen: Seen, start: int, end: int) -> tuple[bool, str]:
+class Still(NamedTuple):
+    """Whether nothing moves in a stretch, from its last loss on."""
+
+    since: int  # step: the end of what got worse and is over, or the beginning
+    enough: bool  # whether enough was seen since then to say that nothing moves
+    worse: str  # what gets worse still, in words; empty where nothing does
+    was_worse: str  # what got worse before `since`, in words
+
+    @property
+    def is_certain(self) -> bool:
+        return self.enough and not self.worse
+
+
+def standing_still(seen: Seen, start: int, end: int) -> Still:
     """Whether enough was seen from one step to another to say that nothing moves, and in words what gets worse there.
 
-    Memory is that of the stretch: over the whole record a course that the model has not, a decay where it knows ramps,
-    looks like noise that wanders, the more so the better it is measured.
+    Behind a loss that is over it is asked again. Memory is that of the stretch: over the whole record a course that
+    the model has not, a decay where it knows ramps, looks like noise that wanders, the more so the better it is
+    measured.
     """
-    within = (seen.steps >= start) & (seen.steps <= end)
-    moves = {
-        "plan diversity falls": find_rise(seen.steps[within], -seen.diversity[within]),
-        "execution gets less sure": find_rise(seen.steps[within], seen.execution[within]),
-    }
+    before: set[str] = set()
+    while True:
+        within = (seen.steps >= start) & (seen.steps <= end)
+        steps, execution, diversity = seen.steps[within], seen.execution[within], seen.diversity[within]
+        moves = {"diversity": find_rise(steps, -diversity), "execution": find_rise(steps, execution)}
+        worse = {name: move for name, move in moves.items() if move and move.log_bayes_factor > 0}
+        over = {name: move.end for name, move in worse.items() if move.going_on < 0.5 and move.end > start}
+        if not over:
+            break
+        start = max(over.values())
+        before |= set(over)
     enough = all(move is not None and move.count / move.memory >= FLAT_ENOUGH for move in moves.values())
-    return enough, " and ".join(words for words, move in moves.items() if move and move.log_bayes_factor > 0)
+    return Still(start, enough, _in_words(worse, LOSING), _in_words(before, LOST))
+
+
+def _in_words(names: Iterable[str], words: Mapping[str, str]) -> str:
+    return " and ".join(words[name] for name in words if name in names)
 
 
 def segments(seen: Seen, state: State, since: int, confidence: float) -> tuple[Segment, ...]:
@@ -65,11 +93,11 @@ def segments(seen: Seen, state: State, since: int, confidence: float) -> tuple[S
         begin = settling_since(seen)
         end = seen.fall.end if seen.between(seen.fall.end, since) >= FEWEST else since
         if begin > first:
-            parts.append(_quiet(seen, first, begin))
+            parts += _quiet(seen, first, begin)
         parts.append(Segment("consolidating", begin, end, seen.fall.probability))
     reached = parts[-1].end if parts else first
     if reached < since:
-        parts.append(_quiet(seen, reached, since))
+        parts += _quiet(seen, reached, since)
     if parts and parts[-1].state == state:
         since = parts.pop().start
     return (*parts, Segment(state, since, last, confidence))
@@ -81,10 +109,21 @@ def settling_since(seen: Seen) -> int:
     return seen.fall.onset if seen.between(first, seen.fall.onset) >= FEWEST else first
 
 
-def _quiet(seen: Seen, start: int, end: int) -> Segment:
-    """A stretch between certain moves in which nothing moves, called stalled where it is long enough."""
-    enough, worse = standing_still(seen, start, end)
-    sure = [
-        move.probability for move, is_sure in ((seen.rise, seen.has_risen), (seen.fall, seen.has_fallen)) if is_sure
-    ]
-    return Segment("stalled" if enough and not worse else "undecided", start, end, min(sure))
+def _quiet(seen: Seen, start: int, end: int) -> tuple[Segment, ...]:
+    """A stretch in which no move is certain, called stalled from where on nothing moves, if that is long enough."""
+    still = standing_still(seen, start, end)
+    within = (seen.steps >= start) & (seen.steps <= end)
+    rise = find_rise(seen.steps[within], seen.diversity[within])
+    fall = find_rise(seen.steps[within], -seen.execution[within], FALL_EXPECTED)
+    likely = chances(rise, fall) if rise and fall else (0.0,)  # too few values tell nothing
+    if not still.is_certain or likely[0] <= 0.5:
+        return (Segment("undecided", start, end, max(likely)),)
+    before = () if still.since == start else (Segment("undecided", start, still.since, max(likely)),)
+    return (*before, Segment("stalled", still.since, end, likely[0]))
+
+
+def chances(rise: Rise | None, fall: Rise | None) -> tuple[float, float, float]:
+    """Of stalled, consolidating and planning, by a rise of diversity and a fall of execution's uncertainty."""
+    flat = 1.0 if rise is None else 1 - rise.probability
+    falling = 0.0 if fall is None else fall.probability * fall.going_on
+    return flat * (1 - falling), flat * falling, 1 - flat

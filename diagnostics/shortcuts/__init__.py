@@ -55,7 +55,7 @@ class ShortcutDiagnostic:
             "onset_step": self._detectors.onset(name),
             "value": metrics.get(f"shortcut/{name}"),
             "usual": LEVELS.get(name, self._detectors.usual(name) if test else None),
-            "ceiling": test.ceiling if test else None,
+            "ceiling": LEVELS.get(name, test.ceiling if test else None),
             "completions": metrics["shortcut/completions"],
             "outcome": marks.mean_outcome(rows),
             "misdirected": metrics.get("shortcut/misdirected"),

@@ -22,6 +22,7 @@ MARGINS: Mapping[str, float] = {
     "outcome_down": 0.02,
 }
 LEVELS: Mapping[str, float] = {"lucky": 0.5, "advantage_mass": 0.5}  # held against a level from the first step on
+BETS_ON: Mapping[str, float] = {"lucky": marks.EVEN, "advantage_mass": 0.5}  # the same in units of the values bet on
 TOGETHER = ("reward_up", "outcome_down")  # a finding only when both hold: the divergence
 LEAST_STEPS = 2.0  # a source whose answers work out less than that has nothing to skip
 
@@ -38,7 +39,8 @@ class Detectors:
         self._rewards: list[float] = []  # of the baseline's groups
         self._range: tuple[float, float] | None = None  # of the rewards in the baseline
         self._baselines = {name: Baseline() for name in MARGINS}
-        self._tests = {name: RiseTest(level, self._alpha) for name, level in LEVELS.items()}
+        self._tests = {name: RiseTest(level, self._alpha) for name, level in BETS_ON.items()}
+        self._largest = 0.0  # mean absolute advantage of a group so far
         self._diverged = False
 
     def update(self, step: int, rows: Sequence[Marks]) -> list[str]:
@@ -120,11 +122,8 @@ class Detectors:
         rewards = np.array([(total / len(total)).sum() for total in totals if len(total)])
         if self._seen > self._baseline_steps and self._range:
             rewards = within(rewards, *self._range)
-        single = {
-            "same_answer": marks.same_answer(rows),
-            "lucky": marks.lucky(rows),
-            "advantage_mass": marks.advantage_mass(rows),
-        }
+        same = marks.same_answer(rows)
+        self._largest = max(self._largest, *(row.mass for row in rows))
         skipped = (marks.skips(row, self.references) for row in rows)
         return {
             "skipped": [float(s.mean()) for s in skipped if s is not None],
@@ -133,7 +132,9 @@ class Detectors:
             "looped": [float(row.looped.mean()) for row in rows],
             "outcome_down": [float(1 - np.clip(of, 0, 1).mean()) for of in judged if len(of)],
             "reward_up": rewards.tolist(),
-            **{name: [] if value is None else [min(value, 1.0)] for name, value in single.items()},
+            "same_answer": [] if same is None else [same],
+            "lucky": marks.lonely(rows),
+            "advantage_mass": marks.accidental(rows, self._largest),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -143,6 +144,7 @@ class Detectors:
             "first": self._first,
             "rewards": self._rewards,
             "references": self.references,
+            "largest": self._largest,
             "range": self._range and list(self._range),
             "baselines": {name: vars(base).copy() for name, base in self._baselines.items()},
             "tests": {name: test.state_dict() for name, test in self._tests.items()},
@@ -152,7 +154,7 @@ class Detectors:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as if the run had never stopped."""
         self._seen, self._first, self._diverged = state["seen"], dict(state["first"]), state["diverged"]
-        self._rewards = list(state["rewards"])
+        self._rewards, self._largest = list(state["rewards"]), state["largest"]
         self.references = dict(state["references"])
         self._range = tuple(state["range"]) if state["range"] else None
         self._baselines = {name: Baseline(**of) for name, of in state["baselines"].items()}

@@ -12,6 +12,7 @@ from diagnostics.shortcuts import texts
 from rltrain.types import Group, StepRecord
 
 LARGE = 8  # completions a group must have before one success among them is luck
+EVEN = LARGE / (LARGE + 1)  # mean of `lonely` where one success in two is the only one of its group
 SUCCESS = 0.5
 
 
@@ -37,6 +38,13 @@ class Marks(NamedTuple):
     def is_large(self) -> bool:
         """Whether few successes among its completions would say something: there are enough, and most are judged."""
         return len(self.outcomes) >= LARGE and 2 * np.isfinite(self.outcomes).sum() > len(self.outcomes)
+
+    @property
+    def mass(self) -> float:
+        """Mean absolute advantage; 0 where nothing is judged."""
+        if not np.isfinite(self.outcomes).any():
+            return 0.0
+        return float(np.abs(self.advantages / len(self.advantages)).sum())  # a sum of huge ones would be infinite
 
     @property
     def is_lucky(self) -> bool:
@@ -105,10 +113,29 @@ def lucky(rows: Sequence[Marks]) -> float | None:
 
 def advantage_mass(rows: Sequence[Marks]) -> float | None:
     """Share of the absolute advantage that comes from groups with one success or none; unjudged groups are left out."""
-    mass = [(row, float(np.abs(row.advantages).sum())) for row in rows if np.isfinite(row.outcomes).any()]
+    mass = [(row, row.mass * len(row.advantages)) for row in rows]
     if not sum(m for row, m in mass if row.is_large):
         return None
     return sum(m for row, m in mass if row.is_lucky) / sum(m for _, m in mass)
+
+
+def lonely(rows: Sequence[Marks]) -> list[float]:
+    """For each large group with a success a value in [0, 1], with a mean above `EVEN` if most successes are alone.
+
+    In units of the group's size a success that is alone counts for 1 and every other one for -1, so that it is the
+    ratio of sums that is held against one half. A mean of each step's ratio is another quantity: steps with few
+    successes would count as much as those with many.
+    """
+    large = [(row.successes, len(row.outcomes)) for row in rows if row.is_large]
+    return [EVEN * (1 + (1 if n == 1 else -n) / size) for n, size in large if n]
+
+
+def accidental(rows: Sequence[Marks], largest: float) -> list[float]:
+    """For each group with an advantage a value in [0, 1], with a mean above 1/2 if most of the advantage is luck's.
+
+    A group counts by its mean absolute advantage, in units of `largest`: that of no group so far was larger.
+    """
+    return [0.5 + (0.5 if row.is_lucky else -0.5) * row.mass / largest for row in rows if row.mass]
 
 
 def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str, float]:

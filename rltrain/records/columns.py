@@ -24,11 +24,17 @@ def kept(schema: pa.Schema, anew: Collection[str], notes: dict[str, int]) -> lis
     return _fitting(schema, set(COLUMNS) - set(anew), notes)
 
 
-def kept_of_trl(schema: pa.Schema, rewards: Collection[str], notes: dict[str, int]) -> list[str]:
+def kept_of_trl(
+    schema: pa.Schema, rewards: Collection[str], logged: Collection[str], outcome: str | None, notes: dict[str, int]
+) -> list[str]:
     """The columns of a table of TRL that are read; notes of those that hold what cannot be meant."""
     if not rewards:
         others = ", ".join(sorted(set(schema.names) - trl_table.COLUMNS)[:8]) or "none"
         note(notes, f"no rewards: TRL writes each as a column of numbers, and the further columns are {others}")
+    elif len(rewards) > 1 and not set(rewards) & set(logged):
+        taken = ", ".join(sorted(rewards)[:8])
+        note(notes, f"taken for rewards and added up, as no trainer_state.json names TRL's rewards: {taken}")
+    rewards = [*rewards, *({outcome} & set(schema.names) - set(rewards))]
     fitting = _fitting(schema, trl_table.COLUMNS, notes)
     return [*fitting, *rewards, *(name for name in trl_table.KEPT if name in schema.names and name not in rewards)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,12 @@ OUTCOME = "outcome"
 VALUES = "values"  # of each reward, in a table of ours
 
 
-def outcome(files: Sequence[Path], named: str | None, notes: dict[str, int]) -> str | None:
+def outcome(
+    files: Sequence[Path], named: str | None, notes: dict[str, int], logged: Collection[str] = ()
+) -> str | None:
     """The one named, or `outcome`, or the only reward of TRL's tables; None with a note where there is none in [0, 1].
+
+    `logged` are the rewards that TRL's log knows; any other column of numbers may be named.
 
     Without one, what it is needed for is left out: what passes, accuracy of formats, lucky hits, the reward ceiling.
 
@@ -35,7 +39,8 @@ def outcome(files: Sequence[Path], named: str | None, notes: dict[str, int]) -> 
         read += 1
         columns = trl_table.numbers(schema)
         of_trl = trl_table.is_trl(schema.names)
-        for name in columns if of_trl else {OUTCOME} & set(columns):
+        rewards = {named, OUTCOME} & set(columns) | set(trl_table.rewards(schema, logged))
+        for name in rewards if of_trl else {OUTCOME} & set(columns):
             found.setdefault(name, []).append(path)
         if not of_trl and named not in (None, OUTCOME) and VALUES in schema.names:
             for name in _rewards(path):

@@ -40,13 +40,14 @@ def step_records(
     *,
     outcome: str | None = OUTCOME,
     anew: Collection[str] = (),
+    logged: Collection[str] = (),
 ) -> Iterator[StepRecord]:
     """The steps of the files in order, see `read_rows`.
 
     `notes` collects what was missing: words -> number of rows they are true of.
     """
     step, rows = None, []
-    for row in read_rows(files, notes, outcome=outcome, anew=anew):
+    for row in read_rows(files, notes, outcome=outcome, anew=anew, logged=logged):
         if row["step"] != step and rows:
             yield _record(step, rows, read, notes)
             rows = []

@@ -70,11 +70,17 @@ def _by_number(path: Path) -> list[Any]:
 
 
 def read_rows(
-    files: Sequence[Path], notes: dict[str, int], *, outcome: str | None = OUTCOME, anew: Collection[str] = ()
+    files: Sequence[Path],
+    notes: dict[str, int],
+    *,
+    outcome: str | None = OUTCOME,
+    anew: Collection[str] = (),
+    logged: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """The rows of the files with a `step`: where there is none, each file is one, and each `MOST` rows of a file.
 
-    `outcome`: the column that is the task's result; `anew`: columns that are not taken from the files.
+    `outcome`: the column that is the task's result; `anew`: columns that are not taken from the files; `logged`: the
+    rewards that TRL's log knows.
     ValueError for a table out of order that is too large to be sorted.
     """
     import pyarrow.parquet as parquet
@@ -89,8 +95,11 @@ def read_rows(
             continue
         with file:
             schema = file.schema_arrow
-            rewards = trl_table.numbers(schema) if trl_table.is_trl(schema.names) else None
-            kept = columns.kept(schema, anew, notes) if rewards is None else columns.kept_of_trl(schema, rewards, notes)
+            if trl_table.is_trl(schema.names):
+                rewards = trl_table.rewards(schema, logged)
+                kept = columns.kept_of_trl(schema, rewards, logged, outcome, notes)
+            else:
+                rewards, kept = None, columns.kept(schema, anew, notes)
             steps = _steps(file, kept, notes)
             step = max(next(unnumbered), latest + 1)
             for i, row in enumerate(_in_order(file, kept, steps, path, notes)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +54,30 @@ def numbers(schema: pa.Schema) -> list[str]:
     )
 
 
+def rewards(schema: pa.Schema, logged: Collection[str]) -> list[str]:
+    """The columns of its reward functions: those that TRL's log knows, see `logged_rewards`, else all of numbers."""
+    found = numbers(schema)
+    return [name for name in found if name in logged] or found
+
+
 def from_trl(row: Mapping[str, Any], rewards: Sequence[str], outcome: str | None) -> dict[str, Any]:
     """A row of TRL's table as one of ours. The weights of the rewards are not in it: they are added as they are."""
-    values = {
-        name: float(row[name]) for name in rewards if row.get(name) is not None and not math.isnan(float(row[name]))
-    }
+    values = {name: number for name in rewards if (number := _number(row.get(name))) is not None}
     found = {
         "prompt": text_of(row.get("prompt")),
         "completion": completion_text(row["completion"]),
         "values": json.dumps(values),
         "reward": values.get("reward", sum(values.values())) if values else None,
-        "outcome": values.get(outcome) if outcome else None,
+        "outcome": _number(row.get(outcome)) if outcome else None,
         "error": UNSCORED if rewards and not values else None,
         "advantage": row.get("advantage"),
     }
     return found | {name: row[name] for name in KEPT if isinstance(row.get(name), str)}
+
+
+def _number(value: Any) -> float | None:
+    """A number, infinite ones too; None for anything else, and for NaN, which TRL writes for None."""
+    return float(value) if isinstance(value, int | float) and not math.isnan(value) else None
 
 
 def text_of(value: Any) -> str:
@@ -140,6 +150,12 @@ def logs(lines: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[int, dict[str, 
         if named := dict(_named(line)):
             found.setdefault(step, {}).update(named)
     return found
+
+
+def logged_rewards(lines: Sequence[tuple[int, Mapping[str, Any]]]) -> set[str]:
+    """The names of the reward functions that a `history` has the means of."""
+    named = (re.fullmatch("rewards/(.+)/mean", str(name)) for _, line in lines for name in line)
+    return {match[1] for match in named if match}
 
 
 def evaluated(lines: Sequence[tuple[int, Mapping[str, Any]]]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from diagnostics.report.figures.style import Row
 from diagnostics.report.figures.view import View, X
 from diagnostics.report.text import shown
 from rltrain.records import RunFiles
-from rltrain.records.phases import Phases, phases
+from rltrain.records.phases import Phases, Stretch, phases
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -84,16 +85,21 @@ def _strip(runs: Sequence[RunFiles], run: RunFiles, found: Phases) -> list[Any]:
             meta={"run": run.name, "state": part.state, "confidence": part.confidence},
             marker={"color": INKS[part.state], "line": {"width": 0}},
             textfont={"color": "#ffffff"},
-            text=[f"{part.state} {part.confidence:.0%}" if part.end - part.start > WIDE * last else ""],
+            text=[", ".join((part.state, *_sure(part))) if part.end - part.start > WIDE * last else ""],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
             constraintext="inside",
-            hovertemplate=f"{part.state}, steps {part.start} to {part.end}, probability {part.confidence:.2f}"
-            "<extra></extra>",
+            hovertemplate=", ".join((part.state, f"steps {part.start} to {part.end}", *_sure(part)))
+            + "<extra></extra>",
         )
         for part in found.segments
     ]
+
+
+def _sure(part: Stretch) -> tuple[str, ...]:
+    """How sure a state is; undecided claims nothing, and nobody would know what it is sure of."""
+    return () if part.state == "undecided" or not math.isfinite(part.confidence) else (f"{part.confidence:.0%} sure",)
 
 
 def _label(runs: Sequence[RunFiles], run: RunFiles) -> str:

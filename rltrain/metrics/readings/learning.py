@@ -61,7 +61,8 @@ LEARNING = {
         "Ratios above and below 1 cancel in the mean; the spread and the extremes do not."),
     "drift/ratio_max drift/ratio_min drift/sequence_ratio_max": (
         "The token, or completion, on which sampler and trainer differ most. Look it up in the rollouts when it jumps.",
-        "An extreme of thousands of tokens grows with their number, and one rare token can make it."),
+        "An extreme of thousands of tokens grows with their number, and one rare token can make it. That of a "
+        "completion is cut at e^30."),
     "drift/ess drift/capped_ess drift/sequence_ess": (
         "1 is on-policy; at 0.5 half of the batch is wasted to reweighting.",
         "It says how uneven the weights are, not whether they are right: a constant factor leaves it at 1."),
