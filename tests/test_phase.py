@@ -438,8 +438,38 @@ def test_what_gets_worse_is_not_stalled_until_it_stands_still(move, now, past):
         assert during.state == "undecided" and now in during.why
         assert soon.state == "undecided" and "too little was seen since" in soon.why and past in soon.why
         assert late.state == "stalled" and past in late.why
-        assert [part.state for part in late.segments] == ["undecided", "stalled"]
-        assert 140 <= late.segments[1].start <= 160
+        assert [part.state for part in late.segments] == ["stalled", "undecided", "stalled"]
+        assert 90 <= late.segments[1].start <= 110 and 140 <= late.segments[2].start <= 160
+
+
+def test_what_gets_better_behind_a_loss_is_not_stalled():
+    """Execution gets less sure from step 60 to 100, then surer to the end by a sixth of that."""
+    steps = np.arange(1, 301)
+    course = 0.3 * np.clip((steps - 60) / 40, 0, 1) - 0.05 * np.clip((steps - 100) / 200, 0, 1)
+    for seed in range(4):
+        noise_ = 0.01 * np.random.default_rng(seed).normal(size=(2, 300))
+        series = {ENTROPY: 1 + course + noise_[0], DIVERSITY: 0.8 + noise_[1]}
+        assert retrospective(steps, series).state in ("undecided", "consolidating")
+
+
+def test_a_loss_that_goes_on_is_not_forgotten_behind_one_that_is_over():
+    """Execution gets less sure from step 60 to 200, diversity falls from the first step to the last by 3 deviations."""
+    steps = np.arange(1, 301)
+    for seed in range(4):
+        noise_ = 0.01 * np.random.default_rng(seed).normal(size=(2, 300))
+        series = {ENTROPY: 1 + 0.3 * np.clip((steps - 60) / 140, 0, 1) + noise_[0]}
+        verdict = retrospective(steps, series | {DIVERSITY: 0.8 - 0.03 * steps / 300 + noise_[1]})
+        assert verdict.state == "undecided" and "plan diversity falls" in verdict.why
+
+
+def test_a_sudden_loss_is_among_the_stretches():
+    steps = np.arange(1, 301)
+    for seed in range(4):
+        noise_ = 0.01 * np.random.default_rng(seed).normal(size=(2, 300))
+        verdict = retrospective(steps, {ENTROPY: 1 + noise_[0], DIVERSITY: 0.8 - 0.1 * (steps > 150) + noise_[1]})
+        assert [part.state for part in verdict.segments] == ["stalled", "undecided", "stalled"]
+        assert [part.start for part in verdict.segments[1:]] == [150, 151]
+        assert verdict.confidence == verdict.segments[-1].confidence
 
 
 def test_the_interval_of_a_long_run_covers_a_jump():

@@ -22,7 +22,16 @@ import numpy as np
 
 from diagnostics.phase.apart import FALL_EXPECTED, LEAST, loss_along
 from diagnostics.phase.rise import Rise, find_rise, first_fall, rise_and_first_fall
-from diagnostics.phase.stretches import RISEN, Seen, chances, is_certain, segments, settling_since, standing_still
+from diagnostics.phase.stretches import (
+    RISEN,
+    Seen,
+    Still,
+    chances,
+    is_certain,
+    segments,
+    settling_since,
+    standing_still,
+)
 from diagnostics.phase.verdict import State, Verdict
 
 LASTING = 5  # observations that a rise of diversity has to have been believed for
@@ -142,32 +151,34 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
         parts = segments(seen, "planning", rise.onset, chance)
         why = "plan diversity has risen, and execution did not become less sure"
         return Verdict("planning", rise.onset, rise.interval, chance, parts, why, evidence)
-    state, since, confidence, why = _without_a_rise(seen)
-    parts = segments(seen, state, since, confidence)
+    state, since, confidence, why, still = _without_a_rise(seen)
+    parts = segments(seen, state, since, confidence, still)
     return Verdict(state, None, None, confidence, parts, why, evidence)
 
 
-def _without_a_rise(seen: Seen) -> tuple[State, int, float, str]:
-    """State, since when, how sure, and why, where a rise of plan diversity is not certain, or execution unknown."""
+def _without_a_rise(seen: Seen) -> tuple[State, int, float, str, Still | None]:
+    """Where a rise of diversity is not certain, or execution unknown: state, since when, how sure, why, how still."""
     rise, fall = seen.rise, seen.fall
     stalled, consolidating, planning = chances(rise, fall)
     likeliest = max(stalled, consolidating, planning)
     if seen.has_fallen and consolidating > 0.5:
         why = "execution is getting surer, plan diversity does not rise"
-        return "consolidating", settling_since(seen), consolidating, why
+        return "consolidating", settling_since(seen), consolidating, why, None
     since = fall.end if seen.has_fallen else int(seen.steps[0])
+    why = "no move is certain, and too little was seen to call it stalled"
     if rise is None or fall is None:
         missing = "plan diversity" if rise is None else "execution"
         why = f"{missing} has too few values, or none that differ, and one series alone does not tell"
-        return "undecided", since, likeliest, why
-    if stalled > 0.5:
+    elif stalled > 0.5:
         still = standing_still(seen, since, int(seen.steps[-1]))
         before = still.was_worse and f"{still.was_worse} until step {still.since}, and "
         if still.is_certain:
-            return "stalled", still.since, stalled, f"{before}neither execution nor plan diversity moves"
+            why = f"{before}neither execution nor plan diversity moves"
+            return "stalled", still.since, min(stalled, still.chance), why, still
         if still.worse or before:
-            return "undecided", since, likeliest, still.worse or f"{before}too little was seen since"
-    return "undecided", since, likeliest, "no move is certain, and too little was seen to call it stalled"
+            lacking = "no move since is certain" if still.enough else "too little was seen since"
+            why = still.worse or before + lacking
+    return "undecided", since, likeliest, why, None
 
 
 def _with_evidence(move: Rise, evidence: float) -> Rise:

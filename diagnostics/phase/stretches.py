@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,11 @@ class Seen(NamedTuple):
     def has_fallen(self) -> bool:
         return is_certain(self.fall)
 
+    def within(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Steps, execution and diversity from one step to another, both with it."""
+        inside = (self.steps >= start) & (self.steps <= end)
+        return self.steps[inside], self.execution[inside], self.diversity[inside]
+
     def between(self, start: int, end: int) -> int:
         """How many steps were seen from one step up to another."""
         return int(np.count_nonzero((self.steps >= start) & (self.steps < end)))
@@ -49,44 +55,52 @@ def is_certain(move: Rise | None) -> bool:
 class Still(NamedTuple):
     """Whether nothing moves in a stretch, from its last loss on."""
 
-    since: int  # step: the end of what got worse and is over, or the beginning
+    began: int  # step: where the first loss that is over began
+    since: int  # step: where the last one ended; both the beginning of the stretch where there is none
     enough: bool  # whether enough was seen since then to say that nothing moves
+    chance: float  # that nothing moves since then, by what gets better there; 1 where there was no loss
     worse: str  # what gets worse still, in words; empty where nothing does
     was_worse: str  # what got worse before `since`, in words
 
     @property
     def is_certain(self) -> bool:
-        return self.enough and not self.worse
+        return self.enough and not self.worse and self.chance > 0.5
 
 
 def standing_still(seen: Seen, start: int, end: int) -> Still:
     """Whether enough was seen from one step to another to say that nothing moves, and in words what gets worse there.
 
-    Behind a loss that is over it is asked again. Memory is that of the stretch: over the whole record a course that
-    the model has not, a decay where it knows ramps, looks like noise that wanders, the more so the better it is
-    measured.
+    Behind losses that are over it is asked again, also what gets better there: the loss would hide it. Memory is that
+    of the stretch: over the whole record a course that the model has not, a decay where it knows ramps, looks like
+    noise that wanders, the more so the better it is measured.
     """
-    before: set[str] = set()
+    since, over = start, {}
     while True:
-        within = (seen.steps >= start) & (seen.steps <= end)
-        steps, execution, diversity = seen.steps[within], seen.execution[within], seen.diversity[within]
+        steps, execution, diversity = seen.within(since, end)
         moves = {"diversity": find_rise(steps, -diversity), "execution": find_rise(steps, execution)}
         worse = {name: move for name, move in moves.items() if move and move.log_bayes_factor > 0}
-        over = {name: move.end for name, move in worse.items() if move.going_on < 0.5 and move.end > start}
-        if not over:
+        lasting = {name: move for name, move in worse.items() if move.going_on >= 0.5}
+        ends = max((move.end for move in worse.values()), default=since)
+        if lasting or ends <= since:  # what goes on must not be cut in two, or it is too little to be seen
             break
-        start = max(over.values())
-        before |= set(over)
+        since, over = ends, worse | over
     enough = all(move is not None and move.count / move.memory >= FLAT_ENOUGH for move in moves.values())
-    return Still(start, enough, _in_words(worse, LOSING), _in_words(before, LOST))
+    began = max(start, min((move.onset for move in over.values()), default=start))
+    chance = chances_within(seen, since, end)[0] if over else 1.0
+    return Still(began, since, enough, chance, _in_words(lasting or worse, LOSING), _in_words(over, LOST))
 
 
 def _in_words(names: Iterable[str], words: Mapping[str, str]) -> str:
     return " and ".join(words[name] for name in words if name in names)
 
 
-def segments(seen: Seen, state: State, since: int, confidence: float) -> tuple[Segment, ...]:
-    """The stretches of the run: what came before `since`, then `state`. Gaps too short to judge join a neighbour."""
+def segments(
+    seen: Seen, state: State, since: int, confidence: float, still: Still | None = None
+) -> tuple[Segment, ...]:
+    """The stretches of the run: what came before `since`, then `state`. Gaps too short to judge join a neighbour.
+
+    `still`: what was found of the stretch that ends with the record, where it stands still.
+    """
     first, last = int(seen.steps[0]), int(seen.steps[-1])
     parts: list[Segment] = []
     if seen.has_fallen and seen.fall.onset < since:
@@ -97,10 +111,17 @@ def segments(seen: Seen, state: State, since: int, confidence: float) -> tuple[S
         parts.append(Segment("consolidating", begin, end, seen.fall.probability))
     reached = parts[-1].end if parts else first
     if reached < since:
-        parts += _quiet(seen, reached, since)
-    if parts and parts[-1].state == state:
-        since = parts.pop().start
-    return (*parts, Segment(state, since, last, confidence))
+        parts += _quiet(seen, reached, since) if still is None else _before(seen, reached, still)
+    return _joined([*parts, Segment(state, since, last, confidence)])
+
+
+def _joined(parts: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Neighbours of one state as one stretch, as sure as the later."""
+    found: list[Segment] = []
+    for part in parts:
+        start = found.pop().start if found and found[-1].state == part.state else part.start
+        found.append(replace(part, start=start))
+    return tuple(found)
 
 
 def settling_since(seen: Seen) -> int:
@@ -112,14 +133,26 @@ def settling_since(seen: Seen) -> int:
 def _quiet(seen: Seen, start: int, end: int) -> tuple[Segment, ...]:
     """A stretch in which no move is certain, called stalled from where on nothing moves, if that is long enough."""
     still = standing_still(seen, start, end)
-    within = (seen.steps >= start) & (seen.steps <= end)
-    rise = find_rise(seen.steps[within], seen.diversity[within])
-    fall = find_rise(seen.steps[within], -seen.execution[within], FALL_EXPECTED)
-    likely = chances(rise, fall) if rise and fall else (0.0,)  # too few values tell nothing
-    if not still.is_certain or likely[0] <= 0.5:
-        return (Segment("undecided", start, end, max(likely)),)
-    before = () if still.since == start else (Segment("undecided", start, still.since, max(likely)),)
-    return (*before, Segment("stalled", still.since, end, likely[0]))
+    stalled = chances_within(seen, still.since, end)[0]
+    if not still.is_certain or stalled <= 0.5:
+        return (Segment("undecided", start, end, max(chances_within(seen, start, end))),)
+    return (*_before(seen, start, still), Segment("stalled", still.since, end, stalled))
+
+
+def _before(seen: Seen, start: int, still: Still) -> tuple[Segment, ...]:
+    """From `start` to where it stands still: what came before the loss, and the loss."""
+    if still.since <= start:
+        return ()
+    quiet = _quiet(seen, start, still.began) if still.began > start else ()
+    lost = max(start, still.began)
+    return (*quiet, Segment("undecided", lost, still.since, max(chances_within(seen, lost, still.since))))
+
+
+def chances_within(seen: Seen, start: int, end: int) -> tuple[float, float, float]:
+    """`chances` by the moves from one step to another; zeros where too little is known there."""
+    steps, execution, diversity = seen.within(start, end)
+    rise, fall = find_rise(steps, diversity), find_rise(steps, -execution, FALL_EXPECTED)
+    return chances(rise, fall) if rise and fall else (0.0, 0.0, 0.0)
 
 
 def chances(rise: Rise | None, fall: Rise | None) -> tuple[float, float, float]:
