@@ -166,4 +166,5 @@ def _effective(weights: float, squared: float, count: float) -> float:
 
 
 def _std(values: float, squared: float, count: float) -> float:
-    return max(0.0, squared / count - (values / count) ** 2) ** 0.5
+    mean = values / count
+    return max(0.0, squared / count - mean * mean) ** 0.5  # a power of a float raises where a product is infinite

@@ -118,6 +118,8 @@ def test_a_factor_common_to_all_completions_leaves_their_effective_share(offset)
     for whole in (parts, [empty, *parts], [drift(torch.tensor(logs[:, None]), torch.ones(4, 1), "none", 2.0)]):
         assert drift_metrics(whole)["drift/sequence_ess"] == pytest.approx(s.sum() ** 2 / (4 * (s**2).sum()))
     assert drift_metrics([empty]) == drift_metrics([]) == {}
+    absurd = drift_metrics([drift(torch.full((1, 1), 400.0, dtype=torch.float64), torch.ones(1, 1), "none", 2.0)])
+    assert absurd["drift/sequence_ess"] == 1.0
 
 
 def test_both_divergences_are_those_of_the_distributions():

@@ -443,13 +443,19 @@ def test_what_a_script_logs_besides_is_no_reward_where_trls_log_tells(tmp_path):
     folder = trl_table(tmp_path / "trl", right=lambda _: [1.0, 0.0, 0.0, 0.0], level=lambda step: [6.0 + step] * 4)
     found = diagnosed(folder, tmp_path / "live")
     assert found["series"]["reward/mean"][0] == [1, 7.25] and "reward/outcome" not in found["series"]
-    said = "taken for rewards and added up, as no trainer_state.json names TRL's rewards: level, right"
+    said = "taken for rewards, as no trainer_state.json names one of their columns: level, right"
     assert any(note.startswith(said) for note in found["notes"])
     log = {"log_history": [{"step": 1, "rewards/right/mean": 0.25, "rewards/right/std": 0.5}]}
     (folder / "trainer_state.json").write_text(json.dumps(log))
     found = diagnosed(folder, tmp_path / "out")
     assert found["series"]["reward/mean"] == found["series"]["reward/outcome"] == [[n, 0.25] for n in (1, 2, 3)]
     assert not any("taken for rewards" in note or "no outcome" in note for note in found["notes"])
+    empty = trl_table(tmp_path / "empty", right=lambda _: [None] * 4, level=lambda _: [7.0] * 4)
+    (empty / "trainer_state.json").write_text(json.dumps(log))
+    assert "reward/mean" not in diagnosed(empty, tmp_path / "none")["series"]
+    other = trl_table(tmp_path / "other", level=lambda _: [7.0] * 4)
+    (other / "trainer_state.json").write_text(json.dumps(log))
+    assert any(note.startswith(said.split(":")[0]) for note in diagnosed(other, tmp_path / "o")["notes"])
     right = trl_table(tmp_path / "b", right=lambda _: [0.5] * 4, good=lambda _: [1.0, 0.0, 0.0, 0.0])
     (right / "trainer_state.json").write_text(json.dumps(log))
     series = diagnosed(right, tmp_path / "named", "--outcome", "good")["series"]

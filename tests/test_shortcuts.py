@@ -140,6 +140,41 @@ def test_the_gradient_is_weighed_by_its_mass():
     )
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_lucky_groups_count_by_their_weight_before_there_is_another(seed):
+    """Advantages that are not divided: nine groups in ten have no success and a little shaping, a seventh of all."""
+
+    def steps():
+        rng = np.random.default_rng(seed)
+        for n in range(1, 201):
+            right = np.zeros(8)
+            right[: 0 if rng.random() < 0.9 else 4] = 1
+            total = right + 0.02 * (rng.random(8) < 0.5)
+            yield record(n, made(n, ["7"] * 8, right.tolist(), (total - total.mean()).tolist()))
+
+    assert "shortcut_advantage_mass" not in events(ShortcutDiagnostic(), steps())
+
+
+def test_groups_of_unequal_size_count_by_their_successes():
+    """Three in four successes are in groups of 64, which are fewer than the lonely ones in groups of 8."""
+
+    def steps(easy):
+        rng = np.random.default_rng(0)
+        for n in range(1, 201):
+            size = 64 if rng.random() < easy else 8
+            right = [1.0] * (size // 8) + [0.0] * (size - size // 8) if size == 64 else [1.0] + [0.0] * 7
+            yield record(n, made(n, ["7"] * size, right, [0.0] * size))
+
+    assert not events(ShortcutDiagnostic(), steps(0.3))
+    assert "shortcut_lucky" in events(ShortcutDiagnostic(), steps(0.0))
+
+
+def test_huge_advantages_are_weighed():
+    huge = made(1, ["7"] * 8, [1] + [0] * 7, [1.7e308] + [-1e308] * 7)
+    metrics = ShortcutDiagnostic().observe(record(1, huge, huge))
+    assert metrics["shortcut/advantage_mass"] == 1.0 and metrics["shortcut/misdirected"] == 0.0
+
+
 def test_a_group_that_nobody_judged_is_no_luck():
     """A reward that is no outcome, several rewards of which none is named: nothing is known of successes."""
     unknown = made(1, ["7"] * 8, [math.nan] * 8, [7.0] + [-1.0] * 7)
@@ -317,6 +352,20 @@ def test_state_carries_over():
         assert got == expected and second.diagnosis() == whole.diagnosis()
     found = {entry["name"]: entry for entry in whole.diagnosis()["shortcuts"]}["skipped"]
     assert found["onset_step"] == 30 and found["evidence"]["step"] < 40
+
+
+def test_a_checkpoint_of_before_the_units_were_kept_is_taken_up():
+    old = ShortcutDiagnostic()
+    for step in list(turning("14"))[:20]:
+        old.observe(step)
+    state = json.loads(json.dumps(old.state_dict()))
+    del state["detectors"]["units"]
+    state["detectors"]["tests"]["lucky"]["ceiling"] = 0.5  # as it was then
+    new = ShortcutDiagnostic()
+    new.load_state_dict(state)
+    fresh = ShortcutDiagnostic().state_dict()["detectors"]["tests"]["lucky"]
+    assert new.state_dict()["detectors"]["tests"]["lucky"] == fresh
+    assert new.state_dict()["detectors"]["tests"]["copied"] == state["detectors"]["tests"]["copied"]
 
 
 def test_bad_arguments_are_named():

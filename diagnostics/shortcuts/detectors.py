@@ -40,7 +40,7 @@ class Detectors:
         self._range: tuple[float, float] | None = None  # of the rewards in the baseline
         self._baselines = {name: Baseline() for name in MARGINS}
         self._tests = {name: RiseTest(level, self._alpha) for name, level in BETS_ON.items()}
-        self._largest = 0.0  # mean absolute advantage of a group so far
+        self._size, self._most = 0, 0.0  # of the largest group so far, see `marks.lonely` and `marks.accidental`
         self._diverged = False
 
     def update(self, step: int, rows: Sequence[Marks]) -> list[str]:
@@ -123,7 +123,8 @@ class Detectors:
         if self._seen > self._baseline_steps and self._range:
             rewards = within(rewards, *self._range)
         same = marks.same_answer(rows)
-        self._largest = max(self._largest, *(row.mass for row in rows))
+        self._size = max(self._size, *(len(row.steps) for row in rows))
+        self._most = max(self._most, *(row.most for row in rows))
         skipped = (marks.skips(row, self.references) for row in rows)
         return {
             "skipped": [float(s.mean()) for s in skipped if s is not None],
@@ -133,8 +134,8 @@ class Detectors:
             "outcome_down": [float(1 - np.clip(of, 0, 1).mean()) for of in judged if len(of)],
             "reward_up": rewards.tolist(),
             "same_answer": [] if same is None else [same],
-            "lucky": marks.lonely(rows),
-            "advantage_mass": marks.accidental(rows, self._largest),
+            "lucky": marks.lonely(rows, self._size),
+            "advantage_mass": marks.accidental(rows, self._size, self._most),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class Detectors:
             "first": self._first,
             "rewards": self._rewards,
             "references": self.references,
-            "largest": self._largest,
+            "units": [self._size, self._most],
             "range": self._range and list(self._range),
             "baselines": {name: vars(base).copy() for name, base in self._baselines.items()},
             "tests": {name: test.state_dict() for name, test in self._tests.items()},
@@ -154,11 +155,13 @@ class Detectors:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as if the run had never stopped."""
         self._seen, self._first, self._diverged = state["seen"], dict(state["first"]), state["diverged"]
-        self._rewards, self._largest = list(state["rewards"]), state["largest"]
+        self._rewards = list(state["rewards"])
         self.references = dict(state["references"])
         self._range = tuple(state["range"]) if state["range"] else None
         self._baselines = {name: Baseline(**of) for name, of in state["baselines"].items()}
-        self._tests = {name: RiseTest.from_state(of) for name, of in state["tests"].items()}
+        self._size, self._most = state.get("units", (0, 0.0))
+        kept = state["tests"] if "units" in state else {k: of for k, of in state["tests"].items() if k not in BETS_ON}
+        self._tests |= {name: RiseTest.from_state(of) for name, of in kept.items()}
 
 
 def within(rewards: Sequence[float] | np.ndarray, low: float, high: float) -> np.ndarray:

@@ -47,6 +47,17 @@ class Marks(NamedTuple):
         return float(np.abs(self.advantages / len(self.advantages)).sum())  # a sum of huge ones would be infinite
 
     @property
+    def most(self) -> float:
+        """The largest `mass` that a group with advantages of this kind can have; 0 where that cannot be told.
+
+        It is 1 where advantages are in units of their deviation, else half of their range, if that holds a success.
+        """
+        half = float(self.advantages.max() / 2 - self.advantages.min() / 2)
+        if half < len(self.advantages) and 0.9 <= float((self.advantages - self.advantages[0]).std()) <= 1.005:
+            return 1.0
+        return half if self.successes else 0.0
+
+    @property
     def is_lucky(self) -> bool:
         """Whether a group that is large enough has one success or none."""
         return self.is_large and self.successes <= 1
@@ -113,29 +124,32 @@ def lucky(rows: Sequence[Marks]) -> float | None:
 
 def advantage_mass(rows: Sequence[Marks]) -> float | None:
     """Share of the absolute advantage that comes from groups with one success or none; unjudged groups are left out."""
-    mass = [(row, row.mass * len(row.advantages)) for row in rows]
-    if not sum(m for row, m in mass if row.is_large):
+    largest = max((row.mass for row in rows if row.is_large), default=0.0)
+    if not largest:
         return None
+    mass = [(row, row.mass / largest * len(row.advantages)) for row in rows]
     return sum(m for row, m in mass if row.is_lucky) / sum(m for _, m in mass)
 
 
-def lonely(rows: Sequence[Marks]) -> list[float]:
+def lonely(rows: Sequence[Marks], size: int) -> list[float]:
     """For each large group with a success a value in [0, 1], with a mean above `EVEN` if most successes are alone.
 
-    In units of the group's size a success that is alone counts for 1 and every other one for -1, so that it is the
-    ratio of sums that is held against one half. A mean of each step's ratio is another quantity: steps with few
-    successes would count as much as those with many.
+    In units of `size`, that of the largest group so far, a success that is alone counts for 1 and every other one for
+    -1, so that it is the ratio of sums that is held against one half. A mean of each step's ratio is another quantity:
+    steps with few successes would count as much as those with many.
     """
-    large = [(row.successes, len(row.outcomes)) for row in rows if row.is_large]
-    return [EVEN * (1 + (1 if n == 1 else -n) / size) for n, size in large if n]
+    return [EVEN * (1 + (1 if n == 1 else -n) / size) for row in rows if row.is_large and (n := row.successes)]
 
 
-def accidental(rows: Sequence[Marks], largest: float) -> list[float]:
+def accidental(rows: Sequence[Marks], size: int, most: float) -> list[float]:
     """For each group with an advantage a value in [0, 1], with a mean above 1/2 if most of the advantage is luck's.
 
-    A group counts by its mean absolute advantage, in units of `largest`: that of no group so far was larger.
+    A group counts by the sum of its absolute advantages, in units of what the largest group so far could have at most:
+    `most` for each of its `size` completions. In units of what was seen, lucky groups would count for too much as long
+    as there was no other.
     """
-    return [0.5 + (0.5 if row.is_lucky else -0.5) * row.mass / largest for row in rows if row.mass]
+    mass = [(row, min(row.mass / most * len(row.advantages) / size, 1.0)) for row in rows if most]
+    return [0.5 + (0.5 if row.is_lucky else -0.5) * m for row, m in mass if m]
 
 
 def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str, float]:
@@ -164,7 +178,8 @@ def metrics(rows: Sequence[Marks], references: Mapping[str, float]) -> dict[str,
     if working:
         hits = sum((s & (row.outcomes >= SUCCESS)).sum() for row, s in skipped)
         found["shortcut/skipped_correct"] = hits / working
-    if praised.sum() > 0:
+    if praised.any():
+        praised /= praised.max()  # a sum of huge ones would be infinite
         found["shortcut/misdirected"] = praised[outcomes < SUCCESS].sum() / praised.sum()
     return {name: float(value) for name, value in found.items() if value is not None}
 

@@ -31,9 +31,9 @@ def kept_of_trl(
     if not rewards:
         others = ", ".join(sorted(set(schema.names) - trl_table.COLUMNS)[:8]) or "none"
         note(notes, f"no rewards: TRL writes each as a column of numbers, and the further columns are {others}")
-    elif len(rewards) > 1 and not set(rewards) & set(logged):
+    elif not set(rewards) & set(logged) and (logged or len(rewards) > 1):
         taken = ", ".join(sorted(rewards)[:8])
-        note(notes, f"taken for rewards and added up, as no trainer_state.json names TRL's rewards: {taken}")
+        note(notes, f"taken for rewards, as no trainer_state.json names one of their columns: {taken}")
     rewards = [*rewards, *({outcome} & set(schema.names) - set(rewards))]
     fitting = _fitting(schema, trl_table.COLUMNS, notes)
     return [*fitting, *rewards, *(name for name in trl_table.KEPT if name in schema.names and name not in rewards)]

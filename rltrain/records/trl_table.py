@@ -57,7 +57,7 @@ def numbers(schema: pa.Schema) -> list[str]:
 def rewards(schema: pa.Schema, logged: Collection[str]) -> list[str]:
     """The columns of its reward functions: those that TRL's log knows, see `logged_rewards`, else all of numbers."""
     found = numbers(schema)
-    return [name for name in found if name in logged] or found
+    return [name for name in found if name in logged] if set(logged) & set(schema.names) else found
 
 
 def from_trl(row: Mapping[str, Any], rewards: Sequence[str], outcome: str | None) -> dict[str, Any]:

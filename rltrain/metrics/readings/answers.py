@@ -65,7 +65,7 @@ ANSWERS = {
         "In groups of 8 at a pass rate of 0.1 a lonely success is the usual one."),
     "shortcut/advantage_mass": (
         "Above a half the gradient comes mostly from groups that got it by luck or not at all.",
-        "Shaping gives such groups advantages of their own; groups below 8 are left out."),
+        "Shaping gives such groups advantages of their own; groups below 8 count as none of them."),
     "shortcut/misdirected": (
         "Praise for failures, from shaping rewards. Should stay small.",
         "With partial outcomes a good failure may deserve it."),
