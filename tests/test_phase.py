@@ -1,6 +1,8 @@
 """The phase detector: sums against linear algebra, the four states, no look-ahead, bad input."""
 
 import json
+import math
+import warnings
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -258,6 +260,16 @@ def test_bad_values_count_as_missing():
     assert (found.state, found.onset_step, found.interval) == (clean.state, clean.onset_step, clean.interval)
     constant = {name: np.ones(len(steps)) for name in series}
     assert retrospective(steps, constant).state == "undecided"
+
+
+def test_a_value_that_is_absurd_is_one_outlier():
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        series = {name: 1 + 0.01 * rng.normal(size=200) for name in (DIVERSITY, ENTROPY)}
+        series[ENTROPY][seed * 40 + 7], series[DIVERSITY][120 - seed * 20] = 10.0 ** (4 * seed + 3), -1e9
+        with warnings.catch_warnings(action="error"):
+            verdict = retrospective(T, series)
+        assert verdict.state in ("stalled", "undecided") and math.isfinite(verdict.confidence)
 
 
 def test_wrong_input_is_named():

@@ -14,6 +14,7 @@ from diagnostics.phase.onset import Onset, locate
 FEWEST = 12  # observations below which nothing is said
 MOST = 400  # observations looked at; a longer series is averaged over equal stretches of steps first
 RECENT = 5  # observations at the end: a rise that ends there is still going on
+FAR = 1e3  # median deviations from the median at which a value is cut: farther off, only rounding errors grow
 WORTH_LOCATING = 2.0  # log Bayes factor from which on a rise is looked at closely; below, nobody asks where it is
 
 
@@ -84,10 +85,19 @@ def observations(steps: np.ndarray, values: np.ndarray) -> Known | None:
     """Steps and values that are known, thinned; None where they are too few or all alike."""
     known = np.isfinite(values)
     whole = np.asarray(steps, np.float64)[known]
-    times, kept = thinned(whole, np.asarray(values, np.float64)[known])
+    times, kept = thinned(whole, _cut(np.asarray(values, np.float64)[known]))
     if len(kept) < FEWEST or np.ptp(kept) <= 1e-12 * np.abs(kept).max():
         return None
     return Known(times, kept, math.ceil(np.ptp(whole) / len(kept)) if len(kept) < len(whole) else 0)
+
+
+def _cut(values: np.ndarray) -> np.ndarray:
+    """Values (N,) with those that are absurdly far off brought nearer; all as they are where half of them are equal."""
+    if not len(values):
+        return values
+    middle = np.median(values)
+    reach = FAR * np.median(np.abs(values - middle))
+    return np.clip(values, middle - reach, middle + reach) if reach else values
 
 
 def _first_fall(of: Series, known: Known, expected: float) -> Rise | None:
