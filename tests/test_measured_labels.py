@@ -39,6 +39,18 @@ def test_the_tagger_s_tables_are_those_of_the_results():
     assert f"in capitals of {same['capitals']:.3f}" in TEXT
 
 
+def test_how_fast_the_tagger_is():
+    speed = read("tagger")["taggers"]["network"]["speed"]
+
+    def millions(size: int, at_once: int) -> str:
+        return f"{speed[f'{size} characters, {at_once} at once']['tagger'] / 1e6:.2f}"
+
+    assert f"it marks {millions(1000, 8)} and {millions(8000, 8)} million tokens a second in groups of eight" in TEXT
+    assert f"**{millions(200, 8)} in groups of eight of 200**" in TEXT
+    single = f"{millions(200, 1)} million at 200 characters, {millions(1000, 1)} at 1,000, {millions(8000, 1)} at 8,000"
+    assert f"one text at a time {single}" in TEXT
+
+
 def test_what_mining_finds():
     found = read("gram_mining")
     for said, name in REPRESENTATIONS.items():
