@@ -106,9 +106,7 @@ def step_drift(record: StepRecord, mode: str, cap: float) -> dict[str, float]:
                 rows.append((tokens.train_logprob, completion.logprobs, tokens.loss_mask))
         if rows:
             logps, sampler, mask = (_padded(list(columns)) for columns in zip(*rows, strict=True))
-            mask *= (
-                logps.isfinite() & sampler.isfinite()
-            )  # NaN of the sampler's: a token it did not score, of no known ratio
+            mask *= logps.isfinite() & sampler.isfinite()  # NaN: a token that was not scored, of no known ratio
             diff = torch.where(mask.bool(), log_ratio(logps, sampler, mask), 0.0)
             parts.append(drift(diff, mask, mode, cap))
     return drift_metrics(parts)

@@ -133,10 +133,9 @@ def settling_since(seen: Seen) -> int:
 def _quiet(seen: Seen, start: int, end: int) -> tuple[Segment, ...]:
     """A stretch in which no move is certain, called stalled from where on nothing moves, if that is long enough."""
     still = standing_still(seen, start, end)
-    stalled = chances_within(seen, still.since, end)[0]
-    if not still.is_certain or stalled <= 0.5:
-        return (Segment("undecided", start, end, max(chances_within(seen, start, end))),)
-    return (*_before(seen, start, still), Segment("stalled", still.since, end, stalled))
+    if still.is_certain and (stalled := chances_within(seen, still.since, end)[0]) > 0.5:
+        return (*_before(seen, start, still), Segment("stalled", still.since, end, stalled))
+    return (Segment("undecided", start, end, max(chances_within(seen, start, end))),)
 
 
 def _before(seen: Seen, start: int, still: Still) -> tuple[Segment, ...]:
