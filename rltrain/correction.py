@@ -64,17 +64,22 @@ LARGEST_LOG = 30.0  # mean and maximum of completions' ratios are cut here: e^30
 FARTHEST_LOG = 1e9  # beyond any ratio that is one; keeps infinity out of differences
 
 
-def drift(diff: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drift:
-    """Drift of one micro-batch; `mode`, `cap`: the run's correction, `none` changes no weight."""
-    real = mask.bool()
-    x = diff[real].double()
+def drift(trainer: torch.Tensor, sampler: torch.Tensor, mask: torch.Tensor, mode: str, cap: float) -> Drift:
+    """Drift of one micro-batch by the log-probabilities of both sides.
+
+    A token that one of them has not scored (NaN) has no known ratio and does not count. `mode`, `cap`: the run's
+    correction, `none` changes no weight.
+    """
+    real = mask.bool() & trainer.isfinite() & sampler.isfinite()
+    diff = torch.where(real, trainer - sampler, 0.0).double()
+    x = diff[real]
     if not len(x):
         return Drift(**dict.fromkeys(Drift._fields, 0.0))
     r = x.exp()
-    logs = diff.double().sum(-1)[real.any(-1)].clamp(-FARTHEST_LOG, FARTHEST_LOG)
+    logs = diff.sum(-1)[real.any(-1)].clamp(-FARTHEST_LOG, FARTHEST_LOG)
     of_sequence, weight = logs.clamp(max=LARGEST_LOG).exp(), (logs - logs.max()).exp()
-    weights = r if mode == "none" else importance_ratio(diff.double(), mode, cap).expand_as(diff)[real]
-    before = r if mode.startswith("token") or mode == "none" else _spread(diff.double(), real)
+    weights = r if mode == "none" else importance_ratio(diff, mode, cap).expand_as(diff)[real]
+    before = r if mode.startswith("token") or mode == "none" else _spread(diff, real)
     return Drift(
         tokens=float(len(x)),
         kl=float((r - 1 - x).sum()),
@@ -105,10 +110,7 @@ def step_drift(record: StepRecord, mode: str, cap: float) -> dict[str, float]:
             if tokens is not None and np.isfinite(completion.logprobs).any():
                 rows.append((tokens.train_logprob, completion.logprobs, tokens.loss_mask))
         if rows:
-            logps, sampler, mask = (_padded(list(columns)) for columns in zip(*rows, strict=True))
-            mask *= logps.isfinite() & sampler.isfinite()  # NaN: a token that was not scored, of no known ratio
-            diff = torch.where(mask.bool(), log_ratio(logps, sampler, mask), 0.0)
-            parts.append(drift(diff, mask, mode, cap))
+            parts.append(drift(*(_padded(list(columns)) for columns in zip(*rows, strict=True)), mode, cap))
     return drift_metrics(parts)
 
 

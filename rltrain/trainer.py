@@ -250,8 +250,8 @@ class RLTrainer(GRPOTrainer):
             inputs["advantages"] = with_entropy_bonus(
                 inputs["advantages"], inputs["values"], inputs["entropy_bonus"], entropy, mask
             )
+        self._drifts.append(drift(logps.detach(), sampler, mask, self._correction, self._cap))
         seen = log_ratio(logps, sampler, mask)  # of the policy as it is now, whatever the loss calls old
-        self._drifts.append(drift(seen, mask * sampler.isfinite(), self._correction, self._cap))
         arrays = [t.detach().float().cpu().numpy() for t in (logps, entropy, seen.exp(), inputs["advantages"])]
         lengths = mask.sum(-1).tolist()
         for i, (row, length) in enumerate(zip(inputs["rows"], lengths, strict=True)):

@@ -91,11 +91,24 @@ def test_truncation_caps_and_masking_drops_on_both_sides():
     assert importance_ratio(diff, "sequence_truncate", 2.0).tolist() == [[pytest.approx(np.exp(0.1))]]
 
 
+def drift_of(diff, mask, mode, cap):
+    """Drift of a trainer that is `diff` nats above the sampler."""
+    return drift(diff, torch.zeros_like(diff), mask, mode, cap)
+
+
+def test_a_token_that_one_side_has_not_scored_has_no_ratio():
+    nan = float("nan")
+    trainer = torch.tensor([[-1.0, nan, -2.0], [nan, -1.0, nan]])
+    sampler = torch.tensor([[-1.2, -0.5, nan], [-1.0, nan, -1.0]])
+    found = drift(trainer, sampler, torch.ones(2, 3), "token_truncate", 2.0)
+    assert found == drift(trainer[:1, :1], sampler[:1, :1], torch.ones(1, 1), "token_truncate", 2.0)
+
+
 def test_drift_adds_over_micro_batches_before_it_divides():
     diff = torch.tensor([[0.3, -0.2, 0.0], [1.5, 0.0, 0.0]])
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
-    whole = drift_metrics([drift(diff, mask, "token_truncate", 2.0)])
-    parts = drift_metrics([drift(diff[i : i + 1], mask[i : i + 1], "token_truncate", 2.0) for i in range(2)])
+    whole = drift_metrics([drift_of(diff, mask, "token_truncate", 2.0)])
+    parts = drift_metrics([drift_of(diff[i : i + 1], mask[i : i + 1], "token_truncate", 2.0) for i in range(2)])
     assert whole == pytest.approx(parts)
     x = np.array([0.3, -0.2, 0.0, 1.5])
     assert whole["drift/kl_sampler_trainer"] == pytest.approx(np.mean(np.exp(x) - 1 - x), rel=1e-6)
@@ -112,13 +125,13 @@ def test_drift_adds_over_micro_batches_before_it_divides():
 def test_a_factor_common_to_all_completions_leaves_their_effective_share(offset):
     """As ratios of a thousand tokens are, where one side reports processed log-probs."""
     logs = np.array([0.1, 1.5, -2.0, 0.7]) + offset
-    parts = [drift(torch.tensor([[x]]), torch.ones(1, 1), "none", 2.0) for x in logs]
-    empty = drift(torch.zeros(1, 1), torch.zeros(1, 1), "none", 2.0)
+    parts = [drift_of(torch.tensor([[x]]), torch.ones(1, 1), "none", 2.0) for x in logs]
+    empty = drift_of(torch.zeros(1, 1), torch.zeros(1, 1), "none", 2.0)
     s = np.exp(logs - offset)
-    for whole in (parts, [empty, *parts], [drift(torch.tensor(logs[:, None]), torch.ones(4, 1), "none", 2.0)]):
+    for whole in (parts, [empty, *parts], [drift_of(torch.tensor(logs[:, None]), torch.ones(4, 1), "none", 2.0)]):
         assert drift_metrics(whole)["drift/sequence_ess"] == pytest.approx(s.sum() ** 2 / (4 * (s**2).sum()))
     assert drift_metrics([empty]) == drift_metrics([]) == {}
-    absurd = drift_metrics([drift(torch.full((1, 1), 400.0, dtype=torch.float64), torch.ones(1, 1), "none", 2.0)])
+    absurd = drift_metrics([drift_of(torch.full((1, 1), 400.0, dtype=torch.float64), torch.ones(1, 1), "none", 2.0)])
     assert absurd["drift/sequence_ess"] == 1.0
 
 
@@ -127,15 +140,15 @@ def test_both_divergences_are_those_of_the_distributions():
     sampler, trainer = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
     draws = np.repeat(np.arange(3), (sampler * 10).astype(int))
     x = torch.tensor(np.log(trainer / sampler)[draws]).unsqueeze(0)
-    found = drift_metrics([drift(x, torch.ones_like(x), "none", 2.0)])
+    found = drift_metrics([drift_of(x, torch.ones_like(x), "none", 2.0)])
     assert found["drift/kl_sampler_trainer"] == pytest.approx((sampler * np.log(sampler / trainer)).sum())
     assert found["drift/kl_trainer_sampler"] == pytest.approx((trainer * np.log(trainer / sampler)).sum())
     assert found["drift/truncated_frac"] == 0.0 and found["drift/capped_ess"] == found["drift/ess"]
 
 
 def test_a_micro_batch_of_fillers_has_no_drift():
-    empty = drift(torch.zeros(2, 3), torch.zeros(2, 3), "token_truncate", 2.0)
+    empty = drift_of(torch.zeros(2, 3), torch.zeros(2, 3), "token_truncate", 2.0)
     assert empty.tokens == 0
-    some = drift(torch.tensor([[0.2, -0.1]]), torch.ones(1, 2), "token_truncate", 2.0)
+    some = drift_of(torch.tensor([[0.2, -0.1]]), torch.ones(1, 2), "token_truncate", 2.0)
     assert drift_metrics([empty, some]) == drift_metrics([some])
     assert drift_metrics([empty]) == {}

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -151,19 +152,29 @@ def judge(steps: np.ndarray, execution: np.ndarray, diversity: np.ndarray) -> Ve
         parts = segments(seen, "planning", rise.onset, chance)
         why = "plan diversity has risen, and execution did not become less sure"
         return Verdict("planning", rise.onset, rise.interval, chance, parts, why, evidence)
-    state, since, confidence, why, still = _without_a_rise(seen)
-    parts = segments(seen, state, since, confidence, still)
-    return Verdict(state, None, None, confidence, parts, why, evidence)
+    found = _without_a_rise(seen)
+    parts = segments(seen, found.state, found.since, found.confidence, found.still)
+    return Verdict(found.state, None, None, found.confidence, parts, found.why, evidence)
 
 
-def _without_a_rise(seen: Seen) -> tuple[State, int, float, str, Still | None]:
-    """Where a rise of diversity is not certain, or execution unknown: state, since when, how sure, why, how still."""
+class Found(NamedTuple):
+    """What a run without a certain rise of diversity is at."""
+
+    state: State
+    since: int  # step
+    confidence: float
+    why: str
+    still: Still | None = None  # what was found of a stretch that stands still
+
+
+def _without_a_rise(seen: Seen) -> Found:
+    """Where a rise of diversity is not certain, or execution unknown."""
     rise, fall = seen.rise, seen.fall
     stalled, consolidating, planning = chances(rise, fall)
     likeliest = max(stalled, consolidating, planning)
     if seen.has_fallen and consolidating > 0.5:
         why = "execution is getting surer, plan diversity does not rise"
-        return "consolidating", settling_since(seen), consolidating, why, None
+        return Found("consolidating", settling_since(seen), consolidating, why)
     since = fall.end if seen.has_fallen else int(seen.steps[0])
     why = "no move is certain, and too little was seen to call it stalled"
     if rise is None or fall is None:
@@ -174,11 +185,11 @@ def _without_a_rise(seen: Seen) -> tuple[State, int, float, str, Still | None]:
         before = still.was_worse and f"{still.was_worse} until step {still.since}, and "
         if still.is_certain:
             why = f"{before}neither execution nor plan diversity moves"
-            return "stalled", still.since, min(stalled, still.chance), why, still
+            return Found("stalled", still.since, min(stalled, still.chance), why, still)
         if still.worse or before:
             lacking = "no move since is certain" if still.enough else "too little was seen since"
             why = still.worse or before + lacking
-    return "undecided", since, likeliest, why, None
+    return Found("undecided", since, likeliest, why)
 
 
 def _with_evidence(move: Rise, evidence: float) -> Rise:
