@@ -78,7 +78,19 @@ def test_what_it_costs():
     )
     assert f"one of ten million {ten:.2f} GB and {runs[10_000_000]['cpu_s'] / 60:.0f} minutes" in text
     spent = [run["seconds"] for run in read("two_phase")["runs"]]
+    inside = f"{read('20261124-080519')['figures']['diagnostics_share']:.2%} of"
+    assert inside in text and inside in (ROOT / "docs/reading-a-run.md").read_text(encoding="utf-8")
     assert f"took {sum(sum(of.values()) for of in spent) / 60:.1f} minutes on two cores" in text
+
+
+def test_what_taking_gradients_apart_costs():
+    text = " ".join((ROOT / "docs/probes.md").read_text(encoding="utf-8").split())
+    first, all_layers = (read("probe_cost")["layers"][name] for name in ("first MLP", "every MLP"))
+    share = first["hooks_share"]
+    assert f"{first['hooks_s']:.2f} s of a step's {first['step_s']:.1f} s of forward and backward, {share:.1%}" in text
+    assert f"{share / 10:.2%} of all at `every: 10`" in text
+    assert f"{all_layers['hooks_s']:.1f} s of {all_layers['step_s']:.1f} s" in text
+    assert f"{all_layers['beside_plain']:.1f} times as long" in text
 
 
 STATES = ("consolidating", "planning", "stalled", "undecided")
