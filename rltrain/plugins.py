@@ -14,7 +14,8 @@ import inspect
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -114,7 +115,7 @@ def installed(group: str) -> list[Installed]:
     """All entry points of a group by name; finds files without importing the plugins themselves."""
     return [
         Installed(name, target, _file_of(target))
-        for name, target in sorted({(point.name, point.value) for point in entry_points(group=group)})
+        for name, target in sorted({(point.name, point.value) for point in _registered(group)})
     ]
 
 
@@ -132,19 +133,29 @@ def check_shadowing() -> None:
 
 
 def _entry_point(name: str, group: str) -> EntryPoint:
-    points = {point.value: point for point in entry_points(group=group, name=name)}
+    points = {point.value: point for point in _registered(group).select(name=name)}
     if len(points) > 1:
         raise ValueError(
             f"plugin {name!r}: several distributions install this name in {group} ({', '.join(sorted(points))}); "
             "give the one you mean as module:attr"
         )
     if not points:
-        names = entry_points(group=group).names
+        names = _registered(group).names
         raise ValueError(
             f"plugin {name!r}: no such name in {group}{suggest(name, names, 'installed')}. "
             "A plugin of your own is given as module:attr or path/to/file.py:attr"
         )
     return next(iter(points.values()))
+
+
+def _registered(group: str) -> EntryPoints:
+    return _all_registered(tuple(sys.path)).select(group=group)
+
+
+@cache
+def _all_registered(path: tuple[str, ...]) -> EntryPoints:
+    """Of all distributions on `path`, which is sys.path: read once, for `check` asks a hundred times."""
+    return entry_points()
 
 
 def _is_file(place: str) -> bool:
